@@ -1,0 +1,65 @@
+"""MoleBLEND for DGL: molecules as graphs of relations, learned by blend-then-predict.
+
+Importing this package makes ``import dgl`` and ``import dgllife`` work on any torch from 2.2 on (see `compat`). The
+names below are imported when they are first used, so that ``import dgl_moleblend`` and the command line start at once.
+"""
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from dgl_moleblend import compat
+from dgl_moleblend._version import __version__
+
+compat.install()
+
+if TYPE_CHECKING:
+    from dgl_moleblend import reference as reference
+    from dgl_moleblend.batch import MoleculeBatch, RelationBatch
+    from dgl_moleblend.config import BlendConfig, EncoderConfig, FeaturizerConfig, TrainingConfig
+    from dgl_moleblend.data.dataset import MoleculeDataset
+    from dgl_moleblend.data.featurize import MoleculeFeaturizer
+    from dgl_moleblend.errors import CheckpointError, DataError, MoleBlendError, MoleculeError, SchemaError
+    from dgl_moleblend.nn.blend import Blend, draw_blend
+    from dgl_moleblend.nn.encoder import MoleBlendEncoder
+    from dgl_moleblend.nn.layer import MoleBlendLayer
+    from dgl_moleblend.predictor import MoleBlendPredictor
+    from dgl_moleblend.pretraining import BlendPretraining
+
+_HOMES = {
+    "Blend": "nn.blend",
+    "BlendConfig": "config",
+    "BlendPretraining": "pretraining",
+    "CheckpointError": "errors",
+    "DataError": "errors",
+    "EncoderConfig": "config",
+    "FeaturizerConfig": "config",
+    "MoleBlendEncoder": "nn.encoder",
+    "MoleBlendError": "errors",
+    "MoleBlendLayer": "nn.layer",
+    "MoleBlendPredictor": "predictor",
+    "MoleculeBatch": "batch",
+    "MoleculeDataset": "data.dataset",
+    "MoleculeError": "errors",
+    "MoleculeFeaturizer": "data.featurize",
+    "RelationBatch": "batch",
+    "SchemaError": "errors",
+    "TrainingConfig": "config",
+    "draw_blend": "nn.blend",
+}
+
+__all__ = [*_HOMES, "__version__", "reference"]  # noqa: PLE0604
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+    elif name == "reference":
+        value = importlib.import_module(f"{__name__}.reference")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,243 @@
+"""Settings as frozen dataclasses that check themselves and go to and from JSON."""
+
+import dataclasses
+import difflib
+import json
+import math
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from typing_extensions import Self
+
+
+def check(condition: bool, name: str, value: object, allowed: str) -> None:
+    """Raise a ValueError that names the option, its value and the values allowed."""
+    if not condition:
+        raise ValueError(f"{name}={value!r} is not allowed\n  fix:   {name} must be {allowed}")
+
+
+def check_ratio(name: str, ratio: tuple[float, ...], length: int) -> None:
+    """Check that a ratio holds `length` non-negative numbers that add up to 1."""
+    check(
+        len(ratio) == length and all(r >= 0 for r in ratio) and math.isclose(sum(ratio), 1.0, abs_tol=1e-6),
+        name,
+        ratio,
+        f"{length} non-negative numbers that add up to 1",
+    )
+
+
+@dataclass(frozen=True)
+class Config:
+    """Base of all settings: conversion to and from plain dictionaries and JSON."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; tuples stay tuples until JSON makes lists of them."""
+        return dataclasses.asdict(self)
+
+    def to_json(self) -> str:
+        """JSON text with sorted keys, for files and hashes."""
+        return json.dumps(self.to_dict(), indent=2, sort_keys=True)
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Build from plain values.
+
+        Raises
+        ------
+        ValueError
+            If a key is unknown (the nearest known one is named) or a value is not allowed.
+        """
+        known = [f.name for f in dataclasses.fields(cls)]
+        for key in values:
+            if key not in known:
+                near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
+                raise ValueError(f"{cls.__name__} has no setting {key!r}\n  fix:   did you mean {near[0]!r}?")
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Build from JSON text; see `from_dict`."""
+        return cls.from_dict(json.loads(text))
+
+    def replace(self, **changes: Any) -> Self:
+        """Return a copy with some settings changed, checked again."""
+        return dataclasses.replace(self, **changes)
+
+
+@dataclass(frozen=True)
+class FeaturizerConfig(Config):
+    """How a molecule becomes numbers.
+
+    Parameters
+    ----------
+    positions : {"none", "given", "embed"}
+        No 3D; the record's own conformer; or ETKDGv3 with `seed`, then MMFF where it can.
+    seed : int
+        Seed of the embedding.
+    num_conformers : int
+        Conformers embedded per molecule ("embed" only).
+    optimize : bool
+        Whether MMFF94s relaxes embedded conformers.
+    timeout : float
+        Seconds that the embedding of one molecule may take.
+    """
+
+    positions: str = "none"
+    seed: int = 0
+    num_conformers: int = 1
+    optimize: bool = True
+    timeout: float = 60.0
+    POSITIONS: ClassVar[tuple[str, ...]] = ("none", "given", "embed")
+
+    def __post_init__(self) -> None:
+        check(self.positions in self.POSITIONS, "positions", self.positions, "one of 'none', 'given', 'embed'")
+        check(self.num_conformers >= 1, "num_conformers", self.num_conformers, "at least 1")
+        check(self.timeout > 0, "timeout", self.timeout, "a positive number of seconds")
+
+
+@dataclass(frozen=True)
+class EncoderConfig(Config):
+    """Size and regularisation of the encoder; the defaults are the paper's base size.
+
+    Parameters
+    ----------
+    num_layers, feat_size, ffn_size, num_heads : int
+        Transformer layers, width d, width of the feed-forward block, attention heads h (h divides d).
+    num_kernels : int
+        Gaussian kernels k of the distance relation.
+    max_dist : int
+        Largest shortest-path distance with an embedding row of its own; longer ones share its row.
+    dropout, attention_dropout, activation_dropout, drop_path : float
+        Rates in [0, 1). Where `drop_path` is positive it grows linearly from 0 at the first layer, and takes the
+        place of the residual dropout.
+    """
+
+    num_layers: int = 12
+    feat_size: int = 768
+    ffn_size: int = 768
+    num_heads: int = 32
+    num_kernels: int = 128
+    max_dist: int = 255
+    dropout: float = 0.0
+    attention_dropout: float = 0.1
+    activation_dropout: float = 0.1
+    drop_path: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("num_layers", "feat_size", "ffn_size", "num_heads", "num_kernels", "max_dist"):
+            check(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        check(self.feat_size % self.num_heads == 0, "num_heads", self.num_heads, f"a divisor of {self.feat_size}")
+        for name in ("dropout", "attention_dropout", "activation_dropout", "drop_path"):
+            check(0 <= getattr(self, name) < 1, name, getattr(self, name), "in [0, 1)")
+
+    @classmethod
+    def base(cls, **changes: Any) -> Self:
+        """Return the size of the paper: 12 layers, width 768, 32 heads, 128 kernels (48 million weights)."""
+        return cls(**changes)
+
+    @classmethod
+    def small(cls, **changes: Any) -> Self:
+        """Return a size that trains on a laptop: 6 layers, width 256, 16 heads, 64 kernels."""
+        sizes = {"num_layers": 6, "feat_size": 256, "ffn_size": 256, "num_heads": 16, "num_kernels": 64}
+        return cls(**(sizes | changes))
+
+    @classmethod
+    def tiny(cls, **changes: Any) -> Self:
+        """Return a size for tests: 2 layers, width 32, 4 heads, 8 kernels."""
+        sizes = {"num_layers": 2, "feat_size": 32, "ffn_size": 32, "num_heads": 4, "num_kernels": 8}
+        return cls(**(sizes | changes))
+
+
+@dataclass(frozen=True)
+class BlendConfig(Config):
+    """What is shown and what is asked for in pretraining (SPEC sections 6 and 7).
+
+    Parameters
+    ----------
+    ratio : tuple of 3 floats
+        Probability that a pair shows its spd, bond path or distance.
+    atom_ratio : tuple of 2 floats
+        Probability that an atom shows its 2D or 3D term.
+    noise_scale : float
+        Standard deviation of the coordinate noise, angstrom.
+    objective_3d : {"distance", "direction"}
+        Recover distances (rotation cannot change them), or displacement directions as released.
+    score : {"all", "hidden"}
+        Score the pair objectives on all pairs, as released, or only on pairs whose relation was hidden.
+    spd_weight, bond_path_weight, positions_weight, denoising_weight : float
+        Weights of the four objectives in the loss.
+    """
+
+    ratio: tuple[float, ...] = (0.2, 0.2, 0.6)
+    atom_ratio: tuple[float, ...] = (0.4, 0.6)
+    noise_scale: float = 0.2
+    objective_3d: str = "distance"
+    score: str = "all"
+    spd_weight: float = 0.1
+    bond_path_weight: float = 0.1
+    positions_weight: float = 0.5
+    denoising_weight: float = 6.0
+
+    def __post_init__(self) -> None:
+        check_ratio("ratio", self.ratio, 3)
+        check_ratio("atom_ratio", self.atom_ratio, 2)
+        check(self.noise_scale >= 0, "noise_scale", self.noise_scale, "at least 0")
+        check(self.objective_3d in ("distance", "direction"), "objective_3d", self.objective_3d,
+              "'distance' or 'direction'")  # fmt: skip
+        check(self.score in ("all", "hidden"), "score", self.score, "'all' or 'hidden'")
+        for name in ("spd_weight", "bond_path_weight", "positions_weight", "denoising_weight"):
+            check(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+
+
+@dataclass(frozen=True)
+class TrainingConfig(Config):
+    """How a model is trained; the training module hands most of it to Lightning.
+
+    Parameters
+    ----------
+    max_epochs : int
+        Passes over the training data.
+    max_steps : int
+        Optimiser steps, -1 for no limit; whichever of the two ends first.
+    batch_size : int
+        Molecules per optimiser step and device.
+    learning_rate, weight_decay : float
+        Peak learning rate and decoupled weight decay of Adam (0.9, 0.999, 1e-8).
+    warmup : float
+        Share of the steps over which the learning rate grows linearly; then it falls as a cosine to 0.
+    clip_norm : float
+        Gradients are scaled down to this norm; 0 for never.
+    precision : {"32-true", "bf16-mixed", "16-mixed"}
+        As Lightning names it; softmax stays in float32.
+    patience : int
+        Epochs without a better validation score before fine-tuning stops; 0 for never.
+    num_workers : int
+        Processes that load batches.
+    seed : int
+        Seed of weights, shuffling, blending and noise.
+    """
+
+    max_epochs: int = 30
+    max_steps: int = -1
+    batch_size: int = 32
+    learning_rate: float = 1e-4
+    weight_decay: float = 0.0
+    warmup: float = 0.1
+    clip_norm: float = 5.0
+    precision: str = "32-true"
+    patience: int = 0
+    num_workers: int = 0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check(self.max_epochs >= 1, "max_epochs", self.max_epochs, "at least 1")
+        check(self.max_steps == -1 or self.max_steps >= 1, "max_steps", self.max_steps, "at least 1, or -1")
+        check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        check(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
+        check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+        check(0 <= self.warmup <= 1, "warmup", self.warmup, "in [0, 1]")
+        check(self.clip_norm >= 0, "clip_norm", self.clip_norm, "at least 0")
+        check(self.precision in ("32-true", "bf16-mixed", "16-mixed"), "precision", self.precision,
+              "'32-true', 'bf16-mixed' or '16-mixed'")  # fmt: skip
+        check(self.patience >= 0, "patience", self.patience, "at least 0")
+        check(self.num_workers >= 0, "num_workers", self.num_workers, "at least 0")
