@@ -113,9 +113,8 @@ def save(
     }
     text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
     weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
-    metadata = {
-        FORMAT: json.dumps({"kind": kind, "config": config}, sort_keys=True)
-    }  # one key: the order of several varies
+    # metadata of one key only: safetensors writes several in any order, and equal models should be equal files
+    metadata = {FORMAT: json.dumps({"kind": kind, "config": config}, sort_keys=True)}
     write_atomically(folder / WEIGHTS_FILE, lambda path: save_file(weights, path, metadata))
     write_atomically(folder / CONFIG_FILE, lambda path: path.write_text(text, encoding="utf-8"))
     return folder
@@ -160,7 +159,7 @@ def read(folder: str | os.PathLike[str], kinds: Iterable[str] = KINDS) -> Checkp
             raise CheckpointError(
                 f"{name} is missing",
                 where=str(path),
-                fix=f"a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}; pickled weights (.pt, .ckpt) are not opened",
+                fix=f"a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}; pickles (.pt, .ckpt) are not opened",
             )
     document = _parse(path / CONFIG_FILE)
     if document["schema_version"] != SCHEMA_VERSION:

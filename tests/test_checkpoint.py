@@ -164,7 +164,7 @@ def test_damaged_files_are_refused(folder):
 
 def test_pickles_are_not_opened(folder):
     (folder / "model.safetensors").rename(folder / "model.pt")
-    with pytest.raises(CheckpointError, match=r"model.safetensors is missing[\s\S]*pickled weights .* are not opened"):
+    with pytest.raises(CheckpointError, match=r"model.safetensors is missing[\s\S]*pickles .* are not opened"):
         checkpoint.read(folder)
 
 
