@@ -13,13 +13,13 @@ from dgl_moleblend._version import __version__
 compat.install()
 
 if TYPE_CHECKING:
-    from dgl_moleblend import reference as reference
+    from dgl_moleblend import reference
     from dgl_moleblend.batch import MoleculeBatch, RelationBatch
     from dgl_moleblend.config import BlendConfig, EncoderConfig, FeaturizerConfig, TrainingConfig
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.data.featurize import MoleculeFeaturizer
     from dgl_moleblend.errors import CheckpointError, DataError, MoleBlendError, MoleculeError, SchemaError
-    from dgl_moleblend.nn.blend import Blend, draw_blend
+    from dgl_moleblend.nn.blend import Blend, draw_blend, draw_noise
     from dgl_moleblend.nn.encoder import MoleBlendEncoder
     from dgl_moleblend.nn.layer import MoleBlendLayer
     from dgl_moleblend.predictor import MoleBlendPredictor
@@ -45,9 +45,33 @@ _HOMES = {
     "SchemaError": "errors",
     "TrainingConfig": "config",
     "draw_blend": "nn.blend",
+    "draw_noise": "nn.blend",
 }
 
-__all__ = [*_HOMES, "__version__", "reference"]  # noqa: PLE0604
+__all__ = [
+    "Blend",
+    "BlendConfig",
+    "BlendPretraining",
+    "CheckpointError",
+    "DataError",
+    "EncoderConfig",
+    "FeaturizerConfig",
+    "MoleBlendEncoder",
+    "MoleBlendError",
+    "MoleBlendLayer",
+    "MoleBlendPredictor",
+    "MoleculeBatch",
+    "MoleculeDataset",
+    "MoleculeError",
+    "MoleculeFeaturizer",
+    "RelationBatch",
+    "SchemaError",
+    "TrainingConfig",
+    "__version__",
+    "draw_blend",
+    "draw_noise",
+    "reference",
+]
 
 
 def __getattr__(name: str) -> Any:

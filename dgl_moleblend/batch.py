@@ -188,15 +188,19 @@ class RelationBatch(TensorStruct):
         return self.atom_mask[:, :, None] & self.atom_mask[:, None, :]
 
     @cached_property
+    def masked_positions(self) -> Float[Tensor, "b n 3"]:
+        """Positions, angstrom; 0 in the padding and where the molecule has none, whatever `positions` holds there."""
+        real = self.atom_mask & self.has_conformer[:, None]
+        return torch.where(real.unsqueeze(-1), self.positions, 0.0)
+
+    @cached_property
     def distance(self) -> Float[Tensor, "b n n"]:
         """Euclidean distance, angstrom; 0 where the molecule has no positions, and in the padding."""
-        has_distance = self.pair_mask & self.has_conformer[:, None, None]
-        return pairwise_distance(self.positions).masked_fill(~has_distance, 0.0)
+        return pairwise_distance(self.masked_positions) * self.pair_mask
 
     def with_noise(self, noise: Float[Tensor, "b n 3"]) -> Self:
         """Return a batch whose positions are displaced by `noise` (angstrom), where there are positions."""
-        real = (self.atom_mask & self.has_conformer[:, None])[:, :, None]
-        return dataclasses.replace(self, positions=torch.where(real, self.positions + noise, self.positions))
+        return dataclasses.replace(self, positions=self.masked_positions + noise)
 
     @classmethod
     def from_graphs(cls, graphs: Sequence[DGLGraph]) -> Self:

@@ -18,6 +18,10 @@ NUM_DEGREES = 16
 """Graph degrees 0 to 14, and "15 or more"."""
 PATH_HOPS = 5
 """Bonds kept along a shortest path, counted from the receiving atom."""
+SPD_CLASSES = 11
+"""Classes in which spd is recovered: 1 to 10 bonds, and "11 or more"."""
+BOND_CLASSES = 24
+"""Classes in which a bond is recovered: 4 types, 3 stereo words, conjugated or not."""
 NO_PATH = -1
 """`spd` of two atoms in different fragments."""
 NO_BOND = -1

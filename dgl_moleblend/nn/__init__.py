@@ -1,0 +1,1 @@
+"""The encoder's parts: relation biases, blending, attention, layer, encoder, read-out."""

@@ -1,0 +1,50 @@
+"""RelationAttention: multi-head attention over the pairs of a view, with a bias for every pair and head."""
+
+import torch
+from torch import Tensor, nn
+
+from dgl_moleblend.nn.views import View
+
+
+class RelationAttention(nn.Module):
+    r"""Attention whose logits are :math:`q_i \cdot k_j / \sqrt{c} + b_{ij}`, over any view of the pairs.
+
+    One set of weights serves the dense view (batched matrix products) and the graph view (messages over edges).
+
+    Parameters
+    ----------
+    feat_size : int
+        Width d.
+    num_heads : int
+        h; divides d.
+    dropout : float
+        Rate at which attention weights are dropped in training.
+    """
+
+    def __init__(self, feat_size: int, num_heads: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        if feat_size % num_heads:
+            raise ValueError(f"num_heads={num_heads} is not allowed\n  fix:   a divisor of feat_size={feat_size}")
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.query_key_value = nn.Linear(feat_size, 3 * feat_size)
+        self.out = nn.Linear(feat_size, feat_size)
+
+    def forward(self, view: View, feat: Tensor, logit_bias: Tensor) -> Tensor:
+        """Let every node receive from its pairs' senders.
+
+        Parameters
+        ----------
+        view : DenseView or GraphView
+        feat : Tensor, shape (*nodes, d)
+        logit_bias : Tensor
+            As `view.logit_bias` lays it out.
+
+        Returns
+        -------
+        Tensor, shape (*nodes, d)
+        """
+        shape = (*feat.shape[:-1], 3, self.num_heads, feat.shape[-1] // self.num_heads)
+        query, key, value = torch.unbind(self.query_key_value(feat).view(shape), -3)
+        out = view.attend(query, key, value, logit_bias, self.dropout if self.training else 0.0)
+        return self.out(out.reshape(feat.shape))

@@ -1,0 +1,314 @@
+"""MoleBlendEncoder: atom embedding, relation biases, and a stack of layers that share them."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from dgl import DGLGraph
+from jaxtyping import Float, Integer
+from torch import Tensor, nn
+from torch.nn import functional as F
+from typing_extensions import Self
+
+from dgl_moleblend import checkpoint
+from dgl_moleblend.batch import RelationBatch
+from dgl_moleblend.config import EncoderConfig
+from dgl_moleblend.nn.blend import Blend
+from dgl_moleblend.nn.layer import MoleBlendLayer
+from dgl_moleblend.nn.relation_bias import BondPathBias, DistanceBias, SpdBias
+from dgl_moleblend.nn.views import DenseView, GraphView, Relations, View, open_view
+from dgl_moleblend.schema import ATOM_SIZES, NUM_DEGREES, RELATIONS
+
+TERM_3D_SCALE = 0.01
+
+
+class EncoderOutput(NamedTuple):
+    """What the encoder returns: padded, whichever view computed it.
+
+    Attributes
+    ----------
+    atoms : Tensor, shape (b, n, d)
+        Final atom states, 0 in the padding.
+    token : Tensor, shape (b, d)
+        Final states of the graph tokens.
+    pair_bias : Tensor, shape (b, n, n, h) or (edges, h)
+        The relation bias that all layers shared, in the view that computed it.
+    view : DenseView or GraphView
+        That view.
+    """
+
+    atoms: Float[Tensor, "b n d"]
+    token: Float[Tensor, "b d"]
+    pair_bias: Tensor
+    view: View
+
+    @property
+    def bias(self) -> Float[Tensor, "b n n h"]:
+        """The relation bias, padded; 0 for pairs that a graph lacks. Made only when asked for: it is O(n^2)."""
+        return self.view.pad_pairs(self.pair_bias)
+
+    @property
+    def nodes(self) -> Float[Tensor, "nodes d"]:
+        """Final atom states without the padding, in the order of a batched graph's nodes."""
+        return self.atoms[self.view.atom_mask]
+
+
+class AtomEmbedding(nn.Module):
+    """Sum of nine embedding rows, one per atom feature (SPEC section 4).
+
+    Parameters
+    ----------
+    feat_size : int
+        Width d.
+    """
+
+    def __init__(self, feat_size: int) -> None:
+        super().__init__()
+        self.embedding = nn.Embedding(sum(ATOM_SIZES), feat_size)
+        last = torch.tensor(ATOM_SIZES) - 1
+        self.register_buffer("last_id", last, persistent=False)
+        self.register_buffer("first_row", torch.cumsum(last + 1, 0) - last - 1, persistent=False)
+
+    def forward(self, atom: Integer[Tensor, "*nodes 9"]) -> Float[Tensor, "*nodes d"]:
+        """Embed atoms; an id beyond its list counts as the last one, "anything else".
+
+        Parameters
+        ----------
+        atom : Tensor, shape (..., 9), integer
+
+        Returns
+        -------
+        Tensor, shape (..., d)
+        """
+        rows = torch.minimum(atom.long(), self.last_id) + self.first_row
+        return F.embedding_bag(rows.flatten(0, -2), self.embedding.weight, mode="sum").view(*atom.shape[:-1], -1)
+
+
+class MoleBlendEncoder(nn.Module):
+    """Graph transformer over the 2D and 3D relations of all pairs of atoms (SPEC sections 3 to 6).
+
+    Parameters
+    ----------
+    num_layers, feat_size, ffn_size, num_heads, num_kernels, max_dist : int
+    dropout, attention_dropout, activation_dropout, drop_path : float
+        See `EncoderConfig`.
+
+    References
+    ----------
+    Yu et al., "Multimodal Molecular Pretraining via Modality Blending", ICLR 2024.
+
+    Examples
+    --------
+    >>> import dgl_moleblend as mb
+    >>> encoder = mb.MoleBlendEncoder.from_config(mb.EncoderConfig.tiny()).eval()
+    >>> graph = mb.MoleculeFeaturizer()("CC(=O)O")
+    >>> encoder(graph).token.shape
+    torch.Size([1, 32])
+    """
+
+    def __init__(
+        self,
+        num_layers: int = 12,
+        feat_size: int = 768,
+        ffn_size: int = 768,
+        num_heads: int = 32,
+        num_kernels: int = 128,
+        max_dist: int = 255,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.1,
+        activation_dropout: float = 0.1,
+        drop_path: float = 0.1,
+    ) -> None:
+        super().__init__()
+        self.config = EncoderConfig(
+            num_layers=num_layers,
+            feat_size=feat_size,
+            ffn_size=ffn_size,
+            num_heads=num_heads,
+            num_kernels=num_kernels,
+            max_dist=max_dist,
+            dropout=dropout,
+            attention_dropout=attention_dropout,
+            activation_dropout=activation_dropout,
+            drop_path=drop_path,
+        )
+        self.atom_embedding = AtomEmbedding(feat_size)
+        self.degree_embedding = nn.Embedding(NUM_DEGREES, feat_size)
+        self.kernel_projection = nn.Linear(num_kernels, feat_size)
+        self.token = nn.Parameter(torch.empty(feat_size))
+        self.token_bias = nn.Parameter(torch.empty(num_heads))
+        self.spd_bias = SpdBias(num_heads, max_dist)
+        self.bond_path_bias = BondPathBias(num_heads)
+        self.distance_bias = DistanceBias(num_heads, num_kernels)
+        self.input_norm = nn.LayerNorm(feat_size)
+        self.layers = nn.ModuleList(
+            MoleBlendLayer(
+                feat_size,
+                ffn_size,
+                num_heads,
+                dropout=dropout,
+                attention_dropout=attention_dropout,
+                activation_dropout=activation_dropout,
+                drop_path=drop_path * index / max(num_layers - 1, 1),
+            )
+            for index in range(num_layers)
+        )
+        nn.init.normal_(self.token, std=0.02)
+        nn.init.normal_(self.token_bias, std=0.02)
+        self.apply(init_weights)
+
+    @classmethod
+    def from_config(cls, config: EncoderConfig) -> Self:
+        """Build with the settings of a config."""
+        return cls(**config.to_dict())
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Load the encoder of any saved model: an encoder, a pretraining model or a predictor.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder is missing or damaged, or does not fit; the message names what differs.
+        """
+        saved = checkpoint.read(folder)
+        encoder = cls.from_config(EncoderConfig.from_dict(saved.config["encoder"]))
+        checkpoint.load_weights(encoder, saved, saved.encoder_prefix)
+        return encoder
+
+    def save_pretrained(self, folder: str | Path) -> Path:
+        """Write config.json and model.safetensors, each whole or not at all."""
+        return checkpoint.save(folder, self, {"encoder": self.config.to_dict()}, "encoder")
+
+    def forward(
+        self,
+        data: RelationBatch | DGLGraph,
+        blend: Blend | None = None,
+        *,
+        relations: Sequence[str] = RELATIONS,
+        backend: str = "auto",
+    ) -> EncoderOutput:
+        """Encode molecules.
+
+        Parameters
+        ----------
+        data : RelationBatch or DGLGraph
+            Molecules that satisfy the schema. A graph may lack pairs; messages then go over those it has.
+        blend : Blend, optional
+            What each pair and atom shows. Without it the biases of all `relations` add up, and so do the atom terms:
+            the 2D term enters with "spd" or "bond_path", the 3D term with "distance".
+        relations : sequence of str
+            Which of "spd", "bond_path" and "distance" enter when nothing is blended. A molecule without positions has
+            no distance relation and no 3D term, and nothing is put in their place.
+        backend : {"auto", "dense", "message_passing"}
+            How attention is computed; the results are equal. "auto": dense unless a graph lacks pairs.
+
+        Returns
+        -------
+        EncoderOutput
+            atoms (b, n, d), token (b, d), bias (b, n, n, h).
+
+        Raises
+        ------
+        SchemaError
+            If the data lack a field, or the blend has another shape.
+        ValueError
+            If a relation or backend is unknown, or both `blend` and `relations` are given.
+        """
+        _check_relations(relations, blend)
+        view, fields = open_view(data, backend)
+        if blend is not None:
+            blend = _blend_on(view, data, blend)
+            blend.check(fields.spd.shape, fields.degree.shape)
+        with_distance = blend is not None or "distance" in relations
+        kernels = self._kernels(view, fields) if with_distance else None
+        feat = self.atom_embedding(fields.atom) + self._atom_terms(view, fields, kernels, blend, relations)
+        bias = self._pair_bias(fields, kernels, blend, relations)
+
+        layers_view, feat = view.with_token(feat, self.token)
+        feat = F.dropout(self.input_norm(feat), self.config.dropout, self.training)
+        logit_bias = view.logit_bias(bias, self.token_bias)
+        for layer in self.layers:
+            feat = layer(layers_view, feat, logit_bias)
+        atoms, token = view.split_token(feat)
+        return EncoderOutput(atoms, token, bias, view)
+
+    def relation_biases(self, data: RelationBatch | DGLGraph) -> dict[str, Tensor]:
+        """Return each relation's bias before blending.
+
+        Parameters
+        ----------
+        data : RelationBatch or DGLGraph
+
+        Returns
+        -------
+        dict of str to Tensor
+            spd, bond_path and distance -> (b, n, n, h); for a graph that lacks pairs (edges, h).
+        """
+        view, fields = open_view(data)
+        kernels = self._kernels(view, fields)
+        return {name: self._relation_bias(name, fields, kernels) for name in RELATIONS}
+
+    def _kernels(self, view: View, fields: Relations) -> Tensor:
+        number = fields.atom[..., 0].clamp(max=ATOM_SIZES[0] - 1)
+        return self.distance_bias.kernels(fields.distance, view.receivers(number), view.senders(number))
+
+    def _relation_bias(self, name: str, fields: Relations, kernels: Tensor | None) -> Tensor:
+        if name == "spd":
+            return self.spd_bias(fields.spd)
+        if name == "bond_path":
+            return self.bond_path_bias(fields.bond_path, fields.spd)
+        return self.distance_bias.project(kernels).masked_fill(~fields.has_distance.unsqueeze(-1), 0.0)
+
+    def _pair_bias(
+        self, fields: Relations, kernels: Tensor | None, blend: Blend | None, relations: Sequence[str]
+    ) -> Tensor:
+        if blend is None:
+            return sum((self._relation_bias(name, fields, kernels) for name in relations), torch.zeros(()))
+        spd, bond_path, distance = (self._relation_bias(name, fields, kernels) for name in RELATIONS)
+        shown = blend.pair.unsqueeze(-1)
+        return torch.where(shown == 0, spd, torch.where(shown == 1, bond_path, distance.to(spd.dtype)))
+
+    def _atom_terms(
+        self, view: View, fields: Relations, kernels: Tensor | None, blend: Blend | None, relations: Sequence[str]
+    ) -> Tensor:
+        terms = torch.zeros((), device=fields.atom.device)
+        if blend is not None or "spd" in relations or "bond_path" in relations:
+            term_2d = self.degree_embedding(fields.degree.long().clamp(max=NUM_DEGREES - 1))
+            terms = term_2d if blend is None else term_2d * (blend.atom == 0).unsqueeze(-1)
+        if kernels is not None:
+            summed = view.sum_senders(kernels, fields.has_distance)
+            term_3d = TERM_3D_SCALE * self.kernel_projection(summed)
+            shown = fields.has_conformer if blend is None else fields.has_conformer & (blend.atom == 1)
+            terms = terms + term_3d * shown.unsqueeze(-1)
+        return terms
+
+
+def init_weights(module: nn.Module) -> None:
+    """Draw linear and embedding weights from N(0, 0.02), as BERT does; biases are 0."""
+    if isinstance(module, nn.Linear | nn.Embedding):
+        nn.init.normal_(module.weight, std=0.02)
+    if isinstance(module, nn.Linear) and module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+def _check_relations(relations: Sequence[str], blend: Blend | None) -> None:
+    unknown = [name for name in relations if name not in RELATIONS]
+    if unknown or isinstance(relations, str) or not relations:
+        raise ValueError(f"relations={relations!r} is not allowed\n  fix:   some of {RELATIONS}")
+    if blend is not None and set(relations) != set(RELATIONS):
+        raise ValueError(
+            f"relations={relations!r} says what enters when nothing is blended, and `blend` is given"
+            "\n  fix:   leave one of them out; draw_blend(ratio=...) chooses what a blend shows"
+        )
+
+
+def _blend_on(view: View, data: RelationBatch | DGLGraph, blend: Blend) -> Blend:
+    """Bring a blend into the view's layout: a padded one also serves a graph, and a graph's its dense view."""
+    if isinstance(view, GraphView) and blend.pair.ndim == 3:
+        return Blend(view.take_pairs(blend.pair), view.take_nodes(blend.atom))
+    if isinstance(view, DenseView) and blend.pair.ndim == 1 and isinstance(data, DGLGraph):
+        edges = GraphView(data)
+        return Blend(edges.pad_pairs(blend.pair), edges.pad_nodes(blend.atom))
+    return blend

@@ -1,0 +1,110 @@
+"""MoleBlendLayer: attention over relations and a feed-forward block, each with a residual and a norm."""
+
+import torch
+from dgl import DGLGraph
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from dgl_moleblend.errors import SchemaError
+from dgl_moleblend.nn.attention import RelationAttention
+from dgl_moleblend.nn.views import DenseView, GraphView, View, view_of
+
+
+class MoleBlendLayer(nn.Module):
+    """A post-norm Transformer layer over the pairs of atoms (SPEC section 5).
+
+    Parameters
+    ----------
+    feat_size, ffn_size, num_heads : int
+        Width d, width of the feed-forward block, attention heads h (h divides d).
+    dropout, attention_dropout, activation_dropout : float
+        Rates on residual branches, attention weights and feed-forward activations.
+    drop_path : float
+        Where positive, whole branches are dropped per molecule instead of single values by `dropout`.
+
+    Examples
+    --------
+    On a DGLGraph of any kind messages go over the edges; `bias` has a row per edge:
+
+    >>> import dgl, torch
+    >>> from dgl_moleblend import MoleBlendLayer
+    >>> graph = dgl.graph(([0, 1, 1, 2], [1, 0, 2, 1]))
+    >>> layer = MoleBlendLayer(feat_size=16, ffn_size=32, num_heads=4)
+    >>> layer(graph, torch.randn(3, 16), torch.zeros(4, 4)).shape
+    torch.Size([3, 16])
+
+    On padded tensors the first argument says which atoms are real:
+
+    >>> layer(torch.ones(1, 3, dtype=torch.bool), torch.randn(1, 3, 16), torch.zeros(1, 3, 3, 4)).shape
+    torch.Size([1, 3, 16])
+    """
+
+    def __init__(
+        self,
+        feat_size: int,
+        ffn_size: int,
+        num_heads: int,
+        *,
+        dropout: float = 0.0,
+        attention_dropout: float = 0.0,
+        activation_dropout: float = 0.0,
+        drop_path: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.attention = RelationAttention(feat_size, num_heads, attention_dropout)
+        self.attention_norm = nn.LayerNorm(feat_size)
+        self.ffn = nn.Sequential(
+            nn.Linear(feat_size, ffn_size), nn.GELU(), nn.Dropout(activation_dropout), nn.Linear(ffn_size, feat_size)
+        )
+        self.ffn_norm = nn.LayerNorm(feat_size)
+        self.dropout = dropout
+        self.drop_path = drop_path
+
+    def forward(self, pairs: DGLGraph | Tensor | View, feat: Tensor, bias: Tensor) -> Tensor:
+        """Update the features of all nodes.
+
+        Parameters
+        ----------
+        pairs : DGLGraph, or Tensor of shape (b, n) and dtype bool
+            Which pairs there are: edges j -> i of a graph, or all pairs of real atoms of a padded batch. (The encoder
+            passes a view, whose `logit_bias` has been laid out once for all layers.)
+        feat : Tensor, shape (nodes, d) or (b, n, d)
+        bias : Tensor, shape (edges, h) or (b, n, n, h)
+            What each pair adds to every head's attention logits.
+
+        Returns
+        -------
+        Tensor, shape of `feat`
+
+        Raises
+        ------
+        SchemaError
+            If the bias does not have one row per pair and one column per head.
+        """
+        view = view_of(pairs)
+        if view is not pairs:
+            self._check_bias(view, bias)
+            bias = view.logit_bias(bias)
+        feat = self.attention_norm(feat + self._drop(view, self.attention(view, feat, bias)))
+        return self.ffn_norm(feat + self._drop(view, self.ffn(feat)))
+
+    def _drop(self, view: View, branch: Tensor) -> Tensor:
+        if not self.training:
+            return branch
+        if self.drop_path > 0:
+            keep = 1 - self.drop_path
+            kept = torch.empty(view.num_molecules, device=branch.device).bernoulli_(keep) / keep
+            return branch * view.spread(kept).to(branch.dtype)
+        return F.dropout(branch, self.dropout)
+
+    def _check_bias(self, view: DenseView | GraphView, bias: Tensor) -> None:
+        if isinstance(view, GraphView):
+            names, expected = "(edges, h)", (view.graph.num_edges(), self.attention.num_heads)
+        else:
+            b, n = view.atom_mask.shape
+            names, expected = "(b, n, n, h)", (b, n, n, self.attention.num_heads)
+        if tuple(bias.shape) != expected:
+            raise SchemaError(
+                f"`bias` must have shape {names} = {expected}, got {tuple(bias.shape)}",
+                fix="one row per pair, one column per attention head; a graph takes edge rows, a mask padded ones",
+            )

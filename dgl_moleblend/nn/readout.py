@@ -1,0 +1,34 @@
+"""Atoms -> molecule: pools values of the token and the atoms into one row a molecule."""
+
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+READOUTS = ("token", "mean", "sum")
+
+
+def readout(
+    atoms: Float[Tensor, "b n t"], token: Float[Tensor, "b t"], atom_mask: Bool[Tensor, "b n"], kind: str
+) -> Float[Tensor, "b t"]:
+    """Pool to one row per molecule.
+
+    Parameters
+    ----------
+    atoms : Tensor, shape (b, n, t)
+    token : Tensor, shape (b, t)
+    atom_mask : Tensor, shape (b, n), bool
+        True: a real atom.
+    kind : {"token", "mean", "sum"}
+        The token's values; or the atoms', by the number of real atoms (the release divides by the padded length).
+
+    Returns
+    -------
+    Tensor, shape (b, t)
+    """
+    if kind == "token":
+        return token
+    total = (atoms * atom_mask.unsqueeze(-1)).sum(1)
+    if kind == "sum":
+        return total
+    if kind == "mean":
+        return total / atom_mask.sum(1, keepdim=True)
+    raise ValueError(f"readout={kind!r} is not allowed\n  fix:   one of {READOUTS}")

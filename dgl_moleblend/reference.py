@@ -1,0 +1,263 @@
+"""Weights of the authors' release -> ours, and back: names, rows of over-long tables, split and fused projections."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.schema import ATOM_SIZES, BOND_SIZES, NUM_DEGREES, PATH_HOPS
+
+BODY = "encoder.molecule_encoder."
+UNUSED = (
+    "encoder.lm_output_learned_bias",
+    "encoder.lm_head_transform_weight.weight",
+    "encoder.lm_head_transform_weight.bias",
+    "encoder.layer_norm.weight",
+    "encoder.layer_norm.bias",
+    "encoder.embed_out.weight",
+)
+"""Weights of the release that enter none of its losses or predictions."""
+
+_TABLE = 512  # the release gives every atom and bond feature 512 rows of one table
+_UNREACHABLE = 511
+
+
+class Rule(NamedTuple):
+    """How one of our tensors is made of the release's, and taken apart again."""
+
+    ours: str
+    theirs: tuple[str, ...]
+    join: Callable[[Sequence[Tensor]], Tensor]
+    split: Callable[[Tensor], Sequence[Tensor]]
+
+
+class Conversion(NamedTuple):
+    """What `load_state_dict` did.
+
+    Attributes
+    ----------
+    unused : tuple of str
+        Names of the release that the model has no place for.
+    fresh : tuple of str
+        Names of ours that the release's weights do not hold; they keep their values.
+    """
+
+    unused: tuple[str, ...]
+    fresh: tuple[str, ...]
+
+
+def load_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Conversion:
+    """Copy weights of the authors' release into a model.
+
+    Parameters
+    ----------
+    model : MoleBlendEncoder, BlendPretraining or MoleBlendPredictor
+        Of the same size. Pretraining weights fit all three; a property head is taken where both have one. The
+        release's 3D head fits `objective_3d="direction"`.
+    state_dict : mapping of str to Tensor
+        By the release's names. Load the release's file with ``torch.load(path, weights_only=True)``.
+
+    Returns
+    -------
+    Conversion
+
+    Raises
+    ------
+    CheckpointError
+        If a name is of no known part of the release, a part is incomplete, or a shape does not fit.
+    """
+    own = model.state_dict()
+    rules = _rules(own)
+    known = {name for rule in _all_rules(own) for name in rule.theirs}
+    strange = sorted(set(state_dict) - known - set(UNUSED))
+    if strange:
+        raise CheckpointError(
+            f"{len(strange)} names are not the release's, or of layers that the model lacks: {', '.join(strange[:5])}",
+            fix="pass the state dict of the authors' model, and give the model as many layers",
+        )
+    converted, used = {}, set()
+    for rule in rules:
+        present = [name for name in rule.theirs if name in state_dict]
+        if not present:
+            continue
+        if len(present) < len(rule.theirs):
+            missing = sorted(set(rule.theirs) - set(present))
+            raise CheckpointError(f"{', '.join(missing)} is missing beside {present[0]}", fix="pass the whole file")
+        value = rule.join([state_dict[name] for name in rule.theirs])
+        if value.shape != own[rule.ours].shape:
+            raise CheckpointError(
+                f"{rule.theirs[0]} gives {rule.ours} the shape {tuple(value.shape)},"
+                f" the model has {tuple(own[rule.ours].shape)}",
+                fix="build the model at the size of these weights (EncoderConfig.base() for the published ones)",
+            )
+        converted[rule.ours] = value
+        used.update(rule.theirs)
+    if "token" not in {name.removeprefix("encoder.") for name in converted}:
+        raise CheckpointError("the state dict holds no encoder", fix=f"its names should begin with {BODY!r}")
+    model.load_state_dict(converted, strict=False)
+    return Conversion(tuple(sorted(set(state_dict) - used)), tuple(sorted(own.keys() - converted.keys())))
+
+
+def to_release(model: nn.Module, tensors: Mapping[str, Tensor], *, gradients: bool = False) -> dict[str, Tensor]:
+    """Lay out weights or gradients as the release does.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model that they belong to.
+    tensors : mapping of str to Tensor
+        By our names; any part of them.
+    gradients : bool
+        The release sums two degree tables: both have the gradient of ours; as weights, ours go to the first, and the
+        second is 0.
+
+    Returns
+    -------
+    dict of str to Tensor
+        By the release's names. Table rows that no molecule can use are 0.
+    """
+    out: dict[str, Tensor] = {}
+    for rule in _rules(model.state_dict()):
+        if rule.ours not in tensors:
+            continue
+        for name, value in zip(rule.theirs, rule.split(tensors[rule.ours]), strict=True):
+            out[name] = out[name] + value if name in out else value
+            if "out_degree" in name and not gradients:
+                out[name] = torch.zeros_like(value)
+    return out
+
+
+def _rules(own: Mapping[str, Tensor]) -> list[Rule]:
+    """Return the rules whose tensor the model has, shaped for it."""
+    return [rule for rule in _all_rules(own) if rule.ours in own]
+
+
+def _all_rules(own: Mapping[str, Tensor]) -> list[Rule]:
+    body = "" if "token" in own else "encoder."  # our name of the encoder's part
+    heads = own[f"{body}token_bias"].shape[0]
+    longest = own[f"{body}spd_bias.embedding.weight"].shape[0] - 2
+    layers = 1 + max(int(name.removeprefix(body).split(".")[1]) for name in own if name.startswith(f"{body}layers."))
+
+    atom_rows = torch.cat([2 + _TABLE * k + torch.arange(size) for k, size in enumerate(ATOM_SIZES)])
+    bond_rows = torch.cat([3 + _TABLE * k + torch.arange(size) for k, size in enumerate(BOND_SIZES)])
+    spd_rows = torch.cat((1 + torch.arange(longest + 1), torch.tensor([_UNREACHABLE])))
+    number_rows = 3 + torch.arange(ATOM_SIZES[0])
+
+    rules = [
+        _rows("atom_embedding.embedding.weight", "atom_feature.atom_encoder.weight", atom_rows, 9 * _TABLE + 1),
+        Rule(
+            "degree_embedding.weight",
+            ("atom_feature.in_degree_encoder.weight", "atom_feature.out_degree_encoder.weight"),
+            lambda t: (t[0] + t[1])[1 : 1 + NUM_DEGREES],
+            lambda t: [_spread(t, 1 + torch.arange(NUM_DEGREES), _TABLE)] * 2,
+        ),
+        _reshaped("token", "atom_feature.graph_token.weight", (-1,), (1, -1)),
+        _reshaped("token_bias", "molecule_attn_bias.graph_token_virtual_distance.weight", (-1,), (1, -1)),
+        _rows("spd_bias.embedding.weight", "molecule_attn_bias.spatial_pos_encoder.weight", spd_rows, _TABLE),
+        _rows("bond_path_bias.embedding.weight", "molecule_attn_bias.edge_encoder.weight", bond_rows, 3 * _TABLE + 1),
+        _row("bond_path_bias.no_bond", "molecule_attn_bias.edge_encoder.weight", 0, 3 * _TABLE + 1),
+        Rule(
+            "bond_path_bias.hop_weight",
+            ("molecule_attn_bias.edge_dis_encoder.weight",),
+            lambda t: t[0].reshape(-1, heads, heads)[:PATH_HOPS],
+            lambda t: [torch.cat((t.reshape(-1, 1), t.new_zeros((128 - PATH_HOPS) * heads**2, 1)))],
+        ),
+        _reshaped("distance_bias.gaussian.center", "molecule_3d_bias.gbf.means.weight", (-1,), (1, -1)),
+        _reshaped("distance_bias.gaussian.width", "molecule_3d_bias.gbf.stds.weight", (-1,), (1, -1)),
+        *_linear("distance_bias.hidden", "molecule_3d_bias.gbf_proj.layer1"),
+        *_linear("distance_bias.out", "molecule_3d_bias.gbf_proj.layer2"),
+        *_linear("kernel_projection", "molecule_3d_bias.edge_proj"),
+        *_linear("input_norm", "emb_layer_norm"),
+    ]
+    for ours, theirs in (("gamma", "mul"), ("beta", "bias")):
+        for side, first in (("query", 0), ("key", _TABLE)):
+            name = f"molecule_3d_bias.gbf.{theirs}.weight"
+            rules.append(_column(f"distance_bias.{ours}_{side}", name, number_rows + first, 3 * _TABLE))
+    for k in range(layers):
+        ours, theirs = f"layers.{k}.", f"layers.{k}."
+        rules += [
+            *_fused(f"{ours}attention.query_key_value", f"{theirs}self_attn"),
+            *_linear(f"{ours}attention.out", f"{theirs}self_attn.out_proj"),
+            *_linear(f"{ours}attention_norm", f"{theirs}self_attn_layer_norm"),
+            *_linear(f"{ours}ffn.0", f"{theirs}fc1"),
+            *_linear(f"{ours}ffn.3", f"{theirs}fc2"),
+            *_linear(f"{ours}ffn_norm", f"{theirs}final_layer_norm"),
+        ]
+    rules = [rule._replace(ours=body + rule.ours) for rule in rules]
+
+    for ours, theirs in (("spd", "spd"), ("bond_path", "edge"), ("position", "3d")):
+        for part, name in (
+            ("row", "row_head"),
+            ("row_norm", "row_LayerNorm"),
+            ("column", "column_head"),
+            ("column_norm", "column_LayerNorm"),
+        ):
+            rules += _linear(f"{ours}_head.pairs.{part}", f"blend_{theirs}_pred_head.transform_n2_head.{name}")
+    rules += [
+        *_linear("spd_head.out", "blend_spd_pred_head.linear"),
+        *_linear("bond_path_head.out", "blend_edge_pred_head.linear_map_feature"),
+        *_linear("position_head.hidden", "blend_3d_pred_head.linear"),
+        *_stacked("position_head.out", "blend_3d_pred_head.force_proj"),
+        *_fused("denoising_head.query_key_value", "atom_proc"),
+        *_stacked("denoising_head.out", "atom_proc.force_proj"),
+    ]
+    rules = [rule._replace(theirs=tuple(BODY + name for name in rule.theirs)) for rule in rules]
+    return [
+        *rules,
+        *_linear("head.hidden", "encoder.proj_out.dense"),
+        *_linear("head.out", "encoder.proj_out.out_proj"),
+    ]
+
+
+def _spread(values: Tensor, rows: Tensor, size: int) -> Tensor:
+    out = values.new_zeros(size, *values.shape[1:])
+    out[rows.to(values.device)] = values
+    return out
+
+
+def _rows(ours: str, theirs: str, rows: Tensor, size: int) -> Rule:
+    return Rule(ours, (theirs,), lambda t: t[0][rows.to(t[0].device)], lambda t: [_spread(t, rows, size)])
+
+
+def _row(ours: str, theirs: str, row: int, size: int) -> Rule:
+    return Rule(ours, (theirs,), lambda t: t[0][row], lambda t: [_spread(t[None], torch.tensor([row]), size)])
+
+
+def _column(ours: str, theirs: str, rows: Tensor, size: int) -> Rule:
+    return Rule(ours, (theirs,), lambda t: t[0][rows.to(t[0].device), 0], lambda t: [_spread(t[:, None], rows, size)])
+
+
+def _reshaped(ours: str, theirs: str, shape: tuple[int, ...], their_shape: tuple[int, ...]) -> Rule:
+    return Rule(ours, (theirs,), lambda t: t[0].reshape(shape), lambda t: [t.reshape(their_shape)])
+
+
+def _linear(ours: str, theirs: str) -> list[Rule]:
+    return [Rule(f"{ours}.{part}", (f"{theirs}.{part}",), lambda t: t[0], lambda t: [t]) for part in ("weight", "bias")]
+
+
+def _fused(ours: str, theirs: str) -> list[Rule]:
+    """Three projections of the release are one of ours."""
+    return [
+        Rule(
+            f"{ours}.{part}",
+            tuple(f"{theirs}.{name}_proj.{part}" for name in "qkv"),
+            lambda t: torch.cat(list(t)),
+            lambda t: t.chunk(3),
+        )
+        for part in ("weight", "bias")
+    ]
+
+
+def _stacked(ours: str, theirs: str) -> list[Rule]:
+    """Three projections to one number each are three rows of ours."""
+    return [
+        Rule(
+            f"{ours}.{part}",
+            tuple(f"{theirs}{k}.{part}" for k in (1, 2, 3)),
+            lambda t: torch.cat(list(t)),
+            lambda t: t.chunk(3),
+        )
+        for part in ("weight", "bias")
+    ]
