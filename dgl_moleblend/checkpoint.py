@@ -264,8 +264,8 @@ def check_same(expected: dict[str, Any], found: dict[str, Any], *, where: str) -
 
 
 _KIND_FIX = {
-    "encoder": "fine-tune the encoder first (`dgl-moleblend finetune --pretrained FOLDER`)",
-    "pretraining": "fine-tune the pretrained model first (`dgl-moleblend finetune --pretrained FOLDER`)",
+    "encoder": "fine-tune the encoder first (`dgl-moleblend finetune --encoder FOLDER`)",
+    "pretraining": "fine-tune the pretrained model first (`dgl-moleblend finetune --encoder FOLDER`)",
     "predictor": "give the folder of a pretraining run",
 }
 

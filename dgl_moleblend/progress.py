@@ -1,0 +1,93 @@
+"""One progress bar for a whole run, on stderr: results and pipes have stdout to themselves."""
+
+import sys
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ProgressBar
+from tqdm import tqdm
+
+
+class RunProgress(ProgressBar):
+    """Optimiser steps of the whole run while training, with the latest values that the module puts on the bar.
+
+    Where stderr is no terminal a line is written every few seconds only.
+
+    Parameters
+    ----------
+    description : str
+        What stands before the bar.
+    """
+
+    def __init__(self, description: str) -> None:
+        super().__init__()
+        self.description = description
+        self._bar: tqdm | None = None
+        self._enabled = True
+
+    def disable(self) -> None:
+        """Show nothing; Lightning calls this on every process but the first."""
+        self._enabled = False
+
+    def enable(self) -> None:
+        """Show the bar again."""
+        self._enabled = True
+
+    def _open(self, total: int, unit: str, initial: int = 0) -> None:
+        self._bar = tqdm(
+            desc=self.description,
+            total=total,
+            initial=initial,
+            unit=unit,
+            file=sys.stderr,
+            disable=not self._enabled,
+            dynamic_ncols=True,
+            mininterval=0.5 if sys.stderr.isatty() else 10.0,
+        )
+
+    def _close(self) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._bar = None
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar, at the step that a resumed run starts from."""
+        self._open(int(trainer.estimated_stepping_batches), "step", trainer.global_step)
+
+    def on_train_batch_end(
+        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Move the bar."""
+        if self._bar is not None and self._enabled:
+            self._bar.update(trainer.global_step - self._bar.n)
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Show the epoch's values."""
+        if self._bar is not None and self._enabled:
+            shown = {
+                name.replace("_epoch", ""): f"{float(value):.4g}"
+                for name, value in trainer.progress_bar_metrics.items()
+                if not name.endswith("_step")
+            }
+            self._bar.set_postfix({"epoch": trainer.current_epoch + 1, **shown}, refresh=False)
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the bar."""
+        self._close()
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        """Close the bar, so that a message starts on a line of its own."""
+        self._close()
+
+    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar."""
+        self._open(int(sum(trainer.num_predict_batches)), "batch")
+
+    def on_predict_batch_end(self, *_: Any, **__: Any) -> None:
+        """Move the bar."""
+        if self._bar is not None:
+            self._bar.update()
+
+    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Close the bar."""
+        self._close()

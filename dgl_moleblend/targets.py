@@ -1,0 +1,208 @@
+"""What is predicted: the type of task, the scaling of regression targets, the masked loss and the scores."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+from typing_extensions import Self
+
+from dgl_moleblend.errors import DataError
+
+TASK_TYPES = ("regression", "classification")
+METRICS = {"regression": ("rmse", "mae", "r2"), "classification": ("roc_auc", "pr_auc")}
+"""Scores of each type of task; the first chooses the model unless another is asked for."""
+LOWER_IS_BETTER = ("rmse", "mae", "loss")
+
+
+def find_task_type(labels: np.ndarray) -> str:
+    """Return "classification" if every label present is 0 or 1, else "regression".
+
+    Parameters
+    ----------
+    labels : ndarray, shape (rows, t)
+        NaN = missing.
+
+    Examples
+    --------
+    >>> find_task_type(np.array([[0.0], [1.0], [np.nan]]))
+    'classification'
+    >>> find_task_type(np.array([[-11.01], [1.0]]))
+    'regression'
+    """
+    present = labels[~np.isnan(labels)]
+    return "classification" if len(present) and np.isin(present, (0, 1)).all() else "regression"
+
+
+def check_labels(labels: np.ndarray, task_type: str, names: Sequence[str], *, where: str) -> None:
+    """Check the labels that a model is to learn from.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (rows, t)
+        Training rows only; NaN = missing.
+    task_type : {"regression", "classification"}
+    names : sequence of t str
+    where : str
+        Named in the error.
+
+    Raises
+    ------
+    DataError
+        If a task has no label, an infinite one, or, for classification, one that is neither 0 nor 1.
+    """
+    for name, column in zip(names, labels.T, strict=True):
+        present = column[~np.isnan(column)]
+        if not len(present):
+            raise DataError(
+                f"no training row has a label for {name!r}",
+                where=where,
+                fix="leave this target out, or split otherwise",
+            )
+        if np.isinf(present).any():
+            raise DataError(f"{name!r} holds an infinite label", where=where, fix="correct it, or leave the cell empty")
+        if task_type == "classification" and not np.isin(present, (0, 1)).all():
+            odd = present[~np.isin(present, (0, 1))][0]
+            raise DataError(
+                f"{name!r} holds {odd:g}, but labels of a classification are 0, 1 or empty",
+                where=where,
+                fix="write the classes as 0 and 1, or ask for a regression",
+            )
+
+
+@dataclass(frozen=True)
+class LabelScaling:
+    """Mean and scale of each regression target, of the training rows alone.
+
+    Parameters
+    ----------
+    mean, scale : tuple of t floats
+        In the unit of the target. A target that never varies has scale 1.
+
+    Examples
+    --------
+    >>> scaling = LabelScaling.fit(np.array([[1.0, 5.0], [3.0, 5.0], [np.nan, 5.0]]))
+    >>> scaling
+    LabelScaling(mean=(2.0, 5.0), scale=(1.0, 1.0))
+    >>> scaling.restore(scaling.standardize(torch.tensor([[3.0, 5.0]])))
+    tensor([[3., 5.]])
+    """
+
+    mean: tuple[float, ...]
+    scale: tuple[float, ...]
+
+    @classmethod
+    def fit(cls, labels: np.ndarray) -> Self:
+        """Measure mean and standard deviation of each column, missing labels left out.
+
+        Parameters
+        ----------
+        labels : ndarray, shape (training rows, t)
+            Each column has at least one label.
+        """
+        mean, scale = np.nanmean(labels, 0), np.nanstd(labels, 0)
+        varies = scale > 1e-12 * np.maximum(1.0, np.abs(mean))
+        return cls(tuple(map(float, mean)), tuple(map(float, np.where(varies, scale, 1.0))))
+
+    @classmethod
+    def none(cls, num_tasks: int) -> Self:
+        """Return the scaling that changes nothing, for classification."""
+        return cls((0.0,) * num_tasks, (1.0,) * num_tasks)
+
+    def standardize(self, labels: Float[Tensor, "b t"]) -> Float[Tensor, "b t"]:
+        """From the unit of the target to mean 0, deviation 1."""
+        return (labels - labels.new_tensor(self.mean)) / labels.new_tensor(self.scale)
+
+    def restore(self, prediction: Float[Tensor, "b t"]) -> Float[Tensor, "b t"]:
+        """From mean 0, deviation 1 to the unit of the target."""
+        return prediction * prediction.new_tensor(self.scale) + prediction.new_tensor(self.mean)
+
+
+def property_loss(
+    output: Float[Tensor, "b t"], labels: Float[Tensor, "b t"], task_type: str, scaling: LabelScaling
+) -> Float[Tensor, ""]:
+    """Mean loss over the labels that are present; 0, with zero gradient, where there are none.
+
+    Parameters
+    ----------
+    output : Tensor, shape (b, t)
+        The predictor's: standardised values, or logits.
+    labels : Tensor, shape (b, t)
+        In their own unit; NaN = missing.
+    task_type : {"regression", "classification"}
+        Squared error of standardised targets, or binary cross-entropy.
+    scaling : LabelScaling
+    """
+    present = ~labels.isnan()
+    target = torch.where(present, scaling.standardize(labels), 0.0)
+    output = output.float()
+    if task_type == "classification":
+        loss = F.binary_cross_entropy_with_logits(output, target, reduction="none")
+    else:
+        loss = F.mse_loss(output, target, reduction="none")
+    return (loss * present).sum() / present.sum().clamp(min=1)
+
+
+def to_prediction(output: Float[Tensor, "b t"], task_type: str, scaling: LabelScaling) -> Float[Tensor, "b t"]:
+    """From what the predictor returns to values in the unit of the target, or to probabilities of class 1."""
+    return output.float().sigmoid() if task_type == "classification" else scaling.restore(output.float())
+
+
+def score(prediction: np.ndarray, labels: np.ndarray, task_type: str, names: Sequence[str]) -> dict[str, Any]:
+    """Score predictions against the labels that are present.
+
+    Parameters
+    ----------
+    prediction, labels : ndarray, shape (rows, t)
+        Values in the unit of the target, or probabilities and 0 / 1; NaN labels are missing.
+    task_type : {"regression", "classification"}
+    names : sequence of t str
+
+    Returns
+    -------
+    dict
+        The mean over tasks of each score in ``METRICS[task_type]``, None where no task has it; "tasks": the same for
+        each task, with its number of labels; "left_out": how many tasks have no such score, because only one class
+        (or fewer than two values, for r2) is present.
+
+    Examples
+    --------
+    >>> result = score(np.array([[0.9], [0.2]]), np.array([[1.0], [0.0]]), "classification", ["active"])
+    >>> result["roc_auc"], result["left_out"]
+    (1.0, {'roc_auc': 0, 'pr_auc': 0})
+    """
+    tasks = {}
+    for name, predicted, label in zip(names, prediction.T, labels.T, strict=True):
+        present = ~np.isnan(label)
+        one = _score_one(predicted[present], label[present], task_type)
+        tasks[name] = {"labels": int(present.sum()), **one}
+    result: dict[str, Any] = {}
+    for metric in METRICS[task_type]:
+        values = [task[metric] for task in tasks.values() if task[metric] is not None]
+        result[metric] = float(np.mean(values)) if values else None
+    result["left_out"] = {m: sum(task[m] is None for task in tasks.values()) for m in METRICS[task_type]}
+    result["tasks"] = tasks
+    return result
+
+
+def _score_one(predicted: np.ndarray, label: np.ndarray, task_type: str) -> dict[str, float | None]:
+    from sklearn import metrics
+
+    if task_type == "classification":
+        if len(np.unique(label)) < 2:
+            return {"roc_auc": None, "pr_auc": None}
+        return {
+            "roc_auc": float(metrics.roc_auc_score(label, predicted)),
+            "pr_auc": float(metrics.average_precision_score(label, predicted)),
+        }
+    if not len(label):
+        return {"rmse": None, "mae": None, "r2": None}
+    return {
+        "rmse": float(metrics.root_mean_squared_error(label, predicted)),
+        "mae": float(metrics.mean_absolute_error(label, predicted)),
+        "r2": float(metrics.r2_score(label, predicted)) if len(np.unique(label)) > 1 else None,
+    }
