@@ -28,7 +28,13 @@ class TensorStruct:
 
     def _map(self, function) -> Self:  # type: ignore[no-untyped-def]
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
-        return type(self)(**{k: function(v) if isinstance(v, Tensor) else v for k, v in fields.items()})
+        return type(self)(**{k: self._apply(function, v) for k, v in fields.items()})
+
+    @staticmethod
+    def _apply(function, value):  # type: ignore[no-untyped-def]
+        if isinstance(value, TensorStruct):
+            return value._map(function)
+        return function(value) if isinstance(value, Tensor) else value
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
         """Copy to a device; tensors already there are shared."""

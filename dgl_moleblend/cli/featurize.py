@@ -1,0 +1,116 @@
+"""`featurize`: files of molecules -> a store on disk, or DGLGraphs."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dgl_moleblend.cli import options
+from dgl_moleblend.errors import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@click.command()
+@options.input_files
+@options.output
+@options.columns
+@options.tasks
+@options.featurizer
+@options.seed
+@click.option(
+    "--format",
+    "output_format",
+    type=click.Choice(["store", "dgl"]),
+    default="store",
+    show_default=True,
+    help="A store (a folder, memory-mapped, for training), or one file for dgl.load_graphs (small sets).",
+)
+@click.option("--max-atoms", type=click.IntRange(1, 65_535), metavar="N", help="Reject larger molecules.")
+@click.option(
+    "--on-failed-conformer",
+    type=click.Choice(["reject", "keep"]),
+    default="reject",
+    show_default=True,
+    help="Molecules that get no 3D positions: rejected, or kept without.",
+)
+@click.option(
+    "--shard-size",
+    type=click.IntRange(1),
+    default=20_000,
+    show_default=True,
+    metavar="ROWS",
+    help="Input rows per file of the store; an interrupted run loses at most so many.",
+)
+@options.workers
+@click.option("--overwrite", is_flag=True, help="Replace what is there instead of going on with it.")
+@options.quiet
+def command(
+    inputs: tuple[str, ...],
+    output: str,
+    output_format: str,
+    positions: str,
+    num_conformers: int,
+    timeout: float,
+    seed: int,
+    max_atoms: int | None,
+    on_failed_conformer: str,
+    shard_size: int,
+    workers: int,
+    overwrite: bool,
+    quiet: bool,
+    **reading: Any,
+) -> None:
+    """Turn files of molecules into a data set on disk.
+
+    FILE is CSV, TSV, SMI, SDF or Parquet, each also .gz; globs are understood, and - is standard input. Every input
+    row is either in the data set or in rejects.csv, with line and reason. A run that was interrupted goes on where it
+    stopped if the same command is given again.
+
+    \b
+      dgl-moleblend featurize esol.csv --tasks logS -o esol.store
+      dgl-moleblend featurize '*.sdf.gz' --positions given --tasks all -o qm.store
+      dgl-moleblend featurize - --input-format smi --positions embed -o zinc.store < zinc.smi
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    from dgl_moleblend.config import FeaturizerConfig
+    from dgl_moleblend.data.molecules import MoleculeReader
+    from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_store, featurize_to_table
+    from dgl_moleblend.data.store import MAX_ATOMS, REJECTS
+
+    reader = MoleculeReader(inputs, **reading)
+    featurizer = FeaturizerConfig(positions, seed=seed, num_conformers=num_conformers, timeout=timeout)
+    config = PipelineConfig(featurizer, max_atoms or MAX_ATOMS, on_failed_conformer)
+    how: dict[str, Any] = {"workers": workers, "progress": not quiet}
+    if output_format == "store":
+        store = featurize_to_store(reader, output, config, shard_size=shard_size, overwrite=overwrite, **how)
+        kept, rejects, rejects_path = len(store), store.rejects, Path(output, REJECTS)
+    else:
+        rejects_path = Path(output).with_suffix(".rejects.csv")
+        _refuse_existing(output, overwrite)
+        table = featurize_to_table(reader, config, **how)
+        kept, rejects = len(table), table.rejects
+        rejects.to_csv(rejects_path, index=False)
+        if kept:
+            from dgl_moleblend.data.dataset import MoleculeDataset
+            from dgl_moleblend.loader import save_graphs
+
+            save_graphs(MoleculeDataset(table), output)
+    _report(kept, rejects, output, rejects_path)
+    if not kept:
+        raise click.ClickException("no molecule was kept")
+
+
+def _refuse_existing(output: str, overwrite: bool) -> None:
+    if Path(output).exists() and not overwrite:
+        raise DataError("the file is there already", where=output, fix="give another name, or pass --overwrite")
+    if not Path(output).absolute().parent.is_dir():
+        raise DataError("there is no such folder", where=str(Path(output).parent), fix="make it, or give another")
+
+
+def _report(kept: int, rejects: "pd.DataFrame", output: str, rejects_path: Path) -> None:
+    """Say how many rows went where."""
+    stages = ", ".join(f"{stage} {count:,}" for stage, count in rejects["stage"].value_counts().items())
+    click.echo(f"{kept + len(rejects):,} rows: {kept:,} kept, {len(rejects):,} rejected"
+               + (f" ({stages})" if stages else ""), err=True)  # fmt: skip
+    click.echo(f"molecules: {output}\nrejects:   {rejects_path}", err=True)

@@ -1,0 +1,271 @@
+"""MoleculeDataset over a store or a file, with dgllife's splits."""
+
+import dataclasses
+import os
+from collections.abc import Callable, Iterator, Sequence
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch.utils.data import Dataset
+from typing_extensions import Self
+
+from dgl_moleblend.config import FeaturizerConfig, check
+from dgl_moleblend.data.store import MoleculeStore, MoleculeTable, Sample
+from dgl_moleblend.errors import DataError
+
+SPLITS = ("scaffold", "random", "molecular_weight", "stratified", "consecutive")
+"""How `MoleculeDataset.split` divides molecules."""
+
+
+class MoleculeDataset(Dataset[Sample]):
+    r"""Molecules with their labels and where they came from; item k is a `Sample`.
+
+    Parameters
+    ----------
+    table : MoleculeTable
+        In memory, or a `MoleculeStore`.
+    indices : array, optional
+        Which molecules of the table, in which order; by default all.
+    tasks : sequence of int, optional
+        Which labels of the table; by default all.
+
+    Examples
+    --------
+    >>> import pathlib, tempfile
+    >>> path = pathlib.Path(tempfile.mkdtemp(), "esol.csv")
+    >>> _ = path.write_text("smiles,logS\nCCO,1.1\nC1CC,0\nc1ccccc1,-1.6\n")
+    >>> dataset = MoleculeDataset.from_file(path, task_columns=["logS"])
+    >>> len(dataset), dataset.smiles, dataset.labels.ravel().tolist(), dataset.rows.tolist()
+    (2, ['CCO', 'c1ccccc1'], [1.10..., -1.60...], [0, 2])
+    >>> dataset.rejects[["row", "line", "smiles", "stage"]].values.tolist()
+    [[1, 3, 'C1CC', 'parse']]
+    """
+
+    def __init__(
+        self, table: MoleculeTable, indices: np.ndarray | None = None, tasks: Sequence[int] | None = None
+    ) -> None:
+        self.table = table
+        self._indices = None if indices is None else np.asarray(indices, np.int64)
+        self._tasks = None if tasks is None else list(tasks)
+
+    @classmethod
+    def from_store(cls, path: str | os.PathLike[str]) -> Self:
+        """Open a store that `dgl-moleblend featurize` wrote; needs no RDKit.
+
+        Raises
+        ------
+        DataError
+            If the store is unfinished, damaged or another version's.
+        """
+        return cls(MoleculeStore(path))
+
+    @classmethod
+    def from_file(
+        cls,
+        inputs: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+        *,
+        smiles_column: str | None = None,
+        id_column: str | None = None,
+        task_columns: Sequence[str] = (),
+        input_format: str | None = None,
+        encoding: str | None = None,
+        missing_labels: Sequence[float] = (),
+        featurizer: FeaturizerConfig | None = None,
+        max_atoms: int | None = None,
+        on_failed_conformer: str = "reject",
+        workers: int = 0,
+        store: str | os.PathLike[str] | None = None,
+        progress: bool = False,
+    ) -> Self:
+        """Read and featurize files of molecules.
+
+        Parameters
+        ----------
+        inputs, smiles_column, id_column, task_columns, input_format, encoding, missing_labels
+            See `dgl_moleblend.data.molecules.MoleculeReader`.
+        featurizer : FeaturizerConfig, optional
+            By default without positions.
+        max_atoms, on_failed_conformer
+            See `dgl_moleblend.data.pipeline.PipelineConfig`.
+        workers : int
+            Processes; 0 works in this one. From a script, needs the usual ``if __name__ == "__main__":``.
+        store : path, optional
+            Write the molecules to this store, or take them from it if it was made with the same arguments; by default
+            they stay in memory.
+        progress : bool
+            Whether to show a bar.
+
+        Raises
+        ------
+        DataError
+            If a file is missing or has not the columns asked for. Rows that cannot be used are in `rejects`.
+        """
+        from dgl_moleblend.data.molecules import MoleculeReader
+        from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_store, featurize_to_table
+
+        reader = MoleculeReader(
+            inputs,
+            smiles_column=smiles_column,
+            id_column=id_column,
+            task_columns=task_columns,
+            input_format=input_format,
+            encoding=encoding,
+            missing_labels=missing_labels,
+        )
+        config = PipelineConfig(featurizer or FeaturizerConfig(), on_failed_conformer=on_failed_conformer)
+        if max_atoms is not None:
+            config = dataclasses.replace(config, max_atoms=max_atoms)
+        if store is None:
+            return cls(featurize_to_table(reader, config, workers=workers, progress=progress))
+        return cls(featurize_to_store(reader, store, config, workers=workers, progress=progress))
+
+    def __len__(self) -> int:
+        return len(self.table) if self._indices is None else len(self._indices)
+
+    def __getitem__(self, index: int) -> Sample:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"molecule {index} of a data set of {len(self)}")
+        sample = self.table[index if self._indices is None else int(self._indices[index])]
+        return sample if self._tasks is None else dataclasses.replace(sample, labels=sample.labels[self._tasks])
+
+    def __iter__(self) -> Iterator[Sample]:
+        return (self[k] for k in range(len(self)))
+
+    def _take(self, values: np.ndarray) -> np.ndarray:
+        return values if self._indices is None else values[self._indices]
+
+    def _take_list(self, values: list[str]) -> list[str]:
+        return values if self._indices is None else [values[k] for k in self._indices]
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """Names of the t labels."""
+        names = self.table.task_names
+        return names if self._tasks is None else tuple(names[k] for k in self._tasks)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Labels, shape (N, t), float32; NaN = missing."""
+        labels = self._take(self.table.labels)
+        return labels if self._tasks is None else labels[:, self._tasks]
+
+    @property
+    def num_atoms(self) -> np.ndarray:
+        """Number of atoms of every molecule, shape (N,)."""
+        return self._take(self.table.num_atoms)
+
+    @property
+    def num_conformers(self) -> np.ndarray:
+        """Number of conformers of every molecule, shape (N,)."""
+        return self._take(self.table.num_conformers)
+
+    @property
+    def rows(self) -> np.ndarray:
+        """Input row of every molecule, 0-based, shape (N,)."""
+        return self._take(self.table.rows)
+
+    @property
+    def ids(self) -> list[str]:
+        """Identifier of every molecule, "" where there is none."""
+        return self._take_list(self.table.ids)
+
+    @property
+    def smiles(self) -> list[str]:
+        """SMILES of every molecule."""
+        return self._take_list(self.table.smiles)
+
+    @property
+    def rejects(self) -> pd.DataFrame:
+        """Input rows that could not be used: row, source, line, id, smiles, stage, reason."""
+        return self.table.rejects
+
+    def subset(self, indices: np.ndarray | Sequence[int]) -> Self:
+        """Return some molecules, in the order given."""
+        indices = np.asarray(indices, np.int64)
+        if len(indices) and not (-len(self) <= indices.min() and indices.max() < len(self)):
+            raise IndexError(f"indices of a data set of {len(self)} go from 0 to {len(self) - 1}")
+        own = np.arange(len(self.table)) if self._indices is None else self._indices
+        return type(self)(self.table, own[indices], self._tasks)
+
+    def select_tasks(self, names: Sequence[str]) -> Self:
+        """Return the same molecules with some of the labels.
+
+        Raises
+        ------
+        DataError
+            If a label is not in the table.
+        """
+        have = self.table.task_names
+        for name in names:
+            if name not in have:
+                raise DataError(f"there are no labels {name!r}; there are: {', '.join(map(repr, have)) or 'none'}",
+                                fix="featurize again with --tasks, or name others")  # fmt: skip
+        return type(self)(self.table, self._indices, [have.index(name) for name in names])
+
+    def split(
+        self, method: str = "scaffold", fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0, task: int = 0
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Divide the molecules by one of dgllife's splitters.
+
+        Parameters
+        ----------
+        method : str
+            "scaffold" (Bemis-Murcko: no scaffold is in two parts), "random", "molecular_weight", "stratified" (by the
+            label of `task`) or "consecutive".
+        fractions : sequence of 3 floats
+            Shares of training, validation and test; they add up to 1.
+        seed : int
+            Of "random" and "stratified".
+        task : int
+            Number of the label that "stratified" divides by.
+
+        Returns
+        -------
+        tuple of 3 ndarrays
+            Indices into this data set: together every molecule, once.
+        """
+        check(method in SPLITS, "method", method, f"one of {', '.join(map(repr, SPLITS))}")
+        fractions = tuple(fractions)
+        check(len(fractions) == 3 and all(f >= 0 for f in fractions) and abs(sum(fractions) - 1) < 1e-6, "fractions",
+              fractions, "3 non-negative numbers that add up to 1")  # fmt: skip
+        parts = self._splitter(method, seed, task)(dict(zip(("frac_train", "frac_val", "frac_test"), fractions,
+                                                            strict=True)))  # fmt: skip
+        train, val, test = (np.asarray(part.indices, np.int64) for part in parts)
+        assert len(train) + len(val) + len(test) == len(self)
+        return train, val, test
+
+    def _splitter(self, method: str, seed: int, task: int) -> Callable[[dict[str, float]], Any]:
+        from dgllife.utils import splitters
+
+        # dgllife wants something that has a length and, if it is to look at molecules, their SMILES
+        stand_in = _StandIn(self.smiles) if method in ("scaffold", "molecular_weight") else range(len(self))
+        if method == "scaffold":
+            return lambda shares: splitters.ScaffoldSplitter.train_val_test_split(
+                stand_in, mols=stand_in.mols(), log_every_n=None, scaffold_func="smiles", **shares
+            )
+        if method == "molecular_weight":
+            return lambda shares: splitters.MolecularWeightSplitter.train_val_test_split(
+                stand_in, mols=stand_in.mols(), log_every_n=None, **shares
+            )
+        if method == "stratified":
+            return lambda shares: splitters.SingleTaskStratifiedSplitter.train_val_test_split(
+                stand_in, self.labels, task, random_state=seed, **shares
+            )
+        if method == "random":
+            return lambda shares: splitters.RandomSplitter.train_val_test_split(stand_in, random_state=seed, **shares)
+        return lambda shares: splitters.ConsecutiveSplitter.train_val_test_split(stand_in, **shares)
+
+
+class _StandIn(SimpleNamespace):
+    def __init__(self, smiles: list[str]) -> None:
+        super().__init__(smiles=smiles)
+
+    def __len__(self) -> int:
+        return len(self.smiles)
+
+    def mols(self) -> list[Any]:
+        from dgl_moleblend.data.sanitize import read_smiles
+
+        return [read_smiles(smiles) for smiles in self.smiles]
