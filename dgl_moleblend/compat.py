@@ -1,5 +1,247 @@
-"""DGL on a torch that DGL's wheels know nothing of; the only place that knows."""
+"""DGL on a torch that DGL's wheels know nothing of; the only place that knows.
+
+What is wrong with DGL 2.1, and what `install` does about it:
+
+* ``import dgl`` imports ``dgl.graphbolt``, which needs a compiled library that DGL ships for torch 2.0.0 to 2.2.1 only,
+  and a torchdata of that time. Where they load, they are used. Where they do not, an inert module takes the place of
+  ``dgl.graphbolt``, and says so when it is used. Nothing else in DGL needs graphbolt.
+* A failed ``import dgl`` leaves half of DGL in ``sys.modules``, and the next ``import dgl`` builds on it. It is
+  forgotten before DGL is imported again.
+* The first ``import dgl`` writes its backend to the home folder, which fails if the folder is read-only and races if
+  two processes start at once. Where nothing names a backend, the environment variable DGLBACKEND is set to pytorch.
+* A process that starts fresh (multiprocessing's spawn and forkserver, joblib's loky) imports DGL without us. Its parent
+  has it import this package first.
+
+All of it happens when the module concerned is imported: `install` itself imports nothing and takes no time.
+"""
+
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Callable, Sequence
+from importlib.machinery import ModuleSpec
+from types import ModuleType
+from typing import Any
+
+
+class GraphboltError(AttributeError):
+    """Something in ``dgl.graphbolt`` was used where DGL's compiled graphbolt does not load.
+
+    An AttributeError, so that `hasattr`, `inspect` and `doctest` take it for what it is: the name is not there.
+    """
 
 
 def install() -> None:
-    """Make `import dgl` work."""
+    """Make ``import dgl`` and ``import dgllife`` work, here and in the processes that this one starts.
+
+    Harmless to call again, or when DGL is imported already. Imports neither torch nor DGL.
+
+    Examples
+    --------
+    >>> install()
+    >>> import dgl
+    >>> dgl.graph(([0, 1], [1, 2])).num_nodes()
+    3
+    """
+    if _FINDER not in sys.meta_path:
+        sys.meta_path.insert(0, _FINDER)
+    for name in _SPAWNERS:
+        if name in sys.modules:
+            _tell_children(sys.modules[name])
+
+
+def graphbolt_fault() -> str | None:
+    """Why ``dgl.graphbolt`` is inert; None where DGL's own is in use, or DGL is not imported yet."""
+    graphbolt = sys.modules.get("dgl.graphbolt")
+    return graphbolt._fault if isinstance(graphbolt, _InertGraphbolt) else None
+
+
+class _Finder:
+    """Has each module that `_EXECUTE` names run by the function it names; no other module is its business."""
+
+    def find_spec(self, name: str, path: Sequence[str] | None = None, target: Any = None) -> ModuleSpec | None:
+        if name.startswith("dgl.graphbolt.") and (fault := graphbolt_fault()):
+            raise ImportError(f"{name} cannot be imported: {fault}", name="dgl.graphbolt")
+        if name not in _EXECUTE:
+            return None
+        others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
+        spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader, _EXECUTE[name])  # type: ignore[assignment]
+        return spec
+
+
+class _Loader:
+    """The module's own loader, but `execute(module, run)` decides what happens around `run(module)`."""
+
+    def __init__(self, loader: Any, execute: Callable[[ModuleType, Callable], None]) -> None:
+        self._loader = loader
+        self._execute = execute
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._loader, name)
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None
+        module.__loader__ = module.__spec__.loader = self._loader
+        self._execute(module, self._loader.exec_module)
+
+
+def _execute_package(module: ModuleType, run: Callable[[ModuleType], None]) -> None:
+    """Import DGL or dgllife without what an earlier, failed import of it has left."""
+    prefix = f"{module.__name__}."
+    leftovers = [name for name in sys.modules if name.startswith(prefix)]
+    # the compiled library holds on to the classes of these
+    kept = [name for name in leftovers if name.startswith(("dgl._ffi", "dgl._api_internal"))]
+    for name in set(leftovers).difference(kept):
+        del sys.modules[name]
+    run(module)
+    for name in kept:
+        if name.count(".") == 1:  # not imported anew, so Python has not made it an attribute
+            setattr(module, name.removeprefix(prefix), sys.modules[name])
+
+
+def _execute_backend(module: ModuleType, run: Callable[[ModuleType], None]) -> None:
+    """Import ``dgl.backend`` with a backend chosen, so that it does not write one into the home folder."""
+    if not os.path.exists(backend_file()):
+        os.environ.setdefault("DGLBACKEND", "pytorch")
+    run(module)
+
+
+def backend_file() -> str:
+    """Path of the file in which DGL keeps the name of its backend."""
+    folder = os.environ.get("DGLDEFAULTDIR") or os.path.join(os.path.expanduser("~"), ".dgl")
+    return os.path.join(folder, "config.json")
+
+
+def _execute_graphbolt(module: ModuleType, run: Callable[[ModuleType], None]) -> None:
+    """Import DGL's own graphbolt if it loads, else leave `module` inert."""
+    fault = _library_fault()
+    if fault is None:
+        try:
+            return run(module)
+        except Exception as error:
+            fault = _explain(
+                f"the compiled graphbolt for torch {_torch_version()} is there, but does not load: "
+                f"{type(error).__name__}: {error}",
+                where=_library_folder(),
+                fix=f"pip install {GRAPHBOLT_TORCHDATA!r} (newer torchdata needs newer torch), then import dgl again",
+            )
+            warnings.warn(f"dgl.graphbolt is left out: {fault}", RuntimeWarning, stacklevel=2)
+    for name in [name for name in sys.modules if name.startswith("dgl.graphbolt.")]:
+        del sys.modules[name]
+    for name in [name for name in vars(module) if not name.startswith("__")]:
+        delattr(module, name)
+    module.__class__ = _InertGraphbolt
+    module.__path__ = []
+    module._fault = fault  # type: ignore[attr-defined]
+    module.FusedCSCSamplingGraph = _NoGraph  # type: ignore[attr-defined]
+    return None
+
+
+class _InertGraphbolt(ModuleType):
+    """A ``dgl.graphbolt`` that can be imported, and explains itself when it is used."""
+
+    _fault: str
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # Python and its tools ask for these everywhere
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+        raise GraphboltError(f"dgl.graphbolt.{name} cannot be used: {self._fault}")
+
+
+class _NoGraph:
+    """Stands for ``FusedCSCSamplingGraph``, which ``dgl.distributed`` compares its graphs with: none is one."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise GraphboltError(f"dgl.graphbolt.FusedCSCSamplingGraph cannot be used: {graphbolt_fault()}")
+
+
+#: The torchdata that graphbolt's libraries of DGL 2.1 go with.
+GRAPHBOLT_TORCHDATA = "torchdata<0.8"
+
+
+def _library_fault() -> str | None:
+    torch = _torch_version()
+    built = _built_for()
+    if torch in built:
+        return None
+    torch_release = built[-1] if built else "2.2.1"
+    return _explain(
+        f"DGL {sys.modules['dgl._ffi.libinfo'].__version__} has no compiled graphbolt for torch {torch}",
+        where=f"{_library_folder()} holds it for torch {', '.join(built) or '... none'}",
+        fix="use dgl.dataloading, which does without graphbolt, or an environment of its own: "
+        f"pip install torch=={torch_release} {GRAPHBOLT_TORCHDATA!r} 'numpy<2' dgl",
+    )
+
+
+def _built_for() -> list[str]:
+    """Torch versions for which DGL has brought a compiled graphbolt, oldest first."""
+    folder = _library_folder()
+    files = os.listdir(folder) if os.path.isdir(folder) else []
+    built = [os.path.splitext(file)[0].split("_pytorch_")[1] for file in files if "graphbolt_pytorch_" in file]
+    return sorted(built, key=lambda version: [int(part) if part.isdigit() else 0 for part in version.split(".")])
+
+
+def _library_folder() -> str:
+    return os.path.join(os.path.dirname(sys.modules["dgl._ffi.libinfo"].find_lib_path()[0]), "graphbolt")
+
+
+def _torch_version() -> str:
+    return sys.modules["torch"].__version__.split("+")[0]
+
+
+def _explain(what: str, *, where: str, fix: str) -> str:
+    return f"{what}\n  where: {where}\n  fix:   {fix}"
+
+
+def _execute_spawner(module: ModuleType, run: Callable[[ModuleType], None]) -> None:
+    run(module)
+    _tell_children(module)
+
+
+def _tell_children(spawner: ModuleType) -> None:
+    """Have the processes that `spawner` starts import this package before anything else of their parent's."""
+    original = spawner.get_preparation_data
+    if hasattr(original, "tells_children"):
+        return
+
+    @functools.wraps(original)
+    def get_preparation_data(*args: Any, **kwargs: Any) -> dict[str, Any]:
+        return {**original(*args, **kwargs), "dgl_moleblend": _ImportInChild()}
+
+    get_preparation_data.tells_children = True  # type: ignore[attr-defined]
+    spawner.get_preparation_data = get_preparation_data  # type: ignore[attr-defined]
+
+
+class _ImportInChild:
+    """Imports this package where it is unpickled.
+
+    A child reads the data it is to prepare itself with before it has its parent's path, and may be another Python
+    altogether: hence source text, with the place where the parent found us, and no complaint if it has gone.
+    """
+
+    _SOURCE = """
+import sys
+sys.path.append({root!r})  # the parent's whole path replaces this one in a moment
+try:
+    import dgl_moleblend
+except ImportError:
+    pass
+"""
+
+    def __reduce__(self) -> tuple[Callable, tuple]:
+        root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        return exec, (self._SOURCE.format(root=root), {})
+
+
+_SPAWNERS = ("multiprocessing.spawn", "joblib.externals.loky.backend.spawn", "loky.backend.spawn")
+_EXECUTE: dict[str, Callable[[ModuleType, Callable], None]] = {
+    "dgl": _execute_package,
+    "dgllife": _execute_package,
+    "dgl.backend": _execute_backend,
+    "dgl.graphbolt": _execute_graphbolt,
+    **dict.fromkeys(_SPAWNERS, _execute_spawner),
+}
+_FINDER = _Finder()
