@@ -177,6 +177,11 @@ class MoleculeDataset(Dataset[Sample]):
         return self._take_list(self.table.smiles)
 
     @property
+    def featurizer(self) -> FeaturizerConfig | None:
+        """Settings that the molecules were featurized with, where they are known."""
+        return self.table.featurizer
+
+    @property
     def rejects(self) -> pd.DataFrame:
         """Input rows that could not be used: row, source, line, id, smiles, stage, reason."""
         return self.table.rejects

@@ -427,7 +427,8 @@ def featurize_to_table(
         chunks = run_tasks(_tasks(reader, reader, config, 1 << 62), workers=workers, executor=executor)
         done = list(bar.watch(chunks))
     rejects = rejects_frame(reject for chunk in done for reject in chunk.rejects)
-    return MoleculeTable([c.batch for c in _join(done, 1 << 62)], reader.task_names, reader.sources, rejects)
+    return MoleculeTable([c.batch for c in _join(done, 1 << 62)], reader.task_names, reader.sources, rejects,
+                         config.featurizer)  # fmt: skip
 
 
 def _tasks(

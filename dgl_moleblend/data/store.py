@@ -230,6 +230,8 @@ class MoleculeTable:
         Files that the molecules came from.
     rejects : DataFrame, optional
         The input rows that are not in the table.
+    featurizer : FeaturizerConfig, optional
+        Settings that the molecules were featurized with, where they are known.
 
     Examples
     --------
@@ -247,7 +249,9 @@ class MoleculeTable:
         task_names: Sequence[str] = (),
         sources: Sequence[str] = ("",),
         rejects: pd.DataFrame | None = None,
+        featurizer: FeaturizerConfig | None = None,
     ) -> None:
+        self._featurizer = featurizer
         self._batches = list(batches)
         self._rejects = rejects_frame([]) if rejects is None else rejects
         self._open(tuple(task_names), tuple(sources))
@@ -259,7 +263,7 @@ class MoleculeTable:
         self._end = np.cumsum([views.num_molecules for views in self._views], dtype=np.int64)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return MoleculeTable, (self._batches, self.task_names, self.sources, self._rejects)
+        return MoleculeTable, (self._batches, self.task_names, self.sources, self._rejects, self._featurizer)
 
     def __len__(self) -> int:
         return int(self._end[-1]) if len(self._end) else 0
@@ -330,6 +334,11 @@ class MoleculeTable:
     def smiles(self) -> list[str]:
         """SMILES of every molecule."""
         return [value for views in self._views for value in views.smiles.to_pylist()]
+
+    @property
+    def featurizer(self) -> FeaturizerConfig | None:
+        """Settings that the molecules were featurized with, where they are known."""
+        return self._featurizer
 
     @property
     def rejects(self) -> pd.DataFrame:
