@@ -1,0 +1,53 @@
+import math
+
+import torch
+
+from dgl_moleblend.nn.gaussian import GaussianKernels, gaussian_kernels
+
+
+def test_kernels_follow_the_formula() -> None:
+    distance = torch.tensor([[0.0, 1.5], [7.0, 0.3]], dtype=torch.float64)
+    center, width = torch.tensor([0.0, 1.5, 3.0]).double(), torch.tensor([0.01, 0.5, 2.0]).double()
+    actual = gaussian_kernels(distance, center, width)
+    for i in range(2):
+        for j in range(2):
+            for k in range(3):
+                r, mu, sigma = distance[i, j].item(), center[k].item(), width[k].item()
+                expected = math.exp(-((r - mu) ** 2) / (2 * sigma**2)) / (math.sqrt(2 * math.pi) * sigma)
+                assert math.isclose(actual[i, j, k], expected, rel_tol=1e-12, abs_tol=1e-300)
+
+
+def test_a_kernel_has_area_one() -> None:
+    grid = torch.linspace(-20, 20, 40001, dtype=torch.float64)
+    area = gaussian_kernels(grid, torch.tensor([0.0, 1.0]).double(), torch.tensor([0.2, 1.7]).double()).sum(0) * 1e-3
+    assert torch.allclose(area, torch.ones(2, dtype=torch.float64), atol=1e-9)
+
+
+def test_width_is_never_zero_and_its_sign_does_not_matter() -> None:
+    kernels = GaussianKernels(2)
+    with torch.no_grad():
+        kernels.center[:] = 1.0
+        kernels.width[:] = torch.tensor([0.5, -0.5])
+        one, other = kernels(torch.tensor([0.7])).T
+        assert torch.equal(one, other)
+        kernels.width[:] = 0.0
+        assert math.isclose(kernels(torch.ones(1))[0, 0].item(), 1 / (math.sqrt(2 * math.pi) * 0.01), rel_tol=1e-5)
+
+
+def test_distant_pairs_and_narrow_kernels_have_finite_gradients() -> None:
+    kernels = GaussianKernels(3)
+    with torch.no_grad():
+        kernels.width[:] = torch.tensor([0.0, 1e-3, 3.0])
+    distance = torch.tensor([0.0, 1.0, 1e4], requires_grad=True)
+    value = kernels(distance)
+    value.sum().backward()
+    for tensor in (value, distance.grad, kernels.center.grad, kernels.width.grad):
+        assert torch.isfinite(tensor).all()
+
+
+def test_fresh_centers_and_widths_lie_between_0_and_3_angstrom() -> None:
+    kernels = GaussianKernels(1000)
+    for value in (kernels.center, kernels.width):
+        assert value.min() >= 0
+        assert value.max() <= 3
+        assert abs(value.mean().item() - 1.5) < 0.15
