@@ -444,8 +444,8 @@ def _csv_rows(lines: NumberedLines, delimiter: str, width: int) -> Iterator[_Row
                 error += "; the lines after the first were read as rows of their own"
             lines.give_back()
             reader = csv.reader(guarded(), delimiter=delimiter)
-        elif fault_of_line := _fault(lines):
-            error = fault_of_line
+        if len(lines.taken) == 1 or error is None:
+            error = _fault(lines) or error
         if error is not None:
             yield _Row(first_line, error=error)
         elif cells:

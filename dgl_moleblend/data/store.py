@@ -394,9 +394,9 @@ class MoleculeStore(MoleculeTable):
 
     def _check_rejects(self, length: int) -> None:
         path = self.path / REJECTS
-        size = path.stat().st_size if path.is_file() else -1
+        size = path.stat().st_size if path.is_file() else 0
         if size != length if self.manifest["complete"] else size < length:
-            what = f"it has {size:,} bytes instead of {length:,}" if size >= 0 else "it is missing"
+            what = f"it has {size:,} bytes instead of {length:,}" if size else "it is missing or empty"
             raise DataError(f"the list of rejects is damaged: {what}", where=str(path), fix=_FIX_DAMAGE)
 
     def _map_shard(self, entry: dict[str, Any]) -> pa.RecordBatch:
@@ -425,6 +425,8 @@ class MoleculeStore(MoleculeTable):
     def rejects(self) -> pd.DataFrame:
         """Input rows that are not in the store: row, source, line, id, smiles, stage, reason."""
         length = self.manifest["rejects"]["bytes"]
+        if not length:  # interrupted before anything was done
+            return rejects_frame([])
         with (self.path / REJECTS).open("rb") as file:
             content = file.read(length)  # a store that was interrupted may hold rows of the shard after the last
         text = ("source", "id", "smiles", "stage", "reason")
@@ -559,7 +561,9 @@ class StoreWriter:
 
     def _begin(self, identity: dict[str, Any], overwrite: bool) -> None:
         leftovers = [name for name in os.listdir(self.folder) if name.startswith(".tmp-")]
-        others = set(os.listdir(self.folder)) - set(leftovers)
+        for name in leftovers:
+            (self.folder / name).unlink()
+        others = set(os.listdir(self.folder))
         if MANIFEST in others and not overwrite:
             self.manifest = read_manifest(self.folder)
             self._check_same(identity)
@@ -577,13 +581,16 @@ class StoreWriter:
                 "shards": [],
                 "rejects": {"file": REJECTS, "bytes": 0},
             }
+            self._write_manifest()
+        MoleculeStore(self.folder, allow_partial=True)  # what is there must be whole before more is added
+        if self.complete:
+            self.close()
+        elif length := self.manifest["rejects"]["bytes"]:
+            os.truncate(self.folder / REJECTS, length)
+        else:
+            (self.folder / REJECTS).unlink(missing_ok=True)
             self._append_rejects([REJECT_FIELDS])
             self._write_manifest()
-        for name in leftovers:
-            (self.folder / name).unlink()
-        MoleculeStore(self.folder, allow_partial=True)  # what is there must be whole before more is added
-        if not self.complete:
-            os.truncate(self.folder / REJECTS, self.manifest["rejects"]["bytes"])
 
     def _check_same(self, identity: dict[str, Any]) -> None:
         for name, value in identity.items():
