@@ -22,7 +22,7 @@ import warnings
 from collections.abc import Callable, Sequence
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 
 class GraphboltError(AttributeError):
@@ -51,7 +51,26 @@ def install() -> None:
             _tell_children(sys.modules[name])
 
 
-def graphbolt_fault() -> str | None:
+class GraphboltFault(NamedTuple):
+    """Why ``dgl.graphbolt`` is inert, where that shows, and what to do.
+
+    Attributes
+    ----------
+    what, where, fix : str
+    expected : bool
+        True: DGL brings no library for this torch. False: it does, and this environment could be mended.
+    """
+
+    what: str
+    where: str
+    fix: str
+    expected: bool
+
+    def __str__(self) -> str:
+        return f"{self.what}\n  where: {self.where}\n  fix:   {self.fix}"
+
+
+def graphbolt_fault() -> GraphboltFault | None:
     """Why ``dgl.graphbolt`` is inert; None where DGL's own is in use, or DGL is not imported yet."""
     graphbolt = sys.modules.get("dgl.graphbolt")
     return graphbolt._fault if isinstance(graphbolt, _InertGraphbolt) else None
@@ -122,11 +141,11 @@ def _execute_graphbolt(module: ModuleType, run: Callable[[ModuleType], None]) ->
         try:
             return run(module)
         except Exception as error:
-            fault = _explain(
-                f"the compiled graphbolt for torch {_torch_version()} is there, but does not load: "
-                f"{type(error).__name__}: {error}",
+            fault = GraphboltFault(
+                f"DGL's graphbolt for torch {_torch_version()} does not load: {type(error).__name__}: {error}",
                 where=_library_folder(),
-                fix=f"pip install {GRAPHBOLT_TORCHDATA!r} (newer torchdata needs newer torch), then import dgl again",
+                fix=f"pip install {GRAPHBOLT_TORCHDATA!r} (newer torchdata needs newer torch), then start Python again",
+                expected=False,
             )
             warnings.warn(f"dgl.graphbolt is left out: {fault}", RuntimeWarning, stacklevel=2)
     for name in [name for name in sys.modules if name.startswith("dgl.graphbolt.")]:
@@ -143,7 +162,7 @@ def _execute_graphbolt(module: ModuleType, run: Callable[[ModuleType], None]) ->
 class _InertGraphbolt(ModuleType):
     """A ``dgl.graphbolt`` that can be imported, and explains itself when it is used."""
 
-    _fault: str
+    _fault: GraphboltFault
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("__"):  # Python and its tools ask for these everywhere
@@ -162,17 +181,17 @@ class _NoGraph:
 GRAPHBOLT_TORCHDATA = "torchdata<0.8"
 
 
-def _library_fault() -> str | None:
+def _library_fault() -> GraphboltFault | None:
     torch = _torch_version()
     built = _built_for()
     if torch in built:
         return None
-    torch_release = built[-1] if built else "2.2.1"
-    return _explain(
+    return GraphboltFault(
         f"DGL {sys.modules['dgl._ffi.libinfo'].__version__} has no compiled graphbolt for torch {torch}",
-        where=f"{_library_folder()} holds it for torch {', '.join(built) or '... none'}",
+        where=f"{_library_folder()} holds it for torch {', '.join(built)}",
         fix="use dgl.dataloading, which does without graphbolt, or an environment of its own: "
-        f"pip install torch=={torch_release} {GRAPHBOLT_TORCHDATA!r} 'numpy<2' dgl",
+        f"pip install torch=={built[-1] if built else '2.2.1'} {GRAPHBOLT_TORCHDATA!r} 'numpy<2' dgl",
+        expected=True,
     )
 
 
@@ -190,10 +209,6 @@ def _library_folder() -> str:
 
 def _torch_version() -> str:
     return sys.modules["torch"].__version__.split("+")[0]
-
-
-def _explain(what: str, *, where: str, fix: str) -> str:
-    return f"{what}\n  where: {where}\n  fix:   {fix}"
 
 
 def _execute_spawner(module: ModuleType, run: Callable[[ModuleType], None]) -> None:

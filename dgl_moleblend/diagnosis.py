@@ -1,0 +1,165 @@
+"""What is installed, how DGL was loaded, and what is wrong with it, each fault with its mend."""
+
+import json
+import os
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import metadata
+
+from dgl_moleblend import compat, startup_hook
+from dgl_moleblend.probe import STEPS, probe
+
+DISTRIBUTION = "dgl-moleblend"
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something that is wrong, and the command or change that mends it."""
+
+    what: str
+    fix: str
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What `diagnose` found.
+
+    Attributes
+    ----------
+    versions : dict of str to str
+        Installed version of each library that this package, DGL and dgllife ask for; "missing" where there is none.
+    state : dict of str to str
+        How DGL was loaded and what runs on a GPU, by what it is about.
+    faults : list of Fault
+    """
+
+    versions: dict[str, str]
+    state: dict[str, str]
+    faults: list[Fault]
+
+
+def diagnose(progress: Callable[[str], None] = lambda step: None) -> Diagnosis:
+    """Examine this environment. Works where DGL cannot be imported, and imports nothing here.
+
+    Parameters
+    ----------
+    progress : callable, optional
+        Called with the name of each library of `dgl_moleblend.probe.STEPS` that has been tried.
+    """
+    requirements = _requirements()
+    versions = {"python": sys.version.split()[0], DISTRIBUTION: _version(DISTRIBUTION) or "not installed"}
+    versions |= {_name(text): _version(_name(text)) or "missing" for text in requirements}
+    found: dict[str, dict[str, str]] = {}
+    for step, result in probe():
+        found[step] = result
+        progress(step)
+    faults = [*_version_faults(requirements), *_backend_faults(), *_import_faults(found, requirements)]
+    return Diagnosis(versions, _state(found), faults)
+
+
+def _requirements() -> list[str]:
+    """Return what this package, DGL and dgllife ask for, as they state it, each library once."""
+    texts: dict[str, str] = {}
+    for distribution in (DISTRIBUTION, "dgl", "dgllife"):
+        try:
+            declared = metadata.requires(distribution) or []
+        except metadata.PackageNotFoundError:
+            continue
+        for text in declared:
+            if "extra ==" not in text:
+                texts.setdefault(_name(text), text)
+    return list(texts.values())
+
+
+def _name(requirement: str) -> str:
+    match = re.match(r"[\w.-]+", requirement)
+    assert match is not None, requirement
+    return re.sub(r"[-_.]+", "-", match[0]).lower()
+
+
+def _version(distribution: str) -> str | None:
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _version_faults(requirements: list[str]) -> list[Fault]:
+    faults = []
+    if _version(DISTRIBUTION) is None:
+        folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+        faults.append(Fault(f"{DISTRIBUTION} is imported from {folder}, not installed", f"pip install -e {folder}"))
+    missing = [text for text in requirements if _version(_name(text)) is None]
+    faults += [Fault(f"{_name(text)} is missing", _pip(text)) for text in missing]
+    if _version("packaging") is None:
+        return faults  # a fault already; without it, versions cannot be compared
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
+    from packaging.version import Version
+
+    for text in requirements:
+        version = _version(_name(text))
+        if version is not None and not Requirement(text).specifier.contains(version, prereleases=True):
+            faults.append(Fault(f"{_name(text)} {version} does not fit: {Requirement(text)} is needed", _pip(text)))
+    if _version(DISTRIBUTION) is not None:
+        python = metadata.metadata(DISTRIBUTION)["Requires-Python"]
+        if not SpecifierSet(python).contains(sys.version.split()[0], prereleases=True):
+            faults.append(
+                Fault(f"Python {sys.version.split()[0]} is not {python}", "make an environment with such a Python")
+            )
+    torch, numpy = _version("torch"), _version("numpy")
+    if torch and numpy and Version(torch) < Version("2.3") and Version(numpy) >= Version("2"):
+        faults.append(Fault(f"torch {torch} does not work with numpy {numpy}", "pip install 'numpy<2'"))
+    return faults
+
+
+def _pip(requirement: str) -> str:
+    """Return the command that installs `requirement`; DGL of another version is replaced by it."""
+    return f"pip install '{requirement.split(';')[0].strip()}'"
+
+
+def _backend_faults() -> list[Fault]:
+    """Find a choice of backend, in the environment or in DGL's file, that ``import dgl`` would stumble over."""
+    if "DGLBACKEND" in os.environ:
+        backend, where, fix = os.environ["DGLBACKEND"], "the environment variable DGLBACKEND", "set it to pytorch"
+    elif os.path.exists(file := compat.backend_file()):
+        where, fix = file, "delete the file: DGL then takes pytorch"
+        try:
+            with open(file) as stream:
+                backend = json.load(stream)["backend"].lower()
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return [Fault(f"{file} is not what DGL expects", fix)]
+    else:
+        return []
+    return [] if backend == "pytorch" else [Fault(f"DGL is told to use {backend!r}, by {where}", fix)]
+
+
+def _import_faults(found: dict[str, dict[str, str]], requirements: list[str]) -> list[Fault]:
+    incomplete = any(_version(_name(text)) is None for text in requirements)
+    faults = []
+    for step in STEPS:
+        result = found.get(step, {"error": "not tried, since Python ended before"})
+        if "error" in result:
+            own = [text for text in requirements if _name(text) == step]
+            fix = f"pip install --force-reinstall --no-deps {own[0]!r}" if own else "reinstall what the message names"
+            fix = "install what is missing, then look again" if incomplete else fix
+            faults.append(Fault(f"{step} does not work: {result['error']}", fix))
+        elif "fault" in result:
+            faults.append(Fault(result["fault"], result["fix"]))
+    return faults
+
+
+def _state(found: dict[str, dict[str, str]]) -> dict[str, str]:
+    unknown = "unknown, see the faults"
+    dgl = found.get("dgl", {})
+    hooks = ", ".join(map(str, startup_hook.find()))
+    return {
+        "python": sys.executable,
+        "torch on CUDA": found.get("torch", {}).get("CUDA", unknown),
+        "DGL on CUDA": dgl.get("CUDA", unknown),
+        "dgl.graphbolt": dgl.get("graphbolt", unknown),
+        "dgl.sparse": dgl.get("sparse", unknown),
+        "start-up hook": hooks or "none (a script has to import dgl_moleblend before dgl; `--fix` writes a hook)",
+    }
