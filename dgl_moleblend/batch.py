@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from dgl_moleblend.data.arrays import MoleculeArrays
 from dgl_moleblend.data.relations import (
-    adjacency,
+    bond_matrix,
     pairwise_distance,
     shortest_bond_path,
     shortest_path_distance,
@@ -62,6 +62,8 @@ class MoleculeBatch(TensorStruct):
     bond_molecule : Tensor, shape (m,), int32
         The molecule of every bond.
     bond_id : Tensor, shape (m,), uint8
+    max_degree : int
+        Most bonds of an atom; known here so that `relations` need not ask the device.
     """
 
     atom: Integer[Tensor, "b n 9"]
@@ -71,6 +73,7 @@ class MoleculeBatch(TensorStruct):
     bond_index: Integer[Tensor, "m 2"]
     bond_molecule: Integer[Tensor, " m"]
     bond_id: Integer[Tensor, " m"]
+    max_degree: int
 
     @classmethod
     def from_arrays(cls, molecules: Sequence[MoleculeArrays], conformers: Sequence[int] | None = None) -> Self:
@@ -97,21 +100,25 @@ class MoleculeBatch(TensorStruct):
             if conformer is not None:
                 positions[k, : molecule.num_atoms] = conformer
                 has_conformer[k] = True
-        num_bonds = [len(m.bond_id) for m in molecules]
+        bond_index = np.concatenate([m.bond_index for m in molecules]).astype(np.int32)
+        bond_molecule = np.repeat(np.arange(b, dtype=np.int32), [len(m.bond_id) for m in molecules])
+        degree = np.bincount((bond_index + n * bond_molecule[:, None]).ravel(), minlength=1)
         return cls(
             atom=torch.from_numpy(atom),
             positions=torch.from_numpy(positions),
             atom_mask=torch.from_numpy(atom_mask),
             has_conformer=torch.from_numpy(has_conformer),
-            bond_index=torch.from_numpy(np.concatenate([m.bond_index for m in molecules]).astype(np.int32)),
-            bond_molecule=torch.from_numpy(np.repeat(np.arange(b, dtype=np.int32), num_bonds)),
+            bond_index=torch.from_numpy(bond_index),
+            bond_molecule=torch.from_numpy(bond_molecule),
             bond_id=torch.from_numpy(np.concatenate([m.bond_id for m in molecules]).astype(np.uint8)),
+            max_degree=int(degree.max()),
         )
 
     def relations(self) -> "RelationBatch":
         """Make the relations of the whole batch, on the device that it is on."""
         b, n = self.atom_mask.shape
-        bonded = adjacency(self.bond_index, self.bond_molecule, b, n)
+        bonds = bond_matrix(self.bond_index, self.bond_molecule, self.bond_id, b, n)
+        bonded = bonds > 0
         spd = shortest_path_distance(bonded)
         spd = spd.masked_fill(~(self.atom_mask[:, :, None] & self.atom_mask[:, None, :]), NO_PATH)
         return RelationBatch(
@@ -121,7 +128,7 @@ class MoleculeBatch(TensorStruct):
             atom_mask=self.atom_mask,
             has_conformer=self.has_conformer,
             spd=spd,
-            bond_path=shortest_bond_path(spd, self.bond_index, self.bond_molecule, self.bond_id),
+            bond_path=shortest_bond_path(spd, bonds, self.max_degree),
         )
 
 

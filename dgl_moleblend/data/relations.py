@@ -3,12 +3,14 @@
 import math
 
 import torch
-from jaxtyping import Bool, Float, Int, Integer
+from jaxtyping import Bool, Float, Int8, Int16, Integer, UInt8
 from torch import Tensor
 
 from dgl_moleblend.schema import NO_PATH, PATH_HOPS
 
-_BASE = 64  # one six-bit digit per hop: bond id + 1, 0 = no bond; five digits fit in an int32
+_DIGIT = 6  # bits a hop: bond id + 1 is at most 60, 0 = no bond; five hops fill bits 0 to 29 of an int32
+_FIRST = _DIGIT * (PATH_HOPS - 1)
+_ABSENT = 1 << 30  # added to the code of a path that there is not: larger than any code
 
 
 def pairwise_distance(positions: Float[Tensor, "*b n 3"]) -> Float[Tensor, "*b n n"]:
@@ -26,10 +28,14 @@ def pairwise_distance(positions: Float[Tensor, "*b n 3"]) -> Float[Tensor, "*b n
     return square.clamp_min(torch.finfo(square.dtype).tiny).sqrt() * (square > 0)
 
 
-def adjacency(
-    bond_index: Integer[Tensor, "m 2"], bond_molecule: Integer[Tensor, " m"], num_molecules: int, num_atoms: int
-) -> Bool[Tensor, "b n n"]:
-    """Which ordered pairs of atoms are bonded.
+def bond_matrix(
+    bond_index: Integer[Tensor, "m 2"],
+    bond_molecule: Integer[Tensor, " m"],
+    bond_id: UInt8[Tensor, " m"],
+    num_molecules: int,
+    num_atoms: int,
+) -> UInt8[Tensor, "b n n"]:
+    """Bonds of a batch as a symmetric matrix of bond id + 1, with 0 for atoms that are not bonded.
 
     Parameters
     ----------
@@ -37,24 +43,26 @@ def adjacency(
         Begin and end atom of every bond, numbered within its molecule.
     bond_molecule : Tensor, shape (m,)
         The molecule of every bond.
+    bond_id : Tensor, shape (m,), uint8
+        0 to 59.
     num_molecules, num_atoms : int
         b, and n of the largest molecule.
     """
-    out = torch.zeros(num_molecules, num_atoms, num_atoms, dtype=torch.bool, device=bond_index.device)
+    out = torch.zeros(num_molecules, num_atoms, num_atoms, dtype=torch.uint8, device=bond_index.device)
     begin, end = bond_index.long().unbind(-1)
     molecule = bond_molecule.long()
-    out[molecule, begin, end] = True
-    out[molecule, end, begin] = True
+    code = bond_id + 1
+    out[molecule, begin, end] = code
+    out[molecule, end, begin] = code
     return out
 
 
-def shortest_path_distance(bonded: Bool[Tensor, "b n n"]) -> Int[Tensor, "b n n"]:
+def shortest_path_distance(bonded: Bool[Tensor, "b n n"]) -> Int16[Tensor, "b n n"]:
     r"""Shortest-path distance in bonds between all ordered pairs, by Seidel's algorithm.
 
     Squaring the graph (joining atoms at distance two) halves all distances, rounded up; going back, a distance is odd
     if the sender's neighbours are on average nearer. That takes :math:`2 \log_2 n` matrix products for a whole batch,
-    without a loop over molecules, pairs or path lengths, and without waiting for the device. Sums stay below 2^24, so
-    float32 is exact for up to 4,000 atoms.
+    without a loop over molecules, pairs or path lengths, and without waiting for the device.
 
     Parameters
     ----------
@@ -78,39 +86,45 @@ def shortest_path_distance(bonded: Bool[Tensor, "b n n"]) -> Int[Tensor, "b n n"
              [ 1,  0, -1],
              [-1, -1,  0]]], dtype=torch.int16)
     """
-    n = bonded.shape[-1]
-    self_pair = torch.eye(n, dtype=torch.bool, device=bonded.device)
-    graph = bonded.to(torch.float64 if n > 4000 else torch.float32)
-    levels = []
-    for _ in range(math.ceil(math.log2(max(n - 1, 1)))):  # the longest distance there can be is n - 1
-        levels.append(graph)
-        joined = ((graph + graph @ graph) > 0) & ~self_pair
-        graph = joined.to(graph.dtype)
-    distance = graph  # every pair of a fragment is joined by now
-    for graph in reversed(levels):
-        degree = graph.sum(-2, keepdim=True)  # (b, 1, n): of the sender
-        distance = 2 * distance - ((distance @ graph) < distance * degree).to(distance.dtype)
-    return distance.to(torch.int16).masked_fill_((distance == 0) & ~self_pair, NO_PATH)
+    b, n, _ = bonded.shape
+    depth = math.ceil(math.log2(max(n - 1, 1)))  # the longest distance there can be is n - 1
+    dtype = torch.float64 if n > 4000 else torch.float32  # sums stay below n^2, which must be exact
+    with torch.autocast(bonded.device.type, enabled=False):  # half precision counts to 256 or 2,048 only
+        # level k joins atoms up to 2^k bonds apart, each atom to itself as well: that changes no average below
+        levels = torch.empty(depth + 1, b, n, n, dtype=dtype, device=bonded.device)
+        levels[0] = bonded
+        levels[0].diagonal(dim1=-2, dim2=-1).fill_(1)
+        for k in range(depth):
+            torch.bmm(levels[k], levels[k], out=levels[k + 1]).clamp_(max=1)
+        # degree off the diagonal: `distance @ level` then is the sum over neighbours of (their distance - distance)
+        levels.diagonal(dim1=-2, dim2=-1).sub_(levels.sum(-2))
+        distance = levels[depth].clamp_(min=0)  # 1 for every pair of a fragment
+        for k in reversed(range(depth)):
+            minus_odd = torch.bmm(distance, levels[k]).clamp_(-1, 0)
+            distance = minus_odd.add_(distance, alpha=2)
+    spd = distance.to(torch.int16)
+    spd.masked_fill_(spd == 0, NO_PATH).diagonal(dim1=-2, dim2=-1).fill_(0)
+    return spd
 
 
 def shortest_bond_path(
-    spd: Integer[Tensor, "b n n"],
-    bond_index: Integer[Tensor, "m 2"],
-    bond_molecule: Integer[Tensor, " m"],
-    bond_id: Integer[Tensor, " m"],
-) -> Integer[Tensor, "b n n hops"]:
+    spd: Int16[Tensor, "b n n"], bonds: UInt8[Tensor, "b n n"], max_degree: int | None = None
+) -> Int8[Tensor, "b n n hops"]:
     """Ids of the first five bonds on the shortest path from receiver i to sender j.
 
     Of tied paths the one whose sequence of bond ids is smallest is taken, which does not depend on how atoms are
     numbered. The best first t hops from i to j are the smallest, over neighbours v of i one step nearer to j, of
-    (bond(i, v), best first t - 1 hops from v to j): five rounds for a whole batch.
+    (bond(i, v), best first t - 1 hops from v to j): five rounds for a whole batch. A path is one integer, a digit a
+    hop with the first hop highest, so that the smallest sequence is the smallest integer.
 
     Parameters
     ----------
-    spd : Tensor, shape (b, n, n)
+    spd : Tensor, shape (b, n, n), int16
         Shortest-path distances; -1 between fragments.
-    bond_index, bond_molecule, bond_id : Tensor, shapes (m, 2), (m,), (m,)
-        Atoms, molecule and id of every bond.
+    bonds : Tensor, shape (b, n, n), uint8
+        Bond id + 1, 0 = no bond; from `bond_matrix`.
+    max_degree : int, optional
+        Most bonds of an atom in the batch. Where it is not given it is read from `bonds`, which waits for the device.
 
     Returns
     -------
@@ -118,40 +132,25 @@ def shortest_bond_path(
         Bond ids from i's end; -1 where there is no such hop.
     """
     b, n, _ = spd.shape
-    neighbour, bond = _neighbour_slots(bond_index, bond_molecule, bond_id, b, n)  # (b, n, slots)
-    absent = torch.iinfo(torch.int32).max
-    best = torch.zeros(b, n, n, dtype=torch.int32, device=spd.device)
-    molecule = torch.arange(b, device=spd.device)[:, None]
-    nearer_by_slot = []
-    for slot in range(neighbour.shape[-1]):
-        v = neighbour[:, :, slot]
-        nearer = (spd[molecule, v] == spd - 1) & (spd > 0) & (bond[:, :, slot, None] > 0)  # (b, n, n)
-        nearer_by_slot.append((v, bond[:, :, slot, None] * _BASE ** (PATH_HOPS - 1), nearer))
-    for _ in range(PATH_HOPS):
-        tail = best >> 6  # the path of one atom less is one digit shorter
-        best = torch.full_like(best, absent)
-        for v, first, nearer in nearer_by_slot:
-            best = torch.minimum(best, (first + tail[molecule, v]).masked_fill_(~nearer, absent))
-        best.masked_fill_(best == absent, 0)
-    shift = torch.arange(PATH_HOPS - 1, -1, -1, device=spd.device, dtype=torch.int32) * 6
-    return ((best.unsqueeze(-1) >> shift) & (_BASE - 1)).to(torch.int8) - 1
+    slots = int((bonds > 0).sum(-1).max()) if max_degree is None else max_degree
+    if slots == 0:
+        return torch.full((b, n, n, PATH_HOPS), -1, dtype=torch.int8, device=spd.device)
 
+    bond, neighbour = bonds.view(b * n, n).topk(slots, sorted=False)  # (b n, slots)
+    own = torch.arange(b * n, device=spd.device).unsqueeze(-1)
+    row = torch.where(bond > 0, neighbour + (own - own % n), own)  # an empty slot points to its own atom: never nearer
+    row = row.t().reshape(-1)  # (slots b n): slots come first, so that reductions run over whole rows
 
-def _neighbour_slots(
-    bond_index: Tensor, bond_molecule: Tensor, bond_id: Tensor, num_molecules: int, num_atoms: int
-) -> tuple[Tensor, Tensor]:
-    """Return each atom's neighbours and bond ids + 1 (0 = empty slot), both (b, n, largest degree)."""
-    device = bond_index.device
-    index, molecule = bond_index.long(), bond_molecule.long()
-    receiver = torch.cat((index[:, 0], index[:, 1])) + torch.cat((molecule, molecule)) * num_atoms
-    order = torch.argsort(receiver, stable=True)
-    receiver = receiver[order]
-    count = torch.bincount(receiver, minlength=num_molecules * num_atoms)
-    start = torch.cumsum(count, 0) - count
-    slot = torch.arange(len(receiver), device=device) - start[receiver]
-    slots = int(count.max()) if len(receiver) else 0
-    neighbour = torch.zeros(num_molecules * num_atoms, slots, dtype=torch.long, device=device)
-    bond = torch.zeros(num_molecules * num_atoms, slots, dtype=torch.int32, device=device)
-    neighbour[receiver, slot] = torch.cat((index[:, 1], index[:, 0]))[order]
-    bond[receiver, slot] = (torch.cat((bond_id, bond_id)).to(torch.int32) + 1)[order]
-    return neighbour.view(num_molecules, num_atoms, slots), bond.view(num_molecules, num_atoms, slots)
+    distance = spd.view(b * n, n)
+    not_nearer = distance.index_select(0, row).view(slots, b * n, n).sub_(distance - 1).clamp_(max=1)
+    first_hop = (bond.t().to(torch.int32) << _FIRST).unsqueeze(-1)
+    first_hop = torch.add(first_hop, not_nearer, alpha=_ABSENT)  # (slots, b n, n)
+    has_path = (distance > 0).to(torch.int32).mul_(_ABSENT - 1)  # all bits, or none
+
+    best = first_hop.amin(0).bitwise_and_(has_path)  # (b n, n)
+    for _ in range(PATH_HOPS - 1):
+        rest = (best >> _DIGIT).index_select(0, row).view(slots, b * n, n)
+        best = rest.add_(first_hop).amin(0).bitwise_and_(has_path)
+    best = best.view(b, n, n, 1)
+    digits = torch.cat([best >> shift for shift in range(_FIRST, -1, -_DIGIT)], dim=-1)  # (b, n, n, 5)
+    return digits.to(torch.int8).bitwise_and_((1 << _DIGIT) - 1).sub_(1)
