@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
     from dgl_moleblend.batch import RelationBatch
+    from dgl_moleblend.data.summary import Summary
     from dgl_moleblend.nn.blend import Blend
 
 BOND_TYPES = ("single", "double", "triple", "aromatic", "other")
@@ -148,6 +149,33 @@ def relation_matrices(mol: "Mol", batch: "RelationBatch", blend: "Blend | None" 
     if blend is not None:
         shown = [name.replace("_", " ") for name in RELATIONS]
         _matrix(figure, axes[4], blend.pair[pairs].cpu().numpy().astype(float), "blend: what a pair shows", shown)
+    return figure
+
+
+def store_summary(summary: "Summary") -> Figure:
+    """Draw what is in a data set: sizes, elements, how many labels each task has, and why rows were rejected.
+
+    Parameters
+    ----------
+    summary : Summary
+        See `dgl_moleblend.data.summary`.
+    """
+    figure, axes = _panels(2 + bool(len(summary.labels)) + bool(summary.rejected))
+    if summary.kept:
+        top = int(np.quantile(summary.num_atoms, 0.999)) + 1  # the few beyond share the last bar
+        axes[0].hist(np.minimum(summary.num_atoms, top), bins=np.arange(top + 2) - 0.5, color=_COLORS[0])
+    axes[0].set(xlabel="atoms", ylabel="molecules", title=f"{summary.kept:,} molecules, {summary.share_3d:.0%} in 3D")
+    elements = dict(list(summary.elements.items())[:12])
+    axes[1].bar(list(elements), list(elements.values()), color=_COLORS[2])
+    axes[1].set(yscale="log" if elements else "linear", ylabel="atoms", title="elements")
+    if len(summary.labels):
+        most = summary.labels["values"].sort_values()[-12:]
+        axes[2].barh([str(name)[:24] for name in most.index], most.to_numpy(), color=_COLORS[5])
+        axes[2].set(xlabel="molecules", title=f"labels of {len(most)} of {len(summary.labels)} tasks")
+    if summary.rejected:
+        stages = summary.rejects.groupby("stage")["rows"].sum().sort_values()
+        axes[-1].barh(list(stages.index), stages.to_numpy(), color=_COLORS[1])
+        axes[-1].set(xlabel="rows", title=f"{summary.rejected:,} rejected, by stage")
     return figure
 
 

@@ -1,0 +1,123 @@
+"""What is in a table of molecules: counts, sizes, elements, positions, labels, and why rows were rejected."""
+
+import re
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from dgl_moleblend.data.store import MoleculeTable
+
+# symbols of the atomic numbers 1 to 118, then "anything else"; written down so that a store is read without RDKit
+ELEMENTS = (
+    "H He Li Be B C N O F Ne Na Mg Al Si P S Cl Ar K Ca Sc Ti V Cr Mn Fe Co Ni Cu Zn Ga Ge As Se Br Kr Rb Sr Y Zr Nb"
+    " Mo Tc Ru Rh Pd Ag Cd In Sn Sb Te I Xe Cs Ba La Ce Pr Nd Pm Sm Eu Gd Tb Dy Ho Er Tm Yb Lu Hf Ta W Re Os Ir Pt Au"
+    " Hg Tl Pb Bi Po At Rn Fr Ra Ac Th Pa U Np Pu Am Cm Bk Cf Es Fm Md No Lr Rf Db Sg Bh Hs Mt Ds Rg Cn Nh Fl Mc Lv Ts"
+    " Og *"
+).split()  # noqa: SIM905
+_LONG_REASON = 100
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A table of molecules in numbers.
+
+    Parameters
+    ----------
+    kept, rejected : int
+        Input rows in the table, and those that are not.
+    num_atoms, num_bonds, num_conformers : ndarray, shape (kept,)
+    elements : dict of str to int
+        Atoms by element, most frequent first.
+    labels : DataFrame
+        One row a task: number of values, share of missing ones, mean, standard deviation, least and largest value.
+    rejects : DataFrame
+        Columns stage, reason, rows; quoted texts and numbers within a reason are left out, so that alike ones add up.
+    """
+
+    kept: int
+    rejected: int
+    num_atoms: np.ndarray
+    num_bonds: np.ndarray
+    num_conformers: np.ndarray
+    elements: dict[str, int]
+    labels: pd.DataFrame
+    rejects: pd.DataFrame
+
+    @classmethod
+    def of(cls, table: MoleculeTable) -> "Summary":
+        """Count a table."""
+        counts = table.atom_counts()
+        order = [k for k in np.argsort(-counts, kind="stable") if counts[k]]
+        rejects = table.rejects
+        return cls(
+            kept=len(table),
+            rejected=len(rejects),
+            num_atoms=table.num_atoms,
+            num_bonds=table.num_bonds,
+            num_conformers=table.num_conformers,
+            elements={ELEMENTS[k]: int(counts[k]) for k in order},
+            labels=_labels(table.labels, table.task_names),
+            rejects=_rejects(rejects),
+        )
+
+    @property
+    def share_3d(self) -> float:
+        """Share of the molecules that have positions."""
+        return float((self.num_conformers > 0).mean()) if self.kept else 0.0
+
+    def to_text(self) -> str:
+        """Return everything as lines of text."""
+        rows = self.kept + self.rejected
+        lines = [f"input rows       {rows:,}", f"  kept           {self.kept:,}", f"  rejected       {self.rejected:,}"]
+        if self.kept:
+            lines += [
+                f"atoms            {_spread(self.num_atoms)}",
+                f"bonds            {_spread(self.num_bonds)}",
+                f"with positions   {(self.num_conformers > 0).sum():,} ({self.share_3d:.1%}),"
+                f" conformers in all {self.num_conformers.sum():,}",
+                "elements         " + ", ".join(f"{name} {count:,}" for name, count in self.elements.items()),
+            ]
+        if len(self.labels):
+            lines += ["", self.labels.to_string(float_format=lambda value: f"{value:.4g}")]
+        if self.rejected:
+            width = max(len(stage) for stage in [*self.rejects["stage"], "stage"])
+            lines += ["", f"rejected  {'stage':{width}}  reason"]
+            lines += [f"{r.rows:8,}  {r.stage:{width}}  {r.reason}" for r in self.rejects.itertuples()]
+        return "\n".join(lines)
+
+
+def _spread(values: np.ndarray) -> str:
+    low, middle, high = np.quantile(values, (0.05, 0.5, 0.95))
+    return (f"{values.sum():,} in all, {values.min()} to {values.max()} a molecule,"
+            f" median {middle:g} (5 to 95 %: {low:g} to {high:g})")  # fmt: skip
+
+
+def _labels(labels: np.ndarray, names: tuple[str, ...]) -> pd.DataFrame:
+    frame = pd.DataFrame(labels.astype(np.float64), columns=list(names))
+    return pd.DataFrame(
+        {
+            "values": frame.count(),
+            "missing": frame.isna().mean(),
+            "mean": frame.mean(),
+            "std": frame.std(ddof=0),
+            "min": frame.min(),
+            "max": frame.max(),
+        }
+    )
+
+
+def _rejects(rejects: pd.DataFrame) -> pd.DataFrame:
+    reason = rejects["reason"].map(_generalise)
+    counts = pd.DataFrame({"stage": rejects["stage"], "reason": reason}).value_counts().rename("rows").reset_index()
+    return counts.sort_values(["rows", "stage", "reason"], ascending=[False, True, True], ignore_index=True)
+
+
+def _generalise(reason: str) -> str:
+    """Leave out what differs between alike reasons.
+
+    >>> _generalise("RDKit cannot read SMILES 'C1CC': unclosed ring at 12")
+    'RDKit cannot read SMILES …: unclosed ring at …'
+    """
+    text = re.sub(r"'[^']*'|\"[^\"]*\"|\b\d[\d,.]*\b", "…", reason)
+    return text if len(text) <= _LONG_REASON else text[:_LONG_REASON] + " …"
