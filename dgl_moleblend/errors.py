@@ -1,6 +1,7 @@
 """Errors that say what was wrong, where, and what to do about it."""
 
 import copyreg
+from typing import Any
 
 
 class MoleBlendError(Exception):
@@ -37,7 +38,7 @@ class MoleBlendError(Exception):
             lines.append(f"  fix:   {self.fix}")
         return "\n".join(lines)
 
-    def __reduce__(self):  # keyword arguments survive the way back from a worker process
+    def __reduce__(self) -> tuple[Any, ...]:  # keyword arguments survive the way back from a worker process
         return copyreg.__newobj__, (type(self), self.what), self.__dict__
 
 

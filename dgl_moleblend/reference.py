@@ -77,7 +77,8 @@ def load_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Conve
             f"{len(strange)} names are not the release's, or of layers that the model lacks: {', '.join(strange[:5])}",
             fix="pass the state dict of the authors' model, and give the model as many layers",
         )
-    converted, used = {}, set()
+    converted: dict[str, Tensor] = {}
+    used: set[str] = set()
     for rule in rules:
         present = [name for name in rule.theirs if name in state_dict]
         if not present:

@@ -3,13 +3,13 @@
 import torch
 from torch import Tensor, nn
 
-from dgl_moleblend.nn.views import View
+from dgl_moleblend.nn.views import LayerView
 
 
 class RelationAttention(nn.Module):
     r"""Attention whose logits are :math:`q_i \cdot k_j / \sqrt{c} + b_{ij}`, over any view of the pairs.
 
-    One set of weights serves the dense view (batched matrix products) and the graph view (messages over edges).
+    One set of weights serves the dense views (batched matrix products) and the graph view (messages over edges).
 
     Parameters
     ----------
@@ -30,12 +30,12 @@ class RelationAttention(nn.Module):
         self.query_key_value = nn.Linear(feat_size, 3 * feat_size)
         self.out = nn.Linear(feat_size, feat_size)
 
-    def forward(self, view: View, feat: Tensor, logit_bias: Tensor) -> Tensor:
+    def forward(self, view: LayerView, feat: Tensor, logit_bias: Tensor) -> Tensor:
         """Let every node receive from its pairs' senders.
 
         Parameters
         ----------
-        view : DenseView or GraphView
+        view : PaddedView, PackedTokens or GraphView
         feat : Tensor, shape (*nodes, d)
         logit_bias : Tensor
             As `view.logit_bias` lays it out.

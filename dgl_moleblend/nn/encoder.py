@@ -1,5 +1,6 @@
 """MoleBlendEncoder: atom embedding, relation biases, and a stack of layers that share them."""
 
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,8 +18,8 @@ from dgl_moleblend.config import EncoderConfig
 from dgl_moleblend.nn.blend import Blend
 from dgl_moleblend.nn.layer import MoleBlendLayer
 from dgl_moleblend.nn.relation_bias import BondPathBias, DistanceBias, SpdBias
-from dgl_moleblend.nn.views import DenseView, GraphView, Relations, View, open_view
-from dgl_moleblend.schema import ATOM_SIZES, NUM_DEGREES, RELATIONS
+from dgl_moleblend.nn.views import GraphView, Relations, View, open_view
+from dgl_moleblend.schema import ATOM_SIZES, ATOM_TERMS, NUM_DEGREES, RELATIONS
 
 TERM_3D_SCALE = 0.01
 
@@ -34,7 +35,7 @@ class EncoderOutput(NamedTuple):
         Final states of the graph tokens.
     pair_bias : Tensor, shape (b, n, n, h) or (edges, h)
         The relation bias that all layers shared, in the view that computed it.
-    view : DenseView or GraphView
+    view : PaddedView, PackedView or GraphView
         That view.
     """
 
@@ -62,6 +63,9 @@ class AtomEmbedding(nn.Module):
     feat_size : int
         Width d.
     """
+
+    last_id: Tensor
+    first_row: Tensor
 
     def __init__(self, feat_size: int) -> None:
         super().__init__()
@@ -220,11 +224,8 @@ class MoleBlendEncoder(nn.Module):
         view, fields = open_view(data, backend)
         if blend is not None:
             blend = _blend_on(view, data, blend)
-            blend.check(fields.spd.shape, fields.degree.shape)
-        with_distance = blend is not None or "distance" in relations
-        kernels = self._kernels(view, fields) if with_distance else None
-        feat = self.atom_embedding(fields.atom) + self._atom_terms(view, fields, kernels, blend, relations)
-        bias = self._pair_bias(fields, kernels, blend, relations)
+        terms, bias = self._relations(view, fields, blend, relations)
+        feat = self.atom_embedding(fields.atom) + terms
 
         layers_view, feat = view.with_token(feat, self.token)
         feat = F.dropout(self.input_norm(feat), self.config.dropout, self.training)
@@ -247,42 +248,52 @@ class MoleBlendEncoder(nn.Module):
             spd, bond_path and distance -> (b, n, n, h); for a graph that lacks pairs (edges, h).
         """
         view, fields = open_view(data)
-        kernels = self._kernels(view, fields)
-        return {name: self._relation_bias(name, fields, kernels) for name in RELATIONS}
+        biases = {name: self._relations(view, fields, None, (name,))[1] for name in RELATIONS}
+        return biases if isinstance(view, GraphView) else {name: view.pad_pairs(b) for name, b in biases.items()}
 
-    def _kernels(self, view: View, fields: Relations) -> Tensor:
+    def _relations(
+        self, view: View, fields: Relations, blend: Blend | None, relations: Sequence[str]
+    ) -> tuple[Tensor, Tensor]:
+        """Return the sum of the atom terms (*nodes, d) and of the pair biases (*pairs, h) that are shown.
+
+        Only what is shown is computed, where the view can pick it out.
+        """
+        every_pair = torch.ones_like(fields.has_distance)
+        shows = dict.fromkeys(RELATIONS, every_pair)
+        atom_shows = dict.fromkeys(ATOM_TERMS, torch.ones_like(fields.has_conformer))
+        if blend is not None:
+            shows = {name: blend.pair == index for index, name in enumerate(RELATIONS)}
+            atom_shows = {name: blend.atom == index for index, name in enumerate(ATOM_TERMS)}
+        terms, biases = [], []
+        if "spd" in relations:
+            chosen = view.select(shows["spd"])
+            biases.append(chosen.put(self.spd_bias(chosen.take(fields.spd))))
+        if "bond_path" in relations:
+            chosen = view.select(shows["bond_path"])
+            bias = self.bond_path_bias(chosen.take(fields.bond_path), chosen.take(fields.spd))
+            biases.append(chosen.put(bias))
+        if "spd" in relations or "bond_path" in relations:
+            degree = self.degree_embedding(fields.degree.long().clamp(max=NUM_DEGREES - 1))
+            terms.append(degree * atom_shows["2d"].unsqueeze(-1))
+        if "distance" in relations:
+            term, bias = self._distance(
+                view, fields, shows["distance"] & fields.has_distance, atom_shows["3d"] & fields.has_conformer
+            )
+            terms.append(term)
+            biases.append(bias)
+        return functools.reduce(torch.add, terms), functools.reduce(torch.add, biases)
+
+    def _distance(self, view: View, fields: Relations, pairs: Tensor, atoms: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the 3D term of `atoms` and the distance bias of `pairs`, 0 elsewhere; both read the same kernels."""
+        needed = view.select(pairs | (view.receivers(atoms) & fields.has_distance))
         number = fields.atom[..., 0].clamp(max=ATOM_SIZES[0] - 1)
-        return self.distance_bias.kernels(fields.distance, view.receivers(number), view.senders(number))
-
-    def _relation_bias(self, name: str, fields: Relations, kernels: Tensor | None) -> Tensor:
-        if name == "spd":
-            return self.spd_bias(fields.spd)
-        if name == "bond_path":
-            return self.bond_path_bias(fields.bond_path, fields.spd)
-        return self.distance_bias.project(kernels).masked_fill(~fields.has_distance.unsqueeze(-1), 0.0)
-
-    def _pair_bias(
-        self, fields: Relations, kernels: Tensor | None, blend: Blend | None, relations: Sequence[str]
-    ) -> Tensor:
-        if blend is None:
-            return sum((self._relation_bias(name, fields, kernels) for name in relations), torch.zeros(()))
-        spd, bond_path, distance = (self._relation_bias(name, fields, kernels) for name in RELATIONS)
-        shown = blend.pair.unsqueeze(-1)
-        return torch.where(shown == 0, spd, torch.where(shown == 1, bond_path, distance.to(spd.dtype)))
-
-    def _atom_terms(
-        self, view: View, fields: Relations, kernels: Tensor | None, blend: Blend | None, relations: Sequence[str]
-    ) -> Tensor:
-        terms = torch.zeros((), device=fields.atom.device)
-        if blend is not None or "spd" in relations or "bond_path" in relations:
-            term_2d = self.degree_embedding(fields.degree.long().clamp(max=NUM_DEGREES - 1))
-            terms = term_2d if blend is None else term_2d * (blend.atom == 0).unsqueeze(-1)
-        if kernels is not None:
-            summed = view.sum_senders(kernels, fields.has_distance)
-            term_3d = TERM_3D_SCALE * self.kernel_projection(summed)
-            shown = fields.has_conformer if blend is None else fields.has_conformer & (blend.atom == 1)
-            terms = terms + term_3d * shown.unsqueeze(-1)
-        return terms
+        kernels = self.distance_bias.kernels(
+            needed.take(fields.distance), needed.take(view.receivers(number)), needed.take(view.senders(number))
+        )
+        term = TERM_3D_SCALE * self.kernel_projection(view.sum_senders(kernels, needed))
+        shown = view.select(needed.take(pairs))
+        bias = needed.put(shown.put(self.distance_bias.project(shown.take(kernels))))
+        return term * atoms.unsqueeze(-1), bias
 
 
 def init_weights(module: nn.Module) -> None:
@@ -305,10 +316,11 @@ def _check_relations(relations: Sequence[str], blend: Blend | None) -> None:
 
 
 def _blend_on(view: View, data: RelationBatch | DGLGraph, blend: Blend) -> Blend:
-    """Bring a blend into the view's layout: a padded one also serves a graph, and a graph's its dense view."""
-    if isinstance(view, GraphView) and blend.pair.ndim == 3:
-        return Blend(view.take_pairs(blend.pair), view.take_nodes(blend.atom))
-    if isinstance(view, DenseView) and blend.pair.ndim == 1 and isinstance(data, DGLGraph):
+    """Bring a blend, padded or by the edges of a graph, into the view's layout."""
+    if isinstance(data, DGLGraph) and blend.pair.ndim == 1:
         edges = GraphView(data)
-        return Blend(edges.pad_pairs(blend.pair), edges.pad_nodes(blend.atom))
-    return blend
+        blend.check(edges.pair_shape, edges.molecule.shape)
+        blend = Blend(edges.pad_pairs(blend.pair), edges.pad_nodes(blend.atom))
+    b, n = view.atom_mask.shape
+    blend.check((b, n, n), (b, n))
+    return Blend(view.take_pairs(blend.pair), view.take_nodes(blend.atom))

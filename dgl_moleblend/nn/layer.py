@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from dgl_moleblend.errors import SchemaError
 from dgl_moleblend.nn.attention import RelationAttention
-from dgl_moleblend.nn.views import DenseView, GraphView, View, view_of
+from dgl_moleblend.nn.views import GraphView, LayerView, PaddedView
 
 
 class MoleBlendLayer(nn.Module):
@@ -60,7 +60,7 @@ class MoleBlendLayer(nn.Module):
         self.dropout = dropout
         self.drop_path = drop_path
 
-    def forward(self, pairs: DGLGraph | Tensor | View, feat: Tensor, bias: Tensor) -> Tensor:
+    def forward(self, pairs: DGLGraph | Tensor | LayerView, feat: Tensor, bias: Tensor) -> Tensor:
         """Update the features of all nodes.
 
         Parameters
@@ -81,14 +81,17 @@ class MoleBlendLayer(nn.Module):
         SchemaError
             If the bias does not have one row per pair and one column per head.
         """
-        view = view_of(pairs)
-        if view is not pairs:
-            self._check_bias(view, bias)
-            bias = view.logit_bias(bias)
+        if isinstance(pairs, Tensor | DGLGraph):
+            public = PaddedView(pairs) if isinstance(pairs, Tensor) else GraphView(pairs)
+            self._check_bias(public, bias)
+            view: LayerView = public
+            bias = public.logit_bias(bias)
+        else:
+            view = pairs
         feat = self.attention_norm(feat + self._drop(view, self.attention(view, feat, bias)))
         return self.ffn_norm(feat + self._drop(view, self.ffn(feat)))
 
-    def _drop(self, view: View, branch: Tensor) -> Tensor:
+    def _drop(self, view: LayerView, branch: Tensor) -> Tensor:
         if not self.training:
             return branch
         if self.drop_path > 0:
@@ -97,12 +100,9 @@ class MoleBlendLayer(nn.Module):
             return branch * view.spread(kept).to(branch.dtype)
         return F.dropout(branch, self.dropout)
 
-    def _check_bias(self, view: DenseView | GraphView, bias: Tensor) -> None:
-        if isinstance(view, GraphView):
-            names, expected = "(edges, h)", (view.graph.num_edges(), self.attention.num_heads)
-        else:
-            b, n = view.atom_mask.shape
-            names, expected = "(b, n, n, h)", (b, n, n, self.attention.num_heads)
+    def _check_bias(self, view: PaddedView | GraphView, bias: Tensor) -> None:
+        names = "(edges, h)" if isinstance(view, GraphView) else "(b, n, n, h)"
+        expected = (*view.pair_shape, self.attention.num_heads)
         if tuple(bias.shape) != expected:
             raise SchemaError(
                 f"`bias` must have shape {names} = {expected}, got {tuple(bias.shape)}",

@@ -54,6 +54,10 @@ class BondPathBias(nn.Module):
         h.
     """
 
+    no_bond: Tensor
+    feature_rows: Tensor
+    first_row: Tensor
+
     def __init__(self, num_heads: int) -> None:
         super().__init__()
         self.embedding = nn.Embedding(sum(BOND_SIZES), num_heads)  # rows of type, then stereo, then conjugation
