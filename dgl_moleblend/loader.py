@@ -93,6 +93,11 @@ class BucketSampler(Sampler[BatchPlan]):
     rank, world_size : int, optional
         This process and the number of processes; by default as torch.distributed says. Every process gets the same
         number of batches: without `drop_last` some are repeated for that.
+
+    Attributes
+    ----------
+    begin : int
+        The batch that the next pass begins with, 0 again afterwards: a run resumed in the middle of an epoch sets it.
     """
 
     def __init__(
@@ -116,6 +121,7 @@ class BucketSampler(Sampler[BatchPlan]):
         self.drop_last, self.max_pairs = drop_last, max_pairs
         self._rank, self._world_size = rank, world_size
         self.epoch = 0
+        self.begin = 0
         self._plan: tuple[tuple[int, int, int], list[BatchPlan]] | None = None
 
     def set_epoch(self, epoch: int) -> None:
@@ -176,7 +182,8 @@ class BucketSampler(Sampler[BatchPlan]):
         return batches
 
     def __iter__(self) -> Iterator[BatchPlan]:
-        return iter(self.plan())
+        begin, self.begin = self.begin, 0
+        return iter(self.plan()[begin:])
 
     def __len__(self) -> int:
         return len(self.plan())
@@ -246,6 +253,39 @@ def make_loader(
         collate_fn=_as_it_is,
         pin_memory=pin_memory,
         persistent_workers=num_workers > 0,
+    )
+
+
+def make_inference_loader(
+    dataset: MoleculeDataset, batch_size: int, *, num_workers: int = 0, pin_memory: bool = False
+) -> DataLoader[TrainingBatch]:
+    """Return a loader that shows each molecule once for every conformer it has (once if it has none).
+
+    Molecules of like size share a batch, of at most ``batch_size * 128**2`` pairs. Whoever predicts adds up results by
+    the batch's `index`, and divides by how often each was met.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+    batch_size, num_workers, pin_memory
+        See `make_loader`.
+    """
+    sampler = BucketSampler(dataset.num_atoms, batch_size, bucket=True, max_pairs=batch_size * 128**2, rank=0,
+                            world_size=1)  # fmt: skip
+    times = np.maximum(dataset.num_conformers, 1)
+    plans = [
+        BatchPlan(index, np.full(len(index), k))
+        for plan in sampler.plan()
+        for k in range(int(times[plan.index].max()))
+        for index in [plan.index[times[plan.index] > k]]
+    ]
+    return DataLoader(
+        _Batches(dataset),
+        batch_size=None,
+        sampler=plans,
+        num_workers=num_workers,
+        collate_fn=_as_it_is,
+        pin_memory=pin_memory,
     )
 
 

@@ -38,40 +38,53 @@ def find_task_type(labels: np.ndarray) -> str:
     return "classification" if len(present) and np.isin(present, (0, 1)).all() else "regression"
 
 
-def check_labels(labels: np.ndarray, task_type: str, names: Sequence[str], *, where: str) -> None:
-    """Check the labels that a model is to learn from.
+def check_labels(labels: np.ndarray, task_type: str, names: Sequence[str]) -> None:
+    """Check the values of labels.
 
     Parameters
     ----------
     labels : ndarray, shape (rows, t)
-        Training rows only; NaN = missing.
+        NaN = missing.
     task_type : {"regression", "classification"}
     names : sequence of t str
-    where : str
-        Named in the error.
 
     Raises
     ------
     DataError
-        If a task has no label, an infinite one, or, for classification, one that is neither 0 nor 1.
+        If one is infinite or, for classification, neither 0 nor 1; the message names it.
     """
     for name, column in zip(names, labels.T, strict=True):
-        present = column[~np.isnan(column)]
-        if not len(present):
+        if np.isinf(column).any():
+            raise DataError(f"{name!r} holds an infinite label", fix="correct it, or leave the cell empty")
+        odd = column[~np.isnan(column) & ~np.isin(column, (0, 1))]
+        if task_type == "classification" and len(odd):
             raise DataError(
-                f"no training row has a label for {name!r}",
-                where=where,
-                fix="leave this target out, or split otherwise",
-            )
-        if np.isinf(present).any():
-            raise DataError(f"{name!r} holds an infinite label", where=where, fix="correct it, or leave the cell empty")
-        if task_type == "classification" and not np.isin(present, (0, 1)).all():
-            odd = present[~np.isin(present, (0, 1))][0]
-            raise DataError(
-                f"{name!r} holds {odd:g}, but labels of a classification are 0, 1 or empty",
-                where=where,
+                f"{name!r} holds {odd[0]:g}, but labels of a classification are 0, 1 or empty",
                 fix="write the classes as 0 and 1, or ask for a regression",
             )
+
+
+def check_presence(train: np.ndarray, validation: np.ndarray, names: Sequence[str]) -> None:
+    """Check that there is something to learn from, and to choose a model by.
+
+    Parameters
+    ----------
+    train, validation : ndarray, shape (rows, t)
+        NaN = missing.
+    names : sequence of t str
+
+    Raises
+    ------
+    DataError
+        If a task has no label among the training rows, or no task has one among the validation rows.
+    """
+    for name, column in zip(names, train.T, strict=True):
+        if np.isnan(column).all():
+            raise DataError(
+                f"no training row has a label for {name!r}", fix="leave this target out, or split otherwise"
+            )
+    if np.isnan(validation).all():
+        raise DataError("no validation row has a label", fix="split otherwise")
 
 
 @dataclass(frozen=True)

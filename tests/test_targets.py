@@ -5,7 +5,15 @@ import pytest
 import torch
 
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.targets import LabelScaling, check_labels, find_task_type, property_loss, score, to_prediction
+from dgl_moleblend.targets import (
+    LabelScaling,
+    check_labels,
+    check_presence,
+    find_task_type,
+    property_loss,
+    score,
+    to_prediction,
+)
 
 NAN = float("nan")
 
@@ -86,12 +94,24 @@ def test_tasks_with_one_class_are_left_out_and_counted():
 @pytest.mark.parametrize(
     ("labels", "task_type", "words"),
     [
-        ([[NAN], [NAN]], "regression", "no training row has a label for 'logS'"),
-        ([[1.0], [float("inf")]], "regression", "infinite"),
+        ([[1.0], [float("inf")]], "regression", "'logS' holds an infinite label"),
         ([[1.0], [2.0]], "classification", "'logS' holds 2, but labels of a classification are 0, 1 or empty"),
     ],
 )
 def test_labels_that_cannot_be_learned_are_named(labels, task_type, words):
-    with pytest.raises(DataError, match=words) as error:
-        check_labels(np.array(labels), task_type, ["logS"], where="esol.csv")
-    assert "where: esol.csv" in str(error.value)
+    with pytest.raises(DataError, match=words):
+        check_labels(np.array(labels), task_type, ["logS"])
+
+
+def test_labels_that_can_be_learned_pass():
+    check_labels(np.array([[0.0, NAN], [1.0, 1.0]]), "classification", ["a", "b"])
+    check_labels(np.array([[0.5, NAN], [-2.0, 1.0]]), "regression", ["a", "b"])
+
+
+def test_every_task_needs_a_training_label_and_validation_needs_some():
+    some, none = np.array([[1.0, NAN]]), np.array([[NAN, NAN]])
+    with pytest.raises(DataError, match="no training row has a label for 'b'"):
+        check_presence(some, some, ["a", "b"])
+    with pytest.raises(DataError, match="no validation row has a label"):
+        check_presence(np.ones((1, 2)), none, ["a", "b"])
+    check_presence(np.ones((1, 2)), some, ["a", "b"])

@@ -1,0 +1,341 @@
+"""What a user runs: pretrain a model, or fine-tune one to measured properties; each leaves a model folder."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from lightning.pytorch import Callback
+
+from dgl_moleblend import figures
+from dgl_moleblend.config import BlendConfig, EncoderConfig, FeaturizerConfig, TrainingConfig, check
+from dgl_moleblend.errors import DataError
+from dgl_moleblend.fitting import (
+    MoleculeData,
+    close_run,
+    fingerprint,
+    fit,
+    is_first_process,
+    library_versions,
+    open_run,
+    read_curves,
+    set_seeds,
+    write_json,
+)
+from dgl_moleblend.nn.encoder import MoleBlendEncoder
+from dgl_moleblend.prediction import PropertyModel, predicted
+from dgl_moleblend.predictor import MoleBlendPredictor
+from dgl_moleblend.pretraining import BlendPretraining
+from dgl_moleblend.schema import RELATIONS
+from dgl_moleblend.targets import METRICS, TASK_TYPES, LabelScaling, check_labels, check_presence, find_task_type, score
+from dgl_moleblend.training import FinetuningModule, PretrainingModule
+
+if TYPE_CHECKING:
+    from dgl_moleblend.data.dataset import MoleculeDataset
+
+SPLITS = ("train", "validation", "test")
+
+
+def pretrain(
+    dataset: "MoleculeDataset",
+    out: str | PathLike[str],
+    *,
+    encoder: EncoderConfig | str | PathLike[str] | None = None,
+    blend_config: BlendConfig | None = None,
+    training_config: TrainingConfig | None = None,
+    validation: float = 0.05,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    accelerator: str = "auto",
+    devices: int | str = 1,
+    callbacks: Sequence[Callback] = (),
+) -> Path:
+    """Pretrain by blend-then-predict.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+        Labels are not used. Molecules without positions take part with their 2D relations.
+    out : path
+        Receives config.json and model.safetensors (`BlendPretraining.from_pretrained`, and the `encoder` of
+        `finetune`), run.json, logs and a picture of the losses.
+    encoder : EncoderConfig or path, optional
+        Size of a fresh encoder, or the folder of a model whose encoder to start from. By default
+        ``EncoderConfig.small()``.
+    blend_config : BlendConfig, optional
+    training_config : TrainingConfig, optional
+    validation : float
+        Share of the molecules, drawn with the seed, whose loss chooses the weights that are kept; 0 for none, and the
+        last weights.
+    resume, overwrite : bool
+        Go on with the run in `out`, or delete it.
+    progress : bool
+        Whether there is a progress bar.
+    accelerator, devices
+        As for Lightning's Trainer.
+    callbacks : sequence of Callback
+        Further Lightning callbacks.
+
+    Returns
+    -------
+    Path
+        `out`.
+
+    Raises
+    ------
+    DataError
+        If there are too few molecules, or `out` holds another run.
+    CheckpointError
+        If the model to start from does not fit, or a resumed run had other settings.
+    """
+    out = Path(out)
+    encoder = encoder or EncoderConfig.small()
+    blend_config, training_config = blend_config or BlendConfig(), training_config or TrainingConfig()
+    check(0 <= validation < 1, "validation", validation, "at least 0 and below 1")
+    order = np.random.default_rng(training_config.seed).permutation(len(dataset))
+    held_out = int(np.ceil(validation * len(dataset)))
+    if len(dataset) - held_out < 1:
+        raise DataError(
+            f"{len(dataset)} molecules are too few to train on", fix="give more, or a smaller validation share"
+        )
+    settings = {
+        "encoder": encoder.to_dict() if isinstance(encoder, EncoderConfig) else str(encoder),
+        "blend": blend_config.to_dict(),
+        "training": training_config.to_dict(),
+        "validation": validation,
+        "molecules": len(dataset),
+        "fingerprint": fingerprint(dataset.num_atoms),
+    }
+    set_seeds(training_config.seed)
+    model = BlendPretraining(_make_encoder(encoder), blend_config)
+    open_run(out, settings, resume=resume, overwrite=overwrite)
+    fit(
+        PretrainingModule(model, training_config),
+        MoleculeData(dataset, {"train": order[held_out:], "validation": order[:held_out]}, training_config),
+        out,
+        description="pretrain",
+        monitor="loss" if held_out else None,
+        resume=resume,
+        progress=progress,
+        accelerator=accelerator,
+        devices=devices,
+        callbacks=callbacks,
+    )
+    if is_first_process():
+        model.save_pretrained(out)
+        figures.save(figures.loss_curves(read_curves(out)), out / "curves.png")
+        close_run(out)
+    return out
+
+
+def _make_encoder(encoder: EncoderConfig | str | PathLike[str]) -> MoleBlendEncoder:
+    if isinstance(encoder, EncoderConfig):
+        return MoleBlendEncoder.from_config(encoder)
+    return MoleBlendEncoder.from_pretrained(Path(encoder))
+
+
+@dataclass(frozen=True)
+class FinetuneResult:
+    """What fine-tuning gave.
+
+    Parameters
+    ----------
+    folder : Path
+        The model, for `predict`.
+    metrics : dict
+        As in metrics.json: "validation" and "test" scores of the model and, under "mean_predictor", of a model that
+        always predicts the training rows' mean.
+    predictions : DataFrame
+        Validation and test rows: row, id, smiles, split, and for each task its label and its prediction.
+    """
+
+    folder: Path
+    metrics: dict[str, Any]
+    predictions: pd.DataFrame
+
+
+def finetune(
+    dataset: "MoleculeDataset",
+    split: Mapping[str, Sequence[int] | np.ndarray],
+    out: str | PathLike[str],
+    *,
+    encoder: EncoderConfig | str | PathLike[str] | None = None,
+    readout: str = "token",
+    relations: Sequence[str] = RELATIONS,
+    dropout: float = 0.0,
+    task_type: str | None = None,
+    metric: str | None = None,
+    training_config: TrainingConfig | None = None,
+    facts: Mapping[str, object] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    accelerator: str = "auto",
+    callbacks: Sequence[Callback] = (),
+) -> FinetuneResult:
+    """Fit a model to measured properties.
+
+    Labels of training rows alone decide scaling and weights; validation rows choose the epoch whose weights are kept,
+    and when to stop; test rows are looked at once, at the end.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+        With labels; NaN = missing.
+    split : mapping of "train", "validation" and "test" to indices into `dataset`
+        No index twice. "test" may be empty or absent.
+    out : path
+        Receives the model (config.json, model.safetensors), metrics.json, predictions.csv, split.csv, run.json, logs
+        and pictures.
+    encoder : EncoderConfig or path, optional
+        Size of a fresh encoder, or the folder of a pretrained one. By default ``EncoderConfig.small()``.
+    readout, relations, dropout
+        See `MoleBlendPredictor`.
+    task_type : {"regression", "classification"}, optional
+        By default classification if every label is 0 or 1.
+    metric : str, optional
+        Validation score that chooses the weights: "rmse" (default), "mae" or "r2"; "roc_auc" (default) or "pr_auc";
+        or "loss". Where no task has it on the validation rows, the loss takes its place; metrics.json says which.
+    training_config : TrainingConfig, optional
+    facts : mapping, optional
+        Further facts to keep with the model, such as how the split was made.
+    resume, overwrite : bool
+        Go on with the run in `out`, or delete it.
+    progress : bool
+        Whether there are progress bars.
+    accelerator : str
+        As for Lightning's Trainer.
+    callbacks : sequence of Callback
+        Further Lightning callbacks.
+
+    Returns
+    -------
+    FinetuneResult
+
+    Raises
+    ------
+    DataError
+        If labels or split cannot be used, or `out` holds another run.
+    CheckpointError
+        If the encoder does not fit, or a resumed run had other settings.
+    """
+    out = Path(out)
+    encoder = encoder or EncoderConfig.small()
+    config = training_config or TrainingConfig()
+    parts = _check_split(split, len(dataset))
+    names, labels = dataset.task_names, dataset.labels.astype(np.float64)
+    if not names:
+        raise DataError("the molecules have no labels", fix="name their columns with --tasks")
+    task_type = task_type or find_task_type(labels)
+    check(task_type in TASK_TYPES, "task_type", task_type, "'regression' or 'classification'")
+    metric = metric or METRICS[task_type][0]
+    check(metric in ("loss", *METRICS[task_type]), "metric", metric, f"one of {', '.join(METRICS[task_type])}, loss")
+    check_labels(labels, task_type, names)
+    train_labels, validation_labels = labels[parts["train"]], labels[parts["validation"]]
+    check_presence(train_labels, validation_labels, names)
+    possible = score(np.zeros_like(validation_labels), validation_labels, task_type, names)
+    monitor = metric if possible.get(metric) is not None else "loss"
+    scaling = LabelScaling.fit(train_labels) if task_type == "regression" else LabelScaling.none(len(names))
+    settings = {
+        "encoder": encoder.to_dict() if isinstance(encoder, EncoderConfig) else str(encoder),
+        "predictor": {"readout": readout, "relations": list(relations), "dropout": dropout},
+        "training": config.to_dict(),
+        "task_type": task_type,
+        "metric": metric,
+        "task_names": list(names),
+        "molecules": len(dataset),
+        "fingerprint": fingerprint(dataset.num_atoms, labels, *parts.values()),
+    }
+    set_seeds(config.seed)
+    predictor = MoleBlendPredictor(
+        len(names), _make_encoder(encoder), readout=readout, relations=relations, dropout=dropout
+    )
+    open_run(out, settings, resume=resume, overwrite=overwrite)
+    done = fit(
+        FinetuningModule(predictor, config, task_type, names, scaling),
+        MoleculeData(dataset, parts, config),
+        out,
+        description="finetune",
+        monitor=monitor,
+        resume=resume,
+        progress=progress,
+        accelerator=accelerator,
+        callbacks=callbacks,
+    )
+    featurizer = dataset.featurizer or FeaturizerConfig()
+    model = PropertyModel(predictor, featurizer, tuple(names), task_type, scaling)
+    held_out = np.concatenate([parts["validation"], parts["test"]])
+    values = model.predict(dataset.subset(held_out), progress=progress, accelerator=accelerator)
+    predictions = dict(zip(("validation", "test"), np.split(values, [len(parts["validation"])]), strict=True))
+    constant = np.nanmean(train_labels, 0)
+    metrics: dict[str, Any] = {"task_type": task_type, "metric": metric, "chosen_by": monitor, **done}
+    for name, values in predictions.items():
+        metrics[name] = score(values, labels[parts[name]], task_type, names)
+    metrics["mean_predictor"] = {
+        name: score(np.tile(constant, (len(values), 1)), labels[parts[name]], task_type, names)
+        for name, values in predictions.items()
+    }
+    metrics["rows"] = {name: len(part) for name, part in parts.items()}
+    model.save_pretrained(out, versions=library_versions(), metric=metric, facts=dict(facts or {}))
+    write_json(out / "metrics.json", metrics)
+    table = _tabulate(dataset, parts, predictions)
+    table.to_csv(out / "predictions.csv", index=False)
+    _split_table(dataset, parts).to_csv(out / "split.csv", index=False)
+    _draw(out, table, names, task_type, metrics)
+    close_run(out)
+    return FinetuneResult(out, metrics, table)
+
+
+def _check_split(split: Mapping[str, Sequence[int] | np.ndarray], size: int) -> dict[str, np.ndarray]:
+    for name in split:
+        check(name in SPLITS, "split", name, f"made of {', '.join(map(repr, SPLITS))}")
+    parts = {name: np.asarray(split.get(name, ()), np.int64) for name in SPLITS}
+    together = np.concatenate(list(parts.values()))
+    if len(together) and not (together.min() >= 0 and together.max() < size):
+        raise DataError(f"the split names molecules outside 0 to {size - 1}", fix="use indices into the data set")
+    if len(np.unique(together)) < len(together):
+        raise DataError("the split names a molecule twice", fix="give every molecule to one part at most")
+    for name in ("train", "validation"):
+        if not len(parts[name]):
+            raise DataError(f"the {name} part of the split is empty", fix="give more rows, or split otherwise")
+    return parts
+
+
+def _tabulate(
+    dataset: "MoleculeDataset", parts: Mapping[str, np.ndarray], predictions: Mapping[str, np.ndarray]
+) -> pd.DataFrame:
+    """Labels beside predictions, by input row."""
+    tables = []
+    for name, values in predictions.items():
+        part = dataset.subset(parts[name])
+        table = pd.DataFrame({"row": part.rows, "id": part.ids, "smiles": part.smiles, "split": name})
+        for k, task in enumerate(dataset.task_names):
+            table[task] = part.labels[:, k]
+            table[predicted(task)] = values[:, k]
+        tables.append(table)
+    return pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
+
+
+def _split_table(dataset: "MoleculeDataset", parts: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Input rows and their part."""
+    tables = [pd.DataFrame({"row": dataset.rows[part], "split": name}) for name, part in parts.items()]
+    return pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
+
+
+def _draw(out: Path, table: pd.DataFrame, names: Sequence[str], task_type: str, metrics: Mapping[str, Any]) -> None:
+    """Draw learning curves, and the test rows (or the validation rows where there are none)."""
+    figures.save(figures.loss_curves(read_curves(out)), out / "curves.png")
+    name = "test" if (table["split"] == "test").any() else "validation"
+    rows = table[table["split"] == name]
+    values = rows[[predicted(task) for task in names]].to_numpy(float)
+    labels = rows[list(names)].to_numpy(float)
+    if task_type == "classification":
+        figures.save(figures.roc(values, labels, names), out / "roc.png")
+    else:
+        captions = [f"{name}\nRMSE {task['rmse']:.3g}" if task["rmse"] is not None else ""
+                    for task in metrics[name]["tasks"].values()]  # fmt: skip
+        figures.save(figures.parity(values, labels, names, captions), out / "parity.png")
