@@ -56,6 +56,12 @@ class MoleBlendPredictor(nn.Module):
         super().__init__()
         check(n_tasks >= 1, "n_tasks", n_tasks, "at least 1")
         check(readout in READOUTS, "readout", readout, f"one of {READOUTS}")
+        check(
+            not isinstance(relations, str) and len(relations) > 0 and set(relations) <= set(RELATIONS),
+            "relations",
+            relations,
+            f"some of {RELATIONS}",
+        )
         self.n_tasks = n_tasks
         self.readout = readout
         self.relations = tuple(relations)

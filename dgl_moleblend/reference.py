@@ -77,15 +77,13 @@ def load_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Conve
             f"{len(strange)} names are not the release's, or of layers that the model lacks: {', '.join(strange[:5])}",
             fix="pass the state dict of the authors' model, and give the model as many layers",
         )
+    state_dict = _with_projection(state_dict)
+    absent = _absent_parts(rules, state_dict)
     converted: dict[str, Tensor] = {}
     used: set[str] = set()
     for rule in rules:
-        present = [name for name in rule.theirs if name in state_dict]
-        if not present:
+        if _part(rule.ours) in absent:
             continue
-        if len(present) < len(rule.theirs):
-            missing = sorted(set(rule.theirs) - set(present))
-            raise CheckpointError(f"{', '.join(missing)} is missing beside {present[0]}", fix="pass the whole file")
         value = rule.join([state_dict[name] for name in rule.theirs])
         if value.shape != own[rule.ours].shape:
             raise CheckpointError(
@@ -95,8 +93,6 @@ def load_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Conve
             )
         converted[rule.ours] = value
         used.update(rule.theirs)
-    if "token" not in {name.removeprefix("encoder.") for name in converted}:
-        raise CheckpointError("the state dict holds no encoder", fix=f"its names should begin with {BODY!r}")
     model.load_state_dict(converted, strict=False)
     return Conversion(tuple(sorted(set(state_dict) - used)), tuple(sorted(own.keys() - converted.keys())))
 
@@ -128,6 +124,44 @@ def to_release(model: nn.Module, tensors: Mapping[str, Tensor], *, gradients: bo
             if "out_degree" in name and not gradients:
                 out[name] = torch.zeros_like(value)
     return out
+
+
+def _part(ours: str) -> str:
+    """Return the part of the model that is there as a whole or not at all: the encoder, its 3D part, or one head."""
+    if "_head." in ours or ours.startswith("head."):
+        return ours.split(".")[0]
+    return "3d" if "distance_bias." in ours or "kernel_projection." in ours else "encoder"
+
+
+def _absent_parts(rules: Sequence[Rule], state_dict: Mapping[str, Tensor]) -> set[str]:
+    """Return the parts that the state dict does not hold; raise if it holds but some of a part, or no encoder."""
+    parts: dict[str, list[str]] = {}
+    for rule in rules:
+        parts.setdefault(_part(rule.ours), []).extend(rule.theirs)
+    absent = set()
+    for part, names in parts.items():
+        missing = [name for name in dict.fromkeys(names) if name not in state_dict]
+        if part == "encoder" and set(missing) == set(names):
+            raise CheckpointError("the state dict holds no encoder", fix=f"its names should begin with {BODY!r}")
+        if part != "encoder" and set(missing) == set(names):
+            absent.add(part)
+        elif missing:
+            more = f" and {len(missing) - 3} more" if len(missing) > 3 else ""
+            raise CheckpointError(
+                f"{', '.join(missing[:3])}{more} is missing from the state dict",
+                fix="pass the whole file, and build the model with as many layers",
+            )
+    return absent
+
+
+def _with_projection(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Where width and kernels are alike, the release adds the summed kernels as they are: the identity of ours."""
+    size = state_dict.get(f"{BODY}molecule_3d_bias.gbf.means.weight", torch.empty(0)).numel()
+    width = state_dict.get(f"{BODY}emb_layer_norm.weight", torch.empty(0)).numel()
+    name = f"{BODY}molecule_3d_bias.edge_proj"
+    if size == 0 or size != width or f"{name}.weight" in state_dict:
+        return state_dict
+    return {**state_dict, f"{name}.weight": torch.eye(size), f"{name}.bias": torch.zeros(size)}
 
 
 def _rules(own: Mapping[str, Tensor]) -> list[Rule]:
