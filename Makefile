@@ -1,0 +1,32 @@
+# make demo | test | lint | bench | clean        (PYTHON=python3.11 picks the interpreter)
+PYTHON ?= $(shell command -v python3.11 || command -v python3)
+VENV ?= .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test lint bench clean
+
+demo: $(VENV)/demo.installed  ## featurize, pretrain, fine-tune and predict on real molecules; a few minutes
+	$(BIN)/python examples/demo.py --out demo
+
+test: lint  ## lint, types, import contracts, doctests and tests
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/dev.installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+bench: $(VENV)/dev.installed  ## the short form of every benchmark
+	for script in benchmarks/[a-z]*.py; do $(BIN)/python $$script --short || exit 1; done
+
+$(VENV)/%.installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[$*]'
+	touch $@
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade pip
+
+clean:
+	rm -rf $(VENV) demo build *.egg-info .pytest_cache .mypy_cache .ruff_cache
