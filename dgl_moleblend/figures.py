@@ -198,7 +198,7 @@ def _drawing(mol: "Mol") -> np.ndarray:
     from rdkit.Chem import Draw
 
     options = Draw.MolDrawOptions()
-    options.addAtomIndices = True
+    options.addAtomIndices = True  # type: ignore[assignment]
     flat = type(mol)(mol)
     flat.RemoveAllConformers()  # drawn flat, whatever its conformer
     return np.asarray(Draw.MolToImage(flat, size=(500, 500), options=options))

@@ -469,9 +469,9 @@ class _Progress:
     def __init__(self, reader: MoleculeReader, first_row: int, shown: bool) -> None:
         self._reader, self._first = reader, first_row
         self._rows, self._rejects = first_row, 0
-        text = "{desc} {percentage:3.0f}%|{bar}| {postfix} [{elapsed}<{remaining}]"
+        text = "{desc}{percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
         if not reader.total_bytes:
-            text = "{desc} {postfix} [{elapsed}]"
+            text = "{desc}[{elapsed}]"
         self._bar = tqdm(desc="featurize", total=reader.total_bytes, bar_format=text, disable=not shown)
 
     def __enter__(self) -> "_Progress":
@@ -488,6 +488,6 @@ class _Progress:
             self._rejects += len(chunk.rejects)
             rate = (self._rows - self._first) / max(time.monotonic() - self._start, 1e-9)
             rejected = f", {self._rejects:,} rejected" if self._rejects else ""
-            self._bar.set_postfix_str(f"{self._rows:,} rows, {rate:,.0f}/s{rejected}", refresh=False)
+            self._bar.set_description_str(f"{self._rows:,} rows, {rate:,.0f}/s{rejected}", refresh=False)
             self._bar.update(self._reader.bytes_read - self._bar.n)
             yield chunk

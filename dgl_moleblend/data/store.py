@@ -110,13 +110,13 @@ def arrow_schema(num_tasks: int) -> pa.Schema:
         ("line", pa.int64()),
         ("id", pa.large_string()),
         ("smiles", pa.large_string()),
-        ("atom", pa.large_list(_not_null(pa.list_(_not_null(pa.uint8()), len(ATOM_SIZES))))),
-        ("bond_index", pa.large_list(_not_null(pa.list_(_not_null(pa.uint16()), 2)))),
+        ("atom", pa.large_list(_not_null(pa.list_(pa.uint8(), len(ATOM_SIZES))))),
+        ("bond_index", pa.large_list(_not_null(pa.list_(pa.uint16(), 2)))),
         ("bond_id", pa.large_list(_not_null(pa.uint8()))),
-        ("positions", pa.large_list(_not_null(pa.list_(_not_null(pa.float32()), 3)))),
+        ("positions", pa.large_list(_not_null(pa.list_(pa.float32(), 3)))),
     ]
     if num_tasks:  # Arrow has no lists of width 0
-        fields.append(("labels", pa.list_(_not_null(pa.float32()), num_tasks)))
+        fields.append(("labels", pa.list_(pa.float32(), num_tasks)))
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields])
 
 

@@ -1,0 +1,393 @@
+"""The pipeline: kept + rejected = rows, in order, whatever a molecule does to the process it is in."""
+
+import concurrent.futures as futures
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rdkit import Chem
+from rdkit.Chem import AllChem
+
+from dgl_moleblend.config import FeaturizerConfig
+from dgl_moleblend.data import pipeline
+from dgl_moleblend.data.molecules import MoleculeReader
+from dgl_moleblend.data.pipeline import (
+    PipelineConfig,
+    Task,
+    featurize_to_store,
+    featurize_to_table,
+    run_tasks,
+)
+from dgl_moleblend.data.store import MoleculeTable
+from dgl_moleblend.errors import DataError, MoleculeError
+
+SHARED = Path(__file__).parents[2] / "../shared/data"
+ROWS = [
+    "CCO,1",
+    "C1CC,2",
+    "c1ccccc1,",
+    ",3",
+    "C" * 30 + ",4",
+    "CC(=O)O,x",
+    "[Na+].[Cl-],5",
+    "N(C)(C)(C)C,6",
+    "FAIL,7",
+    "C,8",
+]
+STAGES = {1: "parse", 3: "read", 5: "labels", 7: "parse", 8: "parse"}
+
+
+@pytest.fixture
+def table_file(tmp_path: Path) -> Path:
+    path = tmp_path / "in.csv"
+    path.write_text("smiles,y\n" + "\n".join(ROWS * 20) + "\n")
+    return path
+
+
+def read(path: Path) -> MoleculeReader:
+    return MoleculeReader(path, task_columns=["y"])
+
+
+def essence(table: MoleculeTable) -> list[tuple[object, ...]]:
+    return [
+        (s.row, s.line, s.smiles, s.labels.tobytes(), s.molecule.atom.tobytes(), s.molecule.positions.tobytes())
+        for s in table
+    ]
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def assert_complete(table: MoleculeTable, rows: int) -> None:
+    """Every row is in exactly one of the two places, and both are in order."""
+    kept, rejected = table.rows.tolist(), table.rejects["row"].tolist()
+    assert sorted(kept + rejected) == list(range(rows))
+    assert kept == sorted(kept)
+    assert rejected == sorted(rejected)
+
+
+def test_every_row_is_kept_or_rejected(table_file):
+    table = featurize_to_table(read(table_file), PipelineConfig())
+    assert_complete(table, 200)
+    for k in range(0, 200, 10):
+        stages = dict(table.rejects[table.rejects["row"].between(k, k + 9)][["row", "stage"]].to_numpy())
+        assert {row - k: stage for row, stage in stages.items()} == STAGES
+    for sample in table:
+        smiles, label = ROWS[sample.row % 10].split(",")
+        assert sample.smiles == smiles
+        assert sample.molecule.num_atoms == Chem.MolFromSmiles(smiles).GetNumAtoms()
+        assert sample.line == sample.row + 2
+        np.testing.assert_equal(sample.labels[0], float(label) if label else np.nan)
+    assert all(table.rejects["reason"].str.len() > 5)
+
+
+def test_max_atoms(table_file):
+    table = featurize_to_table(read(table_file), PipelineConfig(max_atoms=10))
+    assert_complete(table, 200)
+    sizes = table.rejects[table.rejects["stage"] == "size"]
+    assert (sizes["row"] % 10 == 4).all()
+    assert set(sizes["reason"]) == {"30 atoms are more than 10"}
+    assert table.num_atoms.max() == 6
+
+
+@pytest.mark.parametrize(
+    ("option", "value"), [("max_atoms", 0), ("max_atoms", 70_000), ("on_failed_conformer", "drop"), ("time_limit", -1)]
+)
+def test_wrong_settings_are_named(option, value):
+    with pytest.raises(ValueError, match=f"{option}={value!r} is not allowed"):
+        PipelineConfig(**{option: value})
+
+
+def test_the_output_does_not_depend_on_who_does_the_work(tmp_path, table_file):
+    plain = PipelineConfig()
+    featurize_to_store(read(table_file), tmp_path / "alone", plain, shard_size=60)
+    featurize_to_store(read(table_file), tmp_path / "pool", plain, shard_size=60, workers=2)
+    with futures.ThreadPoolExecutor(2) as executor:
+        featurize_to_store(read(table_file), tmp_path / "given", plain, shard_size=60, executor=executor)
+        assert executor.submit(int, 3).result() == 3, "the executor stays open"
+    expected = content(tmp_path / "alone")
+    assert sorted(expected) == ["manifest.json", "rejects.csv", *(f"shard-0000{k}.arrow" for k in range(4))]
+    assert content(tmp_path / "pool") == expected
+    assert content(tmp_path / "given") == expected
+    manifest = json.loads(expected["manifest.json"])
+    assert [shard["rows"] for shard in manifest["shards"]] == [[0, 60], [60, 120], [120, 180], [180, 200]]
+    assert manifest["counts"]["rows"] == 200
+    assert str(tmp_path / "alone") not in expected["manifest.json"].decode()
+
+
+def test_chunks_that_do_not_divide_shards(tmp_path, table_file, monkeypatch):
+    featurize_to_store(read(table_file), tmp_path / "a", PipelineConfig(), shard_size=50)
+    monkeypatch.setitem(pipeline.CHUNK, "none", 7)
+    featurize_to_store(read(table_file), tmp_path / "b", PipelineConfig(), shard_size=50)
+    assert content(tmp_path / "a") == content(tmp_path / "b")
+
+
+def test_the_store_holds_what_the_table_holds(tmp_path, table_file):
+    table = featurize_to_table(read(table_file), PipelineConfig())
+    store = featurize_to_store(read(table_file), tmp_path / "s", PipelineConfig(), shard_size=60)
+    assert essence(store) == essence(table)
+    pd.testing.assert_frame_equal(store.rejects, table.rejects, check_dtype=False)
+
+
+def test_a_second_run_does_nothing(tmp_path, table_file, monkeypatch):
+    featurize_to_store(read(table_file), tmp_path / "s", PipelineConfig())
+    monkeypatch.setattr(pipeline, "read_smiles", None)
+    again = featurize_to_store(read(table_file), tmp_path / "s", PipelineConfig())
+    assert_complete(again, 200)
+    with pytest.raises(DataError, match=r"another arguments\['max_atoms'\]: 65535 there, 9 now"):
+        featurize_to_store(read(table_file), tmp_path / "s", PipelineConfig(max_atoms=9))
+
+
+def test_a_changed_input_file_is_not_mixed_in(tmp_path, table_file):
+    featurize_to_store(read(table_file), tmp_path / "s", PipelineConfig())
+    table_file.write_text(table_file.read_text() + "CCC,9\n")
+    with pytest.raises(DataError, match=r"another arguments\['bytes'\]"):
+        featurize_to_store(read(table_file), tmp_path / "s", PipelineConfig())
+
+
+def test_an_interrupted_run_goes_on(tmp_path, table_file, monkeypatch):
+    featurize_to_store(read(table_file), tmp_path / "whole", PipelineConfig(), shard_size=60)
+    seen: list[int] = []
+
+    def interrupted(record, config, **options):
+        seen.append(record.row)
+        if record.row == 130:
+            raise KeyboardInterrupt
+        return pipeline_featurize(record, config, **options)
+
+    pipeline_featurize = pipeline.featurize_record
+    monkeypatch.setattr(pipeline, "featurize_record", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        featurize_to_store(read(table_file), tmp_path / "s", PipelineConfig(), shard_size=60)
+    assert json.loads((tmp_path / "s" / "manifest.json").read_text())["counts"]["rows"] == 120
+    again: list[int] = []
+    monkeypatch.setattr(
+        pipeline, "featurize_record", lambda r, c, **o: (again.append(r.row), pipeline_featurize(r, c, **o))[1]
+    )
+    featurize_to_store(read(table_file), tmp_path / "s", PipelineConfig(), shard_size=60)
+    assert again == list(range(120, 200)), "what was done is not done again"
+    assert content(tmp_path / "s") == content(tmp_path / "whole")
+
+
+def test_a_damaged_input_is_not_taken_for_its_end(tmp_path):
+    import gzip
+
+    packed = gzip.compress(("smiles\n" + "".join(f"{'C' * (k % 97 + 1)}\n" for k in range(5_000))).encode())
+    path = tmp_path / "in.csv.gz"
+    path.write_bytes(packed[: len(packed) - 200])
+    with pytest.raises(DataError, match="damaged or cut off"):
+        featurize_to_store(MoleculeReader(path), tmp_path / "s", PipelineConfig(), shard_size=100)
+    with pytest.raises(DataError, match="unfinished"):
+        pipeline.MoleculeStore(tmp_path / "s")
+
+
+def write_sdf(path: Path, smiles: list[str]) -> None:
+    with Chem.SDWriter(str(path)) as writer:
+        for k, text in enumerate(smiles):
+            mol = Chem.AddHs(Chem.MolFromSmiles(text))
+            AllChem.EmbedMolecule(mol, randomSeed=1)
+            mol.SetProp("_Name", f"m{k}")
+            mol.SetProp("y", str(k))
+            writer.write(mol)
+
+
+def test_structures_come_with_their_positions(tmp_path):
+    path = tmp_path / "in.sdf"
+    smiles = ["CCO", "c1ccccc1", "CC(=O)O"]
+    write_sdf(path, smiles)
+    table = featurize_to_table(read(path), PipelineConfig(FeaturizerConfig("given")))
+    assert_complete(table, 3)
+    assert [sample.id for sample in table] == ["m0", "m1", "m2"]
+    assert [Chem.CanonSmiles(s.smiles) for s in table] == [Chem.CanonSmiles(s) for s in smiles]
+    assert table.labels.ravel().tolist() == [0, 1, 2]
+    for mol, sample in zip(Chem.SDMolSupplier(str(path)), table, strict=True):
+        assert sample.molecule.positions.shape == (1, mol.GetNumAtoms(), 3)
+        expected = np.linalg.norm(mol.GetConformer().GetPositions(), axis=1)
+        found = np.linalg.norm(sample.molecule.positions[0], axis=1)
+        np.testing.assert_allclose(np.sort(found), np.sort(expected), atol=1e-5)
+
+
+def test_a_structure_that_rdkit_cannot_read(tmp_path):
+    path = tmp_path / "in.sdf"
+    write_sdf(path, ["CCO", "CCC", "CCN"])
+    blocks = path.read_text().split("$$$$\n")
+    blocks[1] = blocks[1].replace(" 11 10 ", " 99 10 ").replace("  1  2  1  0", "  1 88  1  0")
+    path.write_text("$$$$\n".join(blocks))
+    table = featurize_to_table(read(path), PipelineConfig())
+    assert_complete(table, 3)
+    assert table.rows.tolist() == [0, 2]
+    assert table.rejects[["id", "stage"]].values.tolist() == [["m1", "parse"]]
+    assert table.rejects["reason"][0].startswith("RDKit cannot read the structure: ")
+
+
+class FailingFeaturizer:
+    """Has no positions for molecules of three atoms, whoever asks."""
+
+    def __init__(self, config: FeaturizerConfig) -> None:
+        self.config = config
+
+    @classmethod
+    def from_config(cls, config: FeaturizerConfig) -> "FailingFeaturizer":
+        return cls(config)
+
+    def arrays(self, mol: Chem.Mol) -> object:
+        if self.config.positions != "none" and mol.GetNumAtoms() == 3:
+            raise MoleculeError("no conformer after 10 attempts")
+        if mol.GetNumAtoms() == 4:
+            raise KeyError("a fault of ours")
+        return pipeline_featurizer.from_config(self.config).arrays(mol)
+
+
+pipeline_featurizer = pipeline.MoleculeFeaturizer
+
+
+def test_failed_conformers_are_rejected_or_kept_without(tmp_path, monkeypatch):
+    monkeypatch.setattr(pipeline, "MoleculeFeaturizer", FailingFeaturizer)
+    path = tmp_path / "in.smi"
+    path.write_text("CC\nCCO\nCCCC\nCCCCC\n")
+    embed = FeaturizerConfig("embed", num_conformers=2)
+    table = featurize_to_table(MoleculeReader(path), PipelineConfig(embed))
+    assert_complete(table, 4)
+    assert table.rows.tolist() == [0, 3]
+    assert table.num_conformers.tolist() == [2, 2]
+    assert table.rejects[["row", "stage", "reason"]].values.tolist() == [
+        [1, "conformer", "no conformer after 10 attempts"],
+        [2, "featurize", "KeyError: 'a fault of ours'"],
+    ]
+    kept = featurize_to_table(MoleculeReader(path), PipelineConfig(embed, on_failed_conformer="keep"))
+    assert kept.rows.tolist() == [0, 1, 3]
+    assert kept.num_conformers.tolist() == [2, 0, 2]
+    assert kept[1].molecule.positions.shape == (0, 3, 3), "no positions, neither flat nor zero"
+
+
+NASTY = """
+import os, sys, time
+from dgl_moleblend.config import FeaturizerConfig
+from dgl_moleblend.data import pipeline
+from dgl_moleblend.data.molecules import MoleculeReader
+from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_store
+
+real = pipeline.MoleculeFeaturizer
+
+class Nasty:
+    def __init__(self, config):
+        self.config = config
+
+    @classmethod
+    def from_config(cls, config):
+        return cls(config)
+
+    def arrays(self, mol):
+        symbol = mol.GetAtomWithIdx(0).GetSymbol()
+        if symbol == "F":
+            os._exit(7)
+        if symbol == "Cl":
+            os.kill(os.getpid(), 11)
+        if symbol == "Br":
+            os.kill(os.getpid(), 9)
+        if symbol == "I" or (symbol == "P" and self.config.positions != "none"):
+            while True:
+                pass
+        return real.from_config(self.config).arrays(mol)
+
+pipeline.MoleculeFeaturizer = Nasty
+pipeline.CHUNK.update(none=8, embed=8)
+
+if __name__ == "__main__":
+    featurizer = FeaturizerConfig(sys.argv[3])
+    config = PipelineConfig(featurizer, on_failed_conformer=sys.argv[4], time_limit=3.0)
+    featurize_to_store(MoleculeReader(sys.argv[1]), sys.argv[2], config, workers=2, shard_size=20)
+"""
+
+
+def run_nasty(folder: Path, smiles: list[str], positions: str, on_failed: str) -> pipeline.MoleculeStore:
+    (folder / "nasty.py").write_text(NASTY)
+    (folder / "in.smi").write_text("\n".join(smiles) + "\n")
+    command = [sys.executable, folder / "nasty.py", folder / "in.smi", folder / "s", positions, on_failed]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return pipeline.MoleculeStore(folder / "s")
+
+
+def test_a_molecule_that_ends_its_process_costs_only_itself(tmp_path):
+    smiles = ["CCO"] * 50
+    for row, text in {3: "FC", 4: "FCC", 17: "ClC", 33: "BrC", 49: "IC"}.items():
+        smiles[row] = text
+    store = run_nasty(tmp_path, smiles, "none", "reject")
+    assert_complete(store, 50)
+    store.verify()
+    assert store.rejects[["row", "stage", "reason"]].values.tolist() == [
+        [3, "crash", "the worker process ended with exit code 7"],
+        [4, "crash", "the worker process ended with exit code 7"],
+        [17, "crash", "the worker process was ended by SIGSEGV"],
+        [33, "crash", "the worker process was ended by SIGKILL (out of memory?)"],
+        [49, "time", "it took longer than the time limit of 3 s"],
+    ]
+
+
+def test_a_molecule_that_hangs_in_its_conformers_is_kept_without_on_request(tmp_path):
+    store = run_nasty(tmp_path, ["CCO", "PC", "CC"], "embed", "keep")
+    assert_complete(store, 3)
+    assert store.num_conformers.tolist() == [1, 0, 1]
+
+
+class BrokenExecutor(futures.Executor):
+    """Takes some work, does some of it, and then fails in every way there is."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def submit(self, function, /, *args, **kwargs):
+        self.count += 1
+        future: futures.Future = futures.Future()
+        if self.count == 1:
+            future.set_result(function(*args, **kwargs))
+        elif self.count == 2:
+            future.set_exception(RuntimeError("the worker is gone"))
+        elif self.count > 3:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        return future
+
+
+def test_an_executor_that_fails_or_never_answers(tmp_path):
+    path = tmp_path / "in.smi"
+    path.write_text("C\nCC\nCCC\nCCCC\nC1C\nCCO\n")
+    records = list(MoleculeReader(path))
+    tasks = [Task((record,), PipelineConfig(), 0, (str(path),)) for record in records]
+    chunks = list(run_tasks(tasks, executor=BrokenExecutor(), workers=2, stall=0.2))
+    assert [chunk.batch.column("row").to_pylist() for chunk in chunks] == [[0], [1], [2], [3], [], [5]]
+    assert [reject.row for chunk in chunks for reject in chunk.rejects] == [4]
+
+
+def test_conformers_do_not_depend_on_the_number_of_workers(tmp_path):
+    path = tmp_path / "in.smi"
+    path.write_text("\n".join(["CCO", "CC(C)Cc1ccccc1", "C1CCCCC1", "NCC(=O)O"] * 5))
+    config = PipelineConfig(FeaturizerConfig("embed", seed=5, num_conformers=2))
+    alone = featurize_to_table(MoleculeReader(path), config)
+    pool = featurize_to_table(MoleculeReader(path), config, workers=2)
+    assert set(alone.num_conformers) == {2}
+    assert essence(alone) == essence(pool)
+
+
+@pytest.mark.parametrize(
+    ("name", "rows", "rejected"),
+    [
+        ("BBBP.csv.gz", 2_050, [59, 61, 391, 614, 642, 645, 646, 647, 648, 649, 685]),
+        ("tox21.csv.gz", 7_831, 8),
+        ("toxcast_data.csv.gz", 8_615, 18),
+    ],
+)
+def test_published_files_lose_the_rows_that_they_are_known_to_lose(name, rows, rejected):
+    path = SHARED / "moleculenet" / name
+    if not path.exists():
+        pytest.skip("the data are not here")
+    table = featurize_to_table(MoleculeReader(path), PipelineConfig(), workers=2)
+    assert_complete(table, rows)
+    assert set(table.rejects["stage"]) == {"parse"}
+    found = table.rejects["row"].tolist()
+    assert found == rejected if isinstance(rejected, list) else len(found) == rejected
