@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from dgl_moleblend import reference
     from dgl_moleblend.batch import MoleculeBatch, RelationBatch
     from dgl_moleblend.config import BlendConfig, EncoderConfig, FeaturizerConfig, TrainingConfig
+    from dgl_moleblend.cut_off import cut_off
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.data.featurize import MoleculeFeaturizer
     from dgl_moleblend.errors import CheckpointError, DataError, MoleBlendError, MoleculeError, SchemaError
@@ -44,6 +45,7 @@ _HOMES = {
     "RelationBatch": "batch",
     "SchemaError": "errors",
     "TrainingConfig": "config",
+    "cut_off": "cut_off",
     "draw_blend": "nn.blend",
     "draw_noise": "nn.blend",
 }
@@ -68,6 +70,7 @@ __all__ = [
     "SchemaError",
     "TrainingConfig",
     "__version__",
+    "cut_off",
     "draw_blend",
     "draw_noise",
     "reference",

@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from dgl_moleblend.config import EncoderConfig
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.schema import ATOM_SIZES, BOND_SIZES, NUM_DEGREES, PATH_HOPS
 
@@ -95,6 +96,31 @@ def load_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Conve
         used.update(rule.theirs)
     model.load_state_dict(converted, strict=False)
     return Conversion(tuple(sorted(set(state_dict) - used)), tuple(sorted(own.keys() - converted.keys())))
+
+
+def infer_config(state_dict: Mapping[str, Tensor]) -> EncoderConfig:
+    """Read the size of the encoder off the shapes of the release's weights; dropout rates are the paper's.
+
+    Raises
+    ------
+    CheckpointError
+        If the weights of an encoder are not among them.
+    """
+    layers = 0
+    while f"{BODY}layers.{layers}.fc1.weight" in state_dict:
+        layers += 1
+    token_bias = f"{BODY}molecule_attn_bias.graph_token_virtual_distance.weight"
+    if not layers or token_bias not in state_dict:
+        raise CheckpointError("the state dict holds no encoder", fix=f"its names should begin with {BODY!r}")
+    ffn_size, feat_size = state_dict[f"{BODY}layers.0.fc1.weight"].shape
+    centers = state_dict.get(f"{BODY}molecule_3d_bias.gbf.means.weight")
+    return EncoderConfig(
+        num_layers=layers,
+        feat_size=feat_size,
+        ffn_size=ffn_size,
+        num_heads=state_dict[token_bias].numel(),
+        num_kernels=EncoderConfig().num_kernels if centers is None else centers.numel(),
+    )
 
 
 def to_release(model: nn.Module, tensors: Mapping[str, Tensor], *, gradients: bool = False) -> dict[str, Tensor]:

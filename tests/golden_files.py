@@ -1,12 +1,14 @@
 """Reads the golden files: numbers of the authors' released code, whole or as trimmed in ``tests/golden``."""
 
 import json
+from collections.abc import Callable
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 import dgl_moleblend as mb
 
@@ -17,7 +19,8 @@ FOLDERS = [HERE, *([FULL] if (FULL / "pretrain_small.npz").exists() else [])]
 SIZES = {"num_layers": 3, "feat_size": 64, "ffn_size": 64, "num_heads": 8, "num_kernels": 16}
 """Of the golden models; the released `EncoderConfig` but for these, with every dropout rate 0."""
 LAYER_STATES = {"attention_norm": "mid/layer{}_after_attention", "ffn_norm": "mid/hidden_layer{}"}
-"""Which output of `MoleBlendLayer` is compared with which array."""
+"""Which part of `MoleBlendLayer` gives which array."""
+STATES = ["mid/encoder_input", *(name.format(k) for k in range(3) for name in LAYER_STATES.values())]
 
 
 @cache
@@ -67,6 +70,26 @@ def weights(arrays: dict[str, Tensor], prefix: str = "", kind: str = "param") ->
     return {key.removeprefix(start): value for key, value in arrays.items() if key.startswith(start)}
 
 
+def record_states(encoder: mb.MoleBlendEncoder) -> dict[str, Tensor]:
+    """Return a dictionary that the encoder's next call fills with `STATES`, each (b, n + 1, d), token first."""
+    seen: dict[str, Tensor] = {}
+    view: Any = None
+
+    def before(layer: nn.Module, arguments: tuple) -> None:
+        nonlocal view
+        view, feat, _ = arguments
+        seen.setdefault("mid/encoder_input", view.pad_nodes(feat))
+
+    def after(name: str) -> Callable[..., None]:
+        return lambda module, arguments, output: seen.update({name: view.pad_nodes(output)})
+
+    for k, layer in enumerate(encoder.layers):
+        layer.register_forward_pre_hook(before)
+        for part, name in LAYER_STATES.items():
+            getattr(layer, part).register_forward_hook(after(name.format(k)))
+    return seen
+
+
 def close(actual: Tensor, expected: Tensor, name: str, tolerance: float) -> None:
     """The tolerance is relative to the largest magnitude of the expected values."""
     largest, error = expected.abs().max().item(), (actual - expected).abs().max().item()
@@ -114,4 +137,13 @@ def untrim(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
             full.reshape(-1, *value.shape[1:])[arrays[f"rows/{key}"]] = value
             value = full
         out[key] = value
+    return out
+
+
+def unpacked(rows: Tensor, atom_mask: Tensor) -> Tensor:
+    """Rows of tokens, then of all real atoms, as layers see them -> (b, n + 1, d), 0 in the padding."""
+    b, n = atom_mask.shape
+    out = rows.new_zeros(b, n + 1, rows.shape[-1])
+    out[:, 0] = rows[:b]
+    out[:, 1:][atom_mask] = rows[b:]
     return out

@@ -5,7 +5,7 @@ from pathlib import Path
 import plain
 import pytest
 import torch
-from golden_files import FOLDERS, LAYER_STATES, SIZES, close, golden, golden_index, relation_batch, weights
+from golden_files import FOLDERS, SIZES, close, golden, golden_index, record_states, relation_batch, weights
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -60,15 +60,7 @@ def run(request: pytest.FixtureRequest, folder: Path) -> Run:
 
 def test_states_and_biases(run: Run) -> None:
     model = run.predictor("sum")
-    seen: dict[str, Tensor] = {}
-
-    def record(name: str):
-        return lambda module, inputs, output: seen.update({name: output})
-
-    model.encoder.input_norm.register_forward_hook(record("mid/encoder_input"))
-    for k, layer in enumerate(model.encoder.layers):
-        for part, name in LAYER_STATES.items():
-            getattr(layer, part).register_forward_hook(record(name.format(k)))
+    seen = record_states(model.encoder)
     out = model.encoder(run.batch, relations=run.relations)
     seen["mid/blended_bias"] = out.bias  # nothing is blended here: the sum
     biases = model.encoder.relation_biases(run.batch)

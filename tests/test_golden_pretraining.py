@@ -5,10 +5,21 @@ from pathlib import Path
 import plain
 import pytest
 import torch
-from golden_files import FOLDERS, LAYER_STATES, SIZES, close, golden, golden_index, relation_batch, weights
+from golden_files import (
+    FOLDERS,
+    SIZES,
+    STATES,
+    close,
+    golden,
+    golden_index,
+    record_states,
+    relation_batch,
+    weights,
+)
 from torch import Tensor
 
 import dgl_moleblend as mb
+from dgl_moleblend.nn import views
 
 
 class Run:
@@ -24,20 +35,13 @@ class Run:
         self.model = mb.BlendPretraining.from_config(config, objective_3d="direction", score="all").train()
         self.conversion = mb.reference.load_state_dict(self.model, weights(self.golden))
 
-        self.seen: dict[str, Tensor] = {}
         encoder = self.model.encoder
-        encoder.input_norm.register_forward_hook(self._record("mid/encoder_input"))
-        for k, layer in enumerate(encoder.layers):
-            for part, name in LAYER_STATES.items():
-                getattr(layer, part).register_forward_hook(self._record(name.format(k)))
+        self.seen = record_states(encoder)
         encoder.register_forward_hook(lambda *call: self.seen.update({"mid/blended_bias": call[2].bias}))
         noise = self.golden["in/noise"]
         self.biases = encoder.relation_biases(self.batch.with_noise(noise))
         self.output = self.model(self.batch, blend=blend, noise=noise)
         self.output.loss.backward()
-
-    def _record(self, name: str):
-        return lambda module, inputs, output: self.seen.update({name: output})
 
     def check(self, actual: Tensor, name: str, *, tolerance: float = 1e-5) -> None:
         """Compare real atoms or pairs; the tolerance is relative to the largest magnitude."""
@@ -57,8 +61,16 @@ class Run:
 
 
 @pytest.fixture(scope="module", params=FOLDERS, ids=lambda folder: folder.parent.name)
-def run(request: pytest.FixtureRequest) -> Run:
-    return Run(request.param)
+def folder(request: pytest.FixtureRequest) -> Path:
+    return request.param
+
+
+@pytest.fixture(scope="module", params=[True, False], ids=["rows", "padded"])
+def run(request: pytest.FixtureRequest, folder: Path) -> Run:
+    """Computed without padding, as on CPU, or with it, as elsewhere."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(views, "leaves_out_padding", lambda device: request.param)
+        return Run(folder)
 
 
 def test_batch_by_hand_holds_what_the_smiles_say(run: Run) -> None:
@@ -86,9 +98,7 @@ def test_blended_bias(run: Run) -> None:
     run.check(run.seen["mid/blended_bias"], "mid/blended_bias")
 
 
-@pytest.mark.parametrize(
-    "name", ["mid/encoder_input", *(name.format(k) for k in range(3) for name in LAYER_STATES.values())]
-)
+@pytest.mark.parametrize("name", STATES)
 def test_state(run: Run, name: str) -> None:
     run.check(run.seen[name], name)
 

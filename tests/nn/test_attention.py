@@ -7,7 +7,7 @@ from molecules import lively
 from torch import Generator
 
 from dgl_moleblend.nn.attention import RelationAttention
-from dgl_moleblend.nn.views import DenseView, GraphView
+from dgl_moleblend.nn.views import GraphView, PackedView, PaddedView
 
 D, H, N = 12, 3, 5
 
@@ -34,14 +34,35 @@ def case(generator: Generator):
     return lively(RelationAttention(D, H)), feat, bias
 
 
-def test_dense_view_is_the_formula(case) -> None:
+def test_padded_view_is_the_formula(case) -> None:
     attention, feat, bias = case
     atom_mask = torch.tensor([[True] * 5, [True, True, False, False, False]])
-    view = DenseView(atom_mask)
+    view = PaddedView(atom_mask)
     actual = attention(view, feat, view.logit_bias(bias))
     for k in range(2):
         expected = slowly(attention, feat[k], bias[k], atom_mask[k].expand(N, N))
         assert torch.allclose(actual[k][atom_mask[k]], expected[atom_mask[k]], atol=1e-12)
+
+
+def test_rows_without_padding_and_the_token_are_the_formula(case) -> None:
+    """The token stands in front of every molecule, with one bias to and from all."""
+    attention, feat, bias = case
+    atom_mask = torch.tensor([[True] * 4, [True, True, False, False]])
+    token_bias = torch.tensor([0.7, -0.4, 1.1], dtype=torch.float64)
+    atoms, token = feat[:, 1:], feat[0, 0]
+    view = PackedView(atom_mask)
+    pairs = view.take_pairs(bias[:, 1:, 1:])
+    assert pairs.shape == (16 + 4, H)
+    rows_view, rows = view.with_token(view.take_nodes(atoms), token)
+    out, out_token = view.split_token(attention(rows_view, rows, view.logit_bias(pairs, token_bias)))
+    for k, n in enumerate((4, 2)):
+        whole = torch.cat((token[None], atoms[k, :n]))
+        whole_bias = token_bias.expand(n + 1, n + 1, H).clone()
+        whole_bias[1:, 1:] = bias[k, 1 : n + 1, 1 : n + 1]
+        expected = slowly(attention, whole, whole_bias, torch.ones(n + 1, n + 1, dtype=torch.bool))
+        assert torch.allclose(out_token[k], expected[0], atol=1e-12)
+        assert torch.allclose(out[k, :n], expected[1:], atol=1e-12)
+        assert not out[k, n:].any()
 
 
 def test_graph_view_is_the_formula_on_any_pairs(case, generator: Generator) -> None:
@@ -56,7 +77,7 @@ def test_graph_view_is_the_formula_on_any_pairs(case, generator: Generator) -> N
 
 def test_weights_are_dropped_in_training_only(case) -> None:
     attention, feat, bias = case
-    view = DenseView(torch.ones(2, N, dtype=torch.bool))
+    view = PaddedView(torch.ones(2, N, dtype=torch.bool))
     attention.dropout = 0.5
     still = attention(view, feat, view.logit_bias(bias))
     assert torch.equal(still, attention(view, feat, view.logit_bias(bias)))

@@ -1,0 +1,71 @@
+"""`dgl-moleblend convert`: a checkpoint of the authors' release -> a model folder of ours."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+@click.command()
+@click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write.")
+def command(checkpoint: Path, out: Path) -> None:
+    """Convert CHECKPOINT, a .pt or .safetensors file of the authors' release, to a model folder.
+
+    The size is read off the weights. A pretraining checkpoint becomes a pretraining model (with the release's
+    objectives), a fine-tuned one a predictor. A .pt file is read without running any code in it.
+    """
+    from dgl_moleblend import reference
+
+    weights = read_weights(checkpoint)
+    model = build(weights)
+    report = reference.load_state_dict(model, weights)
+    model.save_pretrained(out)  # type: ignore[operator]
+    click.echo(f"{type(model).__name__} of {len(weights) - len(report.unused)} tensors written to {out}", err=True)
+    for label, names in (("not used by the method", report.unused), ("not in the checkpoint, fresh", report.fresh)):
+        if names:
+            click.echo(f"{label}: {', '.join(names)}", err=True)
+
+
+def build(weights: dict[str, Any]) -> "nn.Module":
+    """Return a model of the kind and size of the release's weights."""
+    import dgl_moleblend as mb
+
+    config = mb.reference.infer_config(weights)
+    properties = weights.get("encoder.proj_out.out_proj.weight")
+    if properties is not None:
+        has_3d = any("molecule_3d_bias" in name for name in weights)
+        relations = ("spd", "bond_path", "distance") if has_3d else ("spd", "bond_path")
+        encoder = mb.MoleBlendEncoder.from_config(config)
+        return mb.MoleBlendPredictor(len(properties), encoder, relations=relations)
+    if any("blend_spd_pred_head" in name for name in weights):
+        return mb.BlendPretraining.from_config(config, objective_3d="direction")
+    return mb.MoleBlendEncoder.from_config(config)
+
+
+def read_weights(path: Path) -> dict[str, Any]:
+    """Read tensors by name from a .safetensors file, or from a .pt file as fairseq writes it."""
+    import argparse
+    import pickle
+
+    import torch
+    from safetensors.torch import load_file
+
+    from dgl_moleblend.errors import CheckpointError
+
+    if path.suffix == ".safetensors":
+        return load_file(path)
+    try:
+        with torch.serialization.safe_globals([argparse.Namespace]):  # fairseq stores its options beside the weights
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
+        raise CheckpointError(
+            f"the file cannot be read as weights: {str(error).splitlines()[0]}",
+            where=str(path),
+            fix="give the release's checkpoint; a file that holds other objects than tensors is not opened",
+        ) from error
+    weights = content.get("model", content) if isinstance(content, dict) else {}
+    return {name: value for name, value in weights.items() if isinstance(value, torch.Tensor)}
