@@ -49,6 +49,7 @@ def build(weights: dict[str, Any]) -> "nn.Module":
 def read_weights(path: Path) -> dict[str, Any]:
     """Read tensors by name from a .safetensors file, or from a .pt file as fairseq writes it."""
     import argparse
+    import contextlib
     import pickle
 
     import torch
@@ -56,10 +57,12 @@ def read_weights(path: Path) -> dict[str, Any]:
 
     from dgl_moleblend.errors import CheckpointError
 
+    # torch before 2.5 has no list of further safe types: there a file with fairseq's options is refused
+    safe_globals = getattr(torch.serialization, "safe_globals", contextlib.nullcontext)
     if path.suffix == ".safetensors":
         return load_file(path)
     try:
-        with torch.serialization.safe_globals([argparse.Namespace]):  # fairseq stores its options beside the weights
+        with safe_globals([argparse.Namespace]):  # fairseq stores its options beside the weights
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError) as error:
         raise CheckpointError(
