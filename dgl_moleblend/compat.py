@@ -12,17 +12,22 @@ What is wrong with DGL 2.1, and what `install` does about it:
 * A process that starts fresh (multiprocessing's spawn and forkserver, joblib's loky) imports DGL without us. Its parent
   has it import this package first.
 
-All of it happens when the module concerned is imported: `install` itself imports nothing and takes no time.
+All of it happens when the module concerned is imported: `install` itself imports nothing and takes no time. Nor does
+this file import what a bare Python has not loaded, `typing` included: with the start-up hook it runs whenever Python
+starts.
 """
 
-import functools
+from __future__ import annotations
+
 import os
 import sys
-import warnings
-from collections.abc import Callable, Sequence
-from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any, NamedTuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from importlib.machinery import ModuleSpec
+    from typing import Any
 
 
 class GraphboltError(AttributeError):
@@ -44,14 +49,14 @@ def install() -> None:
     >>> dgl.graph(([0, 1], [1, 2])).num_nodes()
     3
     """
-    if _FINDER not in sys.meta_path:
-        sys.meta_path.insert(0, _FINDER)
+    if not any(map(_is_ours, sys.meta_path)):
+        sys.meta_path.insert(0, _Finder())
     for name in _SPAWNERS:
         if name in sys.modules:
             _tell_children(sys.modules[name])
 
 
-class GraphboltFault(NamedTuple):
+class GraphboltFault:
     """Why ``dgl.graphbolt`` is inert, where that shows, and what to do.
 
     Attributes
@@ -61,10 +66,11 @@ class GraphboltFault(NamedTuple):
         True: DGL brings no library for this torch. False: it does, and this environment could be mended.
     """
 
-    what: str
-    where: str
-    fix: str
-    expected: bool
+    def __init__(self, what: str, *, where: str, fix: str, expected: bool) -> None:
+        self.what = what
+        self.where = where
+        self.fix = fix
+        self.expected = expected
 
     def __str__(self) -> str:
         return f"{self.what}\n  where: {self.where}\n  fix:   {self.fix}"
@@ -72,8 +78,7 @@ class GraphboltFault(NamedTuple):
 
 def graphbolt_fault() -> GraphboltFault | None:
     """Why ``dgl.graphbolt`` is inert; None where DGL's own is in use, or DGL is not imported yet."""
-    graphbolt = sys.modules.get("dgl.graphbolt")
-    return graphbolt._fault if isinstance(graphbolt, _InertGraphbolt) else None
+    return vars(sys.modules["dgl.graphbolt"]).get("_fault") if "dgl.graphbolt" in sys.modules else None
 
 
 class _Finder:
@@ -84,11 +89,16 @@ class _Finder:
             raise ImportError(f"{name} cannot be imported: {fault}", name="dgl.graphbolt")
         if name not in _EXECUTE:
             return None
-        others = [finder for finder in sys.meta_path if finder is not self and hasattr(finder, "find_spec")]
+        others = [finder for finder in sys.meta_path if not _is_ours(finder) and hasattr(finder, "find_spec")]
         spec = next(filter(None, (finder.find_spec(name, path, target) for finder in others)), None)
         if spec is not None and spec.loader is not None:
             spec.loader = _Loader(spec.loader, _EXECUTE[name])  # type: ignore[assignment]
         return spec
+
+
+def _is_ours(finder: object) -> bool:
+    """Tell a `_Finder`, also one of this module before it was reloaded: two of them would ask each other for ever."""
+    return (type(finder).__module__, type(finder).__name__) == (_Finder.__module__, _Finder.__name__)
 
 
 class _Loader:
@@ -141,10 +151,13 @@ def _execute_graphbolt(module: ModuleType, run: Callable[[ModuleType], None]) ->
         try:
             return run(module)
         except Exception as error:
+            import warnings
+
             fault = GraphboltFault(
                 f"DGL's graphbolt for torch {_torch_version()} does not load: {type(error).__name__}: {error}",
                 where=_library_folder(),
-                fix=f"pip install {GRAPHBOLT_TORCHDATA!r} (newer torchdata needs newer torch), then start Python again",
+                fix=f"pip install {GRAPHBOLT_TORCHDATA!r} if the message is about torchdata or torch (newer torchdata "
+                "needs newer torch), else what it names; then start Python again",
                 expected=False,
             )
             warnings.warn(f"dgl.graphbolt is left out: {fault}", RuntimeWarning, stacklevel=2)
@@ -218,6 +231,8 @@ def _execute_spawner(module: ModuleType, run: Callable[[ModuleType], None]) -> N
 
 def _tell_children(spawner: ModuleType) -> None:
     """Have the processes that `spawner` starts import this package before anything else of their parent's."""
+    import functools
+
     original = spawner.get_preparation_data
     if hasattr(original, "tells_children"):
         return
@@ -259,4 +274,3 @@ _EXECUTE: dict[str, Callable[[ModuleType, Callable], None]] = {
     "dgl.graphbolt": _execute_graphbolt,
     **dict.fromkeys(_SPAWNERS, _execute_spawner),
 }
-_FINDER = _Finder()

@@ -12,6 +12,11 @@ from dgl_moleblend import compat, startup_hook
 from dgl_moleblend.probe import STEPS, probe
 
 DISTRIBUTION = "dgl-moleblend"
+#: Versions that do not work together, though no library says so where pip could read it; and what to install instead.
+MISFITS = (
+    (("torch", "<2.3"), ("numpy", ">=2"), "numpy<2"),
+    (("numpy", "<2"), ("pyarrow", ">=26"), "pyarrow<26"),
+)
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,8 @@ def diagnose(progress: Callable[[str], None] = lambda step: None) -> Diagnosis:
     for step, result in probe():
         found[step] = result
         progress(step)
-    faults = [*_version_faults(requirements), *_backend_faults(), *_import_faults(found, requirements)]
-    return Diagnosis(versions, _state(found), faults)
+    faults = [*_version_faults(requirements), *_backend_faults()]
+    return Diagnosis(versions, _state(found), [*faults, *_import_faults(found, requirements, after=bool(faults))])
 
 
 def _requirements() -> list[str]:
@@ -109,9 +114,10 @@ def _version_faults(requirements: list[str]) -> list[Fault]:
             faults.append(
                 Fault(f"Python {sys.version.split()[0]} is not {python}", "make an environment with such a Python")
             )
-    torch, numpy = _version("torch"), _version("numpy")
-    if torch and numpy and Version(torch) < Version("2.3") and Version(numpy) >= Version("2"):
-        faults.append(Fault(f"torch {torch} does not work with numpy {numpy}", "pip install 'numpy<2'"))
+    for (one, fits_one), (other, fits_other), requirement in MISFITS:
+        a, b = _version(one), _version(other)
+        if a and b and Version(a) in SpecifierSet(fits_one) and Version(b) in SpecifierSet(fits_other):
+            faults.append(Fault(f"{one} {a} does not work with {other} {b}", _pip(requirement)))
     return faults
 
 
@@ -136,15 +142,15 @@ def _backend_faults() -> list[Fault]:
     return [] if backend == "pytorch" else [Fault(f"DGL is told to use {backend!r}, by {where}", fix)]
 
 
-def _import_faults(found: dict[str, dict[str, str]], requirements: list[str]) -> list[Fault]:
-    incomplete = any(_version(_name(text)) is None for text in requirements)
+def _import_faults(found: dict[str, dict[str, str]], requirements: list[str], after: bool) -> list[Fault]:
+    """Find what does not work; `after` other faults, which may be the reason."""
     faults = []
     for step in STEPS:
         result = found.get(step, {"error": "not tried, since Python ended before"})
         if "error" in result:
             own = [text for text in requirements if _name(text) == step]
-            fix = f"pip install --force-reinstall --no-deps {own[0]!r}" if own else "reinstall what the message names"
-            fix = "install what is missing, then look again" if incomplete else fix
+            fix = f"pip install --force-reinstall --no-deps {(own or [step])[0]!r}"
+            fix = "mend what is above, then look again" if after else fix
             faults.append(Fault(f"{step} does not work: {result['error']}", fix))
         elif "fault" in result:
             faults.append(Fault(result["fault"], result["fix"]))

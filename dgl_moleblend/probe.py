@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 
 
 def probe() -> Iterator[tuple[str, dict[str, str]]]:
@@ -85,9 +86,8 @@ def _rdkit() -> dict[str, str]:
     return {}
 
 
-def _rest() -> dict[str, str]:
-    for name in ("pandas", "pyarrow", "safetensors.torch", "matplotlib", "lightning"):
-        importlib.import_module(name)
+def _plain(name: str) -> dict[str, str]:
+    importlib.import_module(name)
     return {}
 
 
@@ -96,7 +96,7 @@ STEPS: dict[str, Callable[[], dict[str, str]]] = {
     "dgl": _dgl,
     "rdkit": _rdkit,
     "dgllife": _dgllife,
-    "other libraries": _rest,
+    **{name: partial(_plain, name) for name in ("pandas", "pyarrow", "safetensors", "matplotlib", "lightning")},
 }
 
 

@@ -56,12 +56,17 @@ def test_importing_the_package_imports_nothing_heavy():
     assert heavy.stdout.strip() == ""
 
 
-def test_install_is_idempotent():
+def test_install_is_idempotent_even_if_the_module_is_reloaded(fake):
     python(
-        "import sys, dgl_moleblend.compat as compat, multiprocessing.spawn as spawn\n"
-        "compat.install(); compat.install()\n"
-        "assert sys.meta_path.count(compat._FINDER) == 1\n"
-        "assert not hasattr(spawn.get_preparation_data.__wrapped__, '__wrapped__')"
+        "import importlib, sys, dgl_moleblend.compat as compat, multiprocessing.spawn as spawn\n"
+        "installed = list(sys.meta_path)\n"
+        "compat.install()\n"
+        "importlib.reload(compat).install()\n"
+        "import dgl\n"
+        "assert sys.meta_path == installed\n"
+        "assert compat.graphbolt_fault() is not None\n"
+        "assert not hasattr(spawn.get_preparation_data.__wrapped__, '__wrapped__')",
+        path=fake,
     )
 
 

@@ -54,6 +54,18 @@ def test_versions_and_mends(environment):
     ]
 
 
+def test_an_import_fault_that_follows_from_others_says_so(environment):
+    environment.versions |= {"numpy": "1.26.4", "pyarrow": "26.0.1"}
+    environment.found["pyarrow"] = {"error": "ImportError: pyarrow requires NumPy 2.0 or newer"}
+    assert diagnose().faults == [
+        Fault("numpy 1.26.4 does not work with pyarrow 26.0.1", "pip install 'pyarrow<26'"),
+        Fault(
+            "pyarrow does not work: ImportError: pyarrow requires NumPy 2.0 or newer",
+            "mend what is above, then look again",
+        ),
+    ]
+
+
 def test_without_packaging_the_rest_is_still_examined(environment):
     environment.versions["packaging"] = None
     assert diagnose().faults == [Fault("packaging is missing", "pip install 'packaging'")]
