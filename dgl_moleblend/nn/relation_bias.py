@@ -96,7 +96,7 @@ class BondPathBias(nn.Module):
         table = self.table().flatten(0, 1)
         total = F.embedding_bag(rows.flatten(0, -2), table, mode="sum")
         hops = spd.masked_fill(spd < 0, PATH_HOPS).clamp(1, PATH_HOPS)
-        return total.view(*spd.shape, -1) / hops.unsqueeze(-1)
+        return total.view(*spd.shape, total.shape[-1]) / hops.unsqueeze(-1)
 
 
 class DistanceBias(nn.Module):
