@@ -7,6 +7,7 @@ import torch
 from molecules import AWKWARD_SMILES, Inputs, blended, featurized, lively
 
 import dgl_moleblend as mb
+from dgl_moleblend.nn import views
 
 
 @pytest.fixture
@@ -31,19 +32,25 @@ def awkward_inputs(awkward: mb.RelationBatch, generator: torch.Generator) -> Inp
     return blended(awkward, generator)
 
 
+@pytest.fixture(params=[True, False], ids=["rows", "padded"])
+def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Batches are computed without padding, as on CPU, or with it, as elsewhere."""
+    monkeypatch.setattr(views, "leaves_out_padding", lambda device: request.param)
+
+
 @pytest.fixture
-def encoder() -> mb.MoleBlendEncoder:
+def encoder(layout: None) -> mb.MoleBlendEncoder:
     """A tiny encoder in float64, in evaluation mode, with weights far from 0."""
     return lively(mb.MoleBlendEncoder.from_config(mb.EncoderConfig.tiny()))
 
 
 @pytest.fixture(params=["distance", "direction"])
-def pretraining(request: pytest.FixtureRequest) -> mb.BlendPretraining:
+def pretraining(request: pytest.FixtureRequest, layout: None) -> mb.BlendPretraining:
     """A tiny pretraining model in float64, in evaluation mode, with either 3D objective."""
     return lively(mb.BlendPretraining.from_config(mb.EncoderConfig.tiny(), objective_3d=request.param))
 
 
 @pytest.fixture
-def predictor() -> mb.MoleBlendPredictor:
+def predictor(layout: None) -> mb.MoleBlendPredictor:
     """A tiny predictor of three tasks in float64, in evaluation mode."""
     return lively(mb.MoleBlendPredictor(n_tasks=3, encoder=mb.MoleBlendEncoder.from_config(mb.EncoderConfig.tiny())))

@@ -57,10 +57,10 @@ def set_positions(mol: Chem.Mol, positions: np.ndarray) -> Chem.Mol:
 
 
 def rewrite(mol: Chem.Mol, generator: Generator) -> tuple[Chem.Mol, list[int]]:
-    """Renumber the atoms, write the SMILES at random, read it again; atom k of the result was atom ``order[k]``."""
+    """Renumber the atoms, write the SMILES in that order, read it again; atom k of the result was ``order[k]``."""
     shuffled = torch.randperm(mol.GetNumAtoms(), generator=generator).tolist()
     renumbered = Chem.RenumberAtoms(mol, shuffled)
-    smiles = Chem.MolToSmiles(renumbered, canonical=False, doRandom=True)
+    smiles = Chem.MolToSmiles(renumbered, canonical=False)
     written = list(renumbered.GetPropsAsDict(True, True)["_smilesAtomOutputOrder"])
     order = [shuffled[k] for k in written]
     fresh = Chem.MolFromSmiles(smiles)

@@ -92,7 +92,7 @@ def test_a_graph_draws_for_its_own_edges(large: mb.RelationBatch, generator: Gen
 @pytest.mark.parametrize("ratio", [(0.2, 0.2, 0.5), (0.5, 0.5), (1.2, -0.2, 0.0), (float("nan"), 0.5, 0.5)])
 def test_ratio_that_is_none(ratio: tuple, generator: Generator) -> None:
     batch = by_hand(2, [(0, 1, 0)])
-    with pytest.raises(ValueError, match=r"(?s)^ratio=\(.*is not allowed.*fix: .*3 non-negative numbers that add up to 1"):
+    with pytest.raises(ValueError, match=r"(?s)^ratio=\(.*not allowed.*3 non-negative numbers that add up to 1"):
         mb.draw_blend(batch, ratio=ratio, generator=generator)
     with pytest.raises(ValueError, match=r"(?s)^atom_ratio=\(0\.5, 0\.6\).*2 non-negative numbers"):
         mb.draw_blend(batch, atom_ratio=(0.5, 0.6), generator=generator)

@@ -6,6 +6,7 @@ from properties import Values, assert_equal, assert_no_side_effect, by_molecule,
 from torch import Generator
 
 import dgl_moleblend as mb
+from dgl_moleblend.nn.views import GraphView, PackedView, PaddedView
 
 D, H = 16, 4
 
@@ -106,17 +107,20 @@ def test_a_node_that_receives_nothing_keeps_its_own_features(layer: mb.MoleBlend
 def test_drop_path_drops_whole_molecules(generator: Generator) -> None:
     layer = mb.MoleBlendLayer(feat_size=D, ffn_size=24, num_heads=H, drop_path=0.5).train()
     batch = featurized(["CCO", "CCN", "CC=O"] * 20)
-    feat, bias = (x.float() for x in draw(batch, generator))
+    feat = draw(batch, generator)[0].float()
     torch.manual_seed(0)
-    kept = layer._drop(mb.nn.views.DenseView(batch.atom_mask), feat) / feat
+    kept = layer._drop(PaddedView(batch.atom_mask), feat) / feat
     assert set(kept.unique().round(decimals=4).tolist()) == {0.0, 2.0}
     assert torch.equal(kept.amin((1, 2)).round(), kept.amax((1, 2)).round())  # one choice per molecule
     assert 10 < (kept[:, 0, 0] > 1).sum() < 50
-    graph = mb.nn.views.GraphView(batch.to_graph())
-    nodes = layer._drop(graph, feat[batch.atom_mask]) / feat[batch.atom_mask]
-    per_molecule = nodes.view(60, 3, D)
-    assert torch.equal(per_molecule.amin((1, 2)).round(), per_molecule.amax((1, 2)).round())
-    assert torch.equal(layer.eval()._drop(graph, feat), feat)
+    rows = feat[batch.atom_mask]
+    packed, with_token = PackedView(batch.atom_mask).with_token(rows, feat[0, 0])
+    nodes = layer._drop(GraphView(batch.to_graph()), rows) / rows
+    tokens, atoms = (layer._drop(packed, with_token) / with_token).tensor_split((60,))
+    for dropped in (nodes.view(60, 3, D), torch.cat((tokens[:, None], atoms.view(60, 3, D)), 1)):
+        assert torch.equal(dropped.amin((1, 2)).round(), dropped.amax((1, 2)).round())
+        assert len(dropped[:, 0, 0].round().unique()) == 2
+    assert torch.equal(layer.eval()._drop(packed, with_token), with_token)
 
 
 def test_a_bias_of_another_shape_is_refused(layer: mb.MoleBlendLayer) -> None:
