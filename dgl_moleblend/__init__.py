@@ -5,14 +5,16 @@ names below are imported when they are first used, so that ``import dgl_moleblen
 """
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
 from dgl_moleblend import compat
 from dgl_moleblend._version import __version__
 
 compat.install()
 
+TYPE_CHECKING = False  # not typing's own, which takes ten times as long to import as all of this
 if TYPE_CHECKING:
+    from typing import Any
+
     from dgl_moleblend import reference
     from dgl_moleblend.batch import MoleculeBatch, RelationBatch
     from dgl_moleblend.config import BlendConfig, EncoderConfig, FeaturizerConfig, TrainingConfig
@@ -77,7 +79,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name in _HOMES:
         value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     elif name == "reference":
