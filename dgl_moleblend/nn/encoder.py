@@ -16,9 +16,10 @@ from dgl_moleblend import checkpoint
 from dgl_moleblend.batch import RelationBatch
 from dgl_moleblend.config import EncoderConfig
 from dgl_moleblend.nn.blend import Blend
+from dgl_moleblend.nn.graph_view import GraphView
 from dgl_moleblend.nn.layer import MoleBlendLayer
 from dgl_moleblend.nn.relation_bias import BondPathBias, DistanceBias, SpdBias
-from dgl_moleblend.nn.views import GraphView, Relations, View, open_view
+from dgl_moleblend.nn.views import Relations, View, open_view
 from dgl_moleblend.schema import ATOM_SIZES, ATOM_TERMS, NUM_DEGREES, RELATIONS
 
 TERM_3D_SCALE = 0.01

@@ -7,7 +7,9 @@ from torch.nn import functional as F
 
 from dgl_moleblend.errors import SchemaError
 from dgl_moleblend.nn.attention import RelationAttention
-from dgl_moleblend.nn.views import GraphView, LayerView, PaddedView
+from dgl_moleblend.nn.graph_view import GraphView
+from dgl_moleblend.nn.padded_view import PaddedView
+from dgl_moleblend.nn.views import LayerView
 
 
 class MoleBlendLayer(nn.Module):
