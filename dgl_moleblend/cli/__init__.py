@@ -1,7 +1,6 @@
 """The command line: commands known by name and one line each, imported when they are run."""
 
 import importlib
-import sys
 from typing import Any
 
 import click
@@ -54,7 +53,8 @@ class LazyGroup(click.Group):
         try:
             return super().invoke(ctx)
         except MoleBlendError as error:
-            raise _message(str(error), exit_code=2) from error
+            refused = isinstance(error.__cause__, OSError)  # by the system: a full disk, a file without permission
+            raise _message(str(error), exit_code=1 if refused else 2) from error
         except ValueError as error:
             if "\n  fix:" not in str(error):  # every message that a user can act on carries its fix
                 raise
@@ -87,7 +87,3 @@ def main() -> None:
 
     Results go to files or to standard output, messages to standard error.
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -21,7 +21,7 @@ from tqdm import tqdm
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.featurize import MoleculeFeaturizer
 from dgl_moleblend.data.molecules import MoleculeReader, Record
-from dgl_moleblend.data.sanitize import prepare_mol, read_smiles
+from dgl_moleblend.data.sanitize import prepare_mol, rdkit_session, read_smiles
 from dgl_moleblend.data.store import (
     MAX_ATOMS,
     MoleculeStore,
@@ -116,13 +116,19 @@ def featurize_record(record: Record, config: PipelineConfig, *, without_position
 def _read_mol(record: Record) -> Chem.Mol:
     if record.molblock is None:
         return read_smiles(record.smiles, where=record.where)
-    with rdBase.CaptureErrorLog() as captured:
-        mol = Chem.MolFromMolBlock(record.molblock, sanitize=False, removeHs=False)
+    with rdkit_session:  # chirality and double bonds are read from the coordinates, hydrogens removed
+        mol = Chem.MolFromMolBlock(record.molblock)
     if mol is None:
-        lines = captured.messages.strip().splitlines()
-        reason = lines[0].split("] ")[-1] if lines else "no reason given"
-        raise MoleculeError(f"RDKit cannot read the structure: {reason}", where=record.where)
+        raise MoleculeError(f"RDKit cannot read the structure: {_why_not(record.molblock)}", where=record.where)
     return prepare_mol(mol, where=record.where)
+
+
+def _why_not(molblock: str) -> str:
+    """Read once more, to catch what RDKit says."""
+    with rdBase.CaptureErrorLog() as captured:
+        Chem.MolFromMolBlock(molblock)
+    lines = captured.messages.strip().splitlines()
+    return lines[0].split("] ")[-1] if lines else "no reason given"
 
 
 def _reject(record: Record, stage: str, reason: str) -> Reject:

@@ -1,0 +1,167 @@
+"""`featurize`: what it writes, what it says, and that kill -9 costs nothing."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from click.testing import CliRunner, Result
+
+from dgl_moleblend.cli import main
+from dgl_moleblend.data.store import MoleculeStore
+
+CSV = "id,smiles,y\na,CCO,1\nb,C1CC,2\nc,c1ccccc1,\nd,CCCCCCCCCC,4\n"
+
+
+def run(*arguments: object, stdin: str | bytes | None = None) -> Result:
+    return CliRunner().invoke(main, ["featurize", *map(str, arguments)], input=stdin)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "in.csv"
+    path.write_text(CSV)
+    return path
+
+
+def test_a_store_with_its_rejects(tmp_path, path):
+    result = run(path, "--tasks", "y", "-o", tmp_path / "s", "--workers", 0, "--max-atoms", 8)
+    assert result.exit_code == 0, result.output
+    assert result.stdout == "", "results are in files; messages go to stderr"
+    assert "4 rows: 2 kept, 2 rejected (parse 1, size 1)" in result.stderr
+    store = MoleculeStore(tmp_path / "s")
+    assert store.ids == ["a", "c"]
+    rejects = pd.read_csv(tmp_path / "s" / "rejects.csv")
+    assert rejects[["row", "line", "id", "smiles", "stage"]].values.tolist() == [
+        [1, 3, "b", "C1CC", "parse"],
+        [3, 5, "d", "CCCCCCCCCC", "size"],
+    ]
+
+
+def test_quiet_shows_no_bar(tmp_path, path):
+    assert "rows, " in run(path, "-o", tmp_path / "a", "--workers", 0).stderr
+    assert "%|" not in run(path, "-o", tmp_path / "b", "--workers", 0, "--quiet").stderr
+
+
+def test_standard_input(tmp_path):
+    result = run("-", "-o", tmp_path / "s", "--workers", 0, stdin="C methane\nCC ethane\n")
+    assert result.exit_code == 0, result.output
+    assert MoleculeStore(tmp_path / "s").ids == ["methane", "ethane"]
+
+
+def test_dgl_graphs(tmp_path, path):
+    import dgl
+
+    result = run(path, "--tasks", "y", "--format", "dgl", "-o", tmp_path / "g.bin", "--workers", 0)
+    assert result.exit_code == 0, result.output
+    graphs, tensors = dgl.load_graphs(str(tmp_path / "g.bin"))
+    assert [g.num_nodes() for g in graphs] == [3, 6, 10]
+    assert tensors["rows"].tolist() == [0, 2, 3]
+    assert pd.read_csv(tmp_path / "g.rejects.csv")["row"].tolist() == [1]
+    result = run(path, "--format", "dgl", "-o", tmp_path / "g.bin", "--workers", 0)
+    assert result.exit_code == 2
+    assert "the file is there already" in result.stderr
+    result = run(path, "--format", "dgl", "-o", tmp_path / "no" / "g.bin", "--workers", 0)
+    assert result.exit_code == 2
+    assert "there is no such folder" in result.stderr
+
+
+def test_positions(tmp_path):
+    smi = tmp_path / "in.smi"
+    smi.write_text("CC |(0,0,0;1.5,0,0)| 3D\nCC flat\n")
+    result = run(smi, "-o", tmp_path / "s", "--positions", "given", "--workers", 0)
+    assert "2 rows: 1 kept, 1 rejected (conformer 1)" in result.stderr
+    result = run(smi, "-o", tmp_path / "k", "--positions", "given", "--workers", 0, "--on-failed-conformer", "keep")
+    assert MoleculeStore(tmp_path / "k").num_conformers.tolist() == [1, 0]
+    result = run(smi, "-o", tmp_path / "e", "--positions", "embed", "--conformers", 3, "--seed", 7, "--workers", 0)
+    assert result.exit_code == 0, result.output
+    store = MoleculeStore(tmp_path / "e")
+    assert store.num_conformers.tolist() == [3, 3]
+    assert store.featurizer.seed == 7
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "text"),
+    [
+        (["nowhere.csv"], 2, "there is no such file"),
+        (["{in}", "--smiles-column", "structure"], 2, "the columns are: 'id', 'smiles', 'y'"),
+        (["{in}", "--tasks", "z"], 2, "there is no task column 'z'"),
+        (["{in}", "--positions", "guess"], 2, "'guess' is not one of"),
+        (["{in}", "--conformers", "0"], 2, "--conformers"),
+        (["{in}", "--shard-size", "0"], 2, "--shard-size"),
+        ([], 2, "Missing argument"),
+        (["{in}", "--max-atoms", "1"], 1, "no molecule was kept"),
+        (["{empty}"], 2, "the file is empty"),
+        (["{header}"], 1, "no molecule was kept"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_a_sentence(tmp_path, path, arguments, exit_code, text):
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "header.csv").write_text("smiles\n")
+    names = {"in": path, "empty": tmp_path / "empty.csv", "header": tmp_path / "header.csv"}
+    result = run(*(a.format(**names) for a in arguments), "-o", tmp_path / "s", "--workers", 0)
+    assert result.exit_code == exit_code, result.output
+    assert text in result.stderr
+    assert "Traceback" not in result.output
+
+
+def test_other_arguments_need_overwrite(tmp_path, path):
+    assert run(path, "-o", tmp_path / "s", "--workers", 0).exit_code == 0
+    result = run(path, "-o", tmp_path / "s", "--workers", 0, "--seed", 3)
+    assert result.exit_code == 2
+    assert "--overwrite" in result.stderr
+    assert run(path, "-o", tmp_path / "s", "--workers", 0, "--seed", 3, "--overwrite").exit_code == 0
+    assert MoleculeStore(tmp_path / "s").featurizer.seed == 3
+
+
+def children(pid: int) -> set[int]:
+    found = set()
+    for entry in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = entry.read_text().rsplit(")", 1)[1].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and fields[0] != "Z":
+            found.add(int(entry.parent.name))
+    return found | {grandchild for child in found for grandchild in children(child)}
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
+def test_kill_9_then_the_same_command_again(tmp_path):
+    """The run is killed while its input is still coming; its workers end, and a second run writes the same bytes."""
+    rows = [f"{'C' * (k % 9 + 1)}{'O' * (k % 2)} m{k}" if k % 10 else f"C1CC bad{k}" for k in range(1_500)]
+    data = ("\n".join(rows) + "\n").encode()
+    command = [sys.executable, "-m", "dgl_moleblend", "featurize", "-", "--shard-size", "50", "--workers", "2"]
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    subprocess.run([*command, "-o", whole], input=data, check=True, capture_output=True)
+
+    process = subprocess.Popen([*command, "-o", cut], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process.stdin.write(data[: len(data) // 2])
+    process.stdin.flush()
+    deadline = time.monotonic() + 120
+    while not (cut / "manifest.json").exists() or not json.loads((cut / "manifest.json").read_text())["shards"]:
+        assert process.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    workers = children(process.pid)
+    assert workers
+    os.kill(process.pid, signal.SIGKILL)
+    process.stdin.close()
+    assert process.wait() == -9
+    part = MoleculeStore(cut, allow_partial=True)
+    part.verify()
+    assert 0 < part.manifest["counts"]["rows"] < 1_500
+    while any(Path(f"/proc/{pid}").exists() for pid in workers):
+        assert time.monotonic() < deadline, "a worker outlived the run"
+        time.sleep(0.05)
+
+    subprocess.run([*command, "-o", cut], input=data, check=True, capture_output=True)
+    assert {p.name: p.read_bytes() for p in cut.iterdir()} == {p.name: p.read_bytes() for p in whole.iterdir()}
+    store = MoleculeStore(cut)
+    assert sorted([*store.rows.tolist(), *store.rejects["row"].tolist()]) == list(range(1_500))
+    assert store.rejects["id"].tolist() == [f"bad{k}" for k in range(0, 1_500, 10)]

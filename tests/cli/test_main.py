@@ -1,0 +1,92 @@
+"""The command line's frame: quick help, one place for errors, exit codes."""
+
+import subprocess
+import sys
+
+import click
+import pytest
+from click.testing import CliRunner
+
+from dgl_moleblend import cli
+from dgl_moleblend.errors import DataError, SchemaError
+
+
+def test_help_lists_every_command_and_imports_none():
+    code = (
+        "import sys; from dgl_moleblend.cli import main\n"
+        "try: main(['--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "heavy = {'torch', 'dgl', 'rdkit', 'numpy', 'pandas', 'pyarrow', 'lightning'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    for name, line in cli.COMMANDS.items():
+        assert f"  {name}" in done.stdout
+        assert line in done.stdout
+
+
+def test_the_help_of_featurize_imports_nothing_heavy():
+    code = (
+        "import sys; from dgl_moleblend.cli import main\n"
+        "try: main(['featurize', '--help'])\n"
+        "except SystemExit as end: assert end.code == 0\n"
+        "assert not {'torch', 'dgl', 'rdkit', 'pandas'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], capture_output=True, check=True)
+
+
+def run(monkeypatch: pytest.MonkeyPatch, error: BaseException):
+    @click.command()
+    def command() -> None:
+        raise error
+
+    monkeypatch.setattr(cli.LazyGroup, "get_command", lambda self, ctx, name: command)
+    return CliRunner().invoke(cli.main, ["featurize"])
+
+
+@pytest.mark.parametrize(
+    ("error", "exit_code", "text"),
+    [
+        (DataError("no such column", where="a.csv", fix="name another"), 2, "Error: no such column\n  where: a.csv\n"),
+        (SchemaError("a field is missing"), 2, "Error: a field is missing"),
+        (ValueError("seed='x' is not allowed\n  fix:   seed must be a number"), 2, "Error: seed='x' is not allowed"),
+        (OSError(28, "No space left on device"), 1, "No space left on device"),
+        (KeyboardInterrupt(), 1, "interrupted"),
+        (click.ClickException("nothing was kept"), 1, "Error: nothing was kept"),
+        (click.UsageError("give one"), 2, "Error: give one"),
+    ],
+)
+def test_errors_are_messages_with_exit_codes(monkeypatch, error, exit_code, text):
+    result = run(monkeypatch, error)
+    assert result.exit_code == exit_code
+    assert text in result.stderr
+    assert "Traceback" not in result.stderr
+    assert result.stdout == ""
+
+
+def test_a_full_disk_is_a_failure_not_wrong_usage(monkeypatch):
+    error = DataError("the store cannot be written")
+    error.__cause__ = OSError(28, "No space left on device")
+    assert run(monkeypatch, error).exit_code == 1
+
+
+def test_faults_of_ours_keep_their_traceback(monkeypatch):
+    result = run(monkeypatch, ValueError("shapes do not match"))
+    assert result.exit_code == 1
+    assert isinstance(result.exception, ValueError)
+
+
+def test_unknown_commands_and_options():
+    result = CliRunner().invoke(cli.main, ["featurise"])
+    assert result.exit_code == 2
+    assert "No such command 'featurise'" in result.stderr
+    result = CliRunner().invoke(cli.main, ["featurize", "--smile-column", "x"])
+    assert result.exit_code == 2
+    assert "--smiles-column" in result.stderr, "the nearest option is named"
+
+
+def test_version():
+    from dgl_moleblend import __version__
+
+    assert __version__ in CliRunner().invoke(cli.main, ["--version"]).stdout
