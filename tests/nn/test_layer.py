@@ -4,6 +4,7 @@ import torch
 from molecules import AWKWARD_SMILES, featurized, lively
 from properties import Values, assert_equal, assert_no_side_effect, by_molecule, gradients
 from torch import Generator
+from typecheck import refused
 
 import dgl_moleblend as mb
 from dgl_moleblend.nn.views import GraphView, PackedView, PaddedView
@@ -136,5 +137,5 @@ def test_a_bias_of_another_shape_is_refused(layer: mb.MoleBlendLayer) -> None:
 
 
 def test_a_mask_that_is_none_is_refused(layer: mb.MoleBlendLayer) -> None:
-    with pytest.raises(mb.SchemaError, match=r"`atom_mask` must be bool of shape \(b, n\), got torch.float32"):
+    with refused(mb.SchemaError, match=r"`atom_mask` must be bool of shape \(b, n\), got torch.float32"):
         layer(torch.ones(1, 3), torch.ones(1, 3, D), torch.zeros(1, 3, 3, H))
