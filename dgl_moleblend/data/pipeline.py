@@ -94,12 +94,12 @@ def featurize_record(record: Record, config: PipelineConfig, *, without_position
         stage = "featurize"
         flat = MoleculeFeaturizer.from_config(config.featurizer.replace(positions="none"))
         if config.featurizer.positions == "none" or without_positions:
-            molecule = flat.arrays(mol)
+            molecule = flat.arrays(mol, prepared=True)
         else:
             try:
-                molecule = MoleculeFeaturizer.from_config(config.featurizer).arrays(mol)
+                molecule = MoleculeFeaturizer.from_config(config.featurizer).arrays(mol, prepared=True)
             except MoleculeError:
-                molecule = flat.arrays(mol)  # if this works, it was the positions that failed
+                molecule = flat.arrays(mol, prepared=True)  # if this works, it was the positions that failed
                 stage = "conformer"
                 if config.on_failed_conformer == "reject":
                     raise

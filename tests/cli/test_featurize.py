@@ -73,7 +73,7 @@ def test_dgl_graphs(tmp_path, path):
 
 def test_positions(tmp_path):
     smi = tmp_path / "in.smi"
-    smi.write_text("CC |(0,0,0;1.5,0,0)| 3D\nCC flat\n")
+    smi.write_text("CC |(0,0,0;1.5,0,0.1)| 3D\nCC flat\n")
     result = run(smi, "-o", tmp_path / "s", "--positions", "given", "--workers", 0)
     assert "2 rows: 1 kept, 1 rejected (conformer 1)" in result.stderr
     result = run(smi, "-o", tmp_path / "k", "--positions", "given", "--workers", 0, "--on-failed-conformer", "keep")

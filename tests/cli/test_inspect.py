@@ -66,7 +66,7 @@ def test_one_molecule(tmp_path):
 
 
 def test_one_molecule_in_3d():
-    result = run("-s", "CC |(0,0,0;1.5,0,0)|", "--positions", "given")
+    result = run("-s", "CC |(0,0,0;1.2,0,0.9)|", "--positions", "given")
     assert result.exit_code == 0, result.output
     assert "C0 0.00 1.50" in " ".join(result.stdout.split())
 

@@ -235,12 +235,12 @@ class FailingFeaturizer:
     def from_config(cls, config: FeaturizerConfig) -> "FailingFeaturizer":
         return cls(config)
 
-    def arrays(self, mol: Chem.Mol) -> object:
+    def arrays(self, mol: Chem.Mol, prepared: bool = False) -> object:
         if self.config.positions != "none" and mol.GetNumAtoms() == 3:
             raise MoleculeError("no conformer after 10 attempts")
         if mol.GetNumAtoms() == 4:
             raise KeyError("a fault of ours")
-        return pipeline_featurizer.from_config(self.config).arrays(mol)
+        return pipeline_featurizer.from_config(self.config).arrays(mol, prepared=prepared)
 
 
 pipeline_featurizer = pipeline.MoleculeFeaturizer
@@ -282,7 +282,7 @@ class Nasty:
     def from_config(cls, config):
         return cls(config)
 
-    def arrays(self, mol):
+    def arrays(self, mol, prepared):
         symbol = mol.GetAtomWithIdx(0).GetSymbol()
         if symbol == "F":
             os._exit(7)
@@ -293,7 +293,7 @@ class Nasty:
         if symbol == "I" or (symbol == "P" and self.config.positions != "none"):
             while True:
                 pass
-        return real.from_config(self.config).arrays(mol)
+        return real.from_config(self.config).arrays(mol, prepared=prepared)
 
 pipeline.MoleculeFeaturizer = Nasty
 pipeline.CHUNK.update(none=8, embed=8)
