@@ -54,10 +54,22 @@ class MoleculeData(LightningDataModule):
         super().__init__()
         self.train, self.validation = (dataset.subset(split[name]) for name in ("train", "validation"))
         self.config = config
+        self._train_loader: ResumableLoader | None = None
+        self._begin = 0
+
+    def state_dict(self) -> dict[str, int]:
+        """How far the epoch is; Lightning keeps it in a run's checkpoints."""
+        return {"handed_out": self._train_loader.handed_out if self._train_loader is not None else 0}
+
+    def load_state_dict(self, state_dict: dict[str, int]) -> None:
+        """Begin where a run was interrupted."""
+        self._begin = state_dict["handed_out"]
 
     def train_dataloader(self) -> "ResumableLoader":
-        """Return the loader of the training rows, which a run can resume in the middle of an epoch."""
-        return ResumableLoader(self._loader(self.train, shuffle=True, seed=self.config.seed))
+        """Return the loader of the training rows."""
+        loader = self._loader(self.train, shuffle=True, seed=self.config.seed)
+        self._train_loader = ResumableLoader(loader, self._begin)
+        return self._train_loader
 
     def val_dataloader(self) -> Iterable[TrainingBatch]:
         """Return the loader of the validation rows."""
@@ -76,18 +88,25 @@ class MoleculeData(LightningDataModule):
 
 
 class ResumableLoader:
-    """A loader that can begin in the middle of an epoch; Lightning keeps its state in a run's checkpoints.
+    """A loader that can begin in the middle of an epoch, and knows how far it is.
 
     Parameters
     ----------
     loader : DataLoader
         Whose sampler has a plan of batches.
+    begin : int
+        Batches of the first pass that are left out.
+
+    Attributes
+    ----------
+    handed_out : int
+        Batches of this epoch that were handed out or left out.
     """
 
-    def __init__(self, loader: DataLoader[TrainingBatch]) -> None:
+    def __init__(self, loader: DataLoader[TrainingBatch], begin: int = 0) -> None:
         self.loader = loader
-        self._handed_out = 0
-        self._begin = 0
+        self.handed_out = 0
+        self._begin = begin % max(len(loader), 1)  # a state saved at the end of an epoch begins the next
 
     @property
     def sampler(self) -> Any:
@@ -98,19 +117,11 @@ class ResumableLoader:
         return len(self.loader)
 
     def __iter__(self) -> Iterator[TrainingBatch]:
-        self.sampler.begin = self._handed_out = self._begin
+        self.sampler.begin = self.handed_out = self._begin
         self._begin = 0
         for batch in self.loader:
-            self._handed_out += 1
+            self.handed_out += 1
             yield batch
-
-    def state_dict(self) -> dict[str, int]:
-        """Batches handed out in this epoch."""
-        return {"handed_out": self._handed_out}
-
-    def load_state_dict(self, state: dict[str, int]) -> None:
-        """Begin the next epoch after as many batches, unless these were all."""
-        self._begin = state["handed_out"] % len(self)
 
 
 def open_run(out: Path, settings: dict[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:
@@ -202,7 +213,7 @@ def fingerprint(*arrays: np.ndarray) -> str:
 
 def is_first_process() -> bool:
     """Whether this process writes the files of a run; of those of a parallel run, one does."""
-    return not rank_zero_only.rank
+    return not getattr(rank_zero_only, "rank", 0)
 
 
 def fit(
@@ -285,7 +296,7 @@ def fit(
         module.train()
         trainer.fit(module, datamodule=data, ckpt_path=last if resume and last.exists() else None, weights_only=True)
     best = None
-    if monitor:
+    if saved.best_model_score is not None:
         kept = torch.load(saved.best_model_path, map_location="cpu", weights_only=True)
         module.load_state_dict(kept["state_dict"])
         best = float(saved.best_model_score)
@@ -304,6 +315,9 @@ class quiet_lightning(warnings.catch_warnings):  # noqa: N801 - used as a functi
     def __enter__(self) -> None:  # type: ignore[override]
         super().__enter__()
         warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # MoleculeData sees to it
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty.*")
+        warnings.filterwarnings("ignore", message="Total length of .* across ranks is zero.*")  # no validation rows
         warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
         warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*")
         self._loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -92,7 +93,7 @@ def infer(
         loader = make_inference_loader(
             dataset, batch_size, num_workers=num_workers, pin_memory=trainer.strategy.root_device.type == "cuda"
         )
-        batches = trainer.predict(_Inference(model, compute), loader)
+        batches: list[Any] = trainer.predict(_Inference(model, compute), loader) or []
     index = torch.cat([index for index, _ in batches])
     values = torch.cat([value for _, value in batches])
     total = values.new_zeros(len(dataset), *values.shape[1:]).index_add_(0, index, values)
@@ -278,7 +279,7 @@ def embed(
         check_featurizer(FeaturizerConfig.from_dict(saved.extra["featurizer"]), dataset)
     if relations is None:
         relations = saved.config.get("predictor", {}).get("relations", ("spd", "bond_path", "distance"))
-    encoder = MoleBlendEncoder.from_pretrained(folder)
+    encoder = MoleBlendEncoder.from_pretrained(Path(folder))
 
     def compute(batch: RelationBatch) -> Tensor:
         encoded = encoder(batch, relations=relations)

@@ -195,7 +195,7 @@ def score(prediction: np.ndarray, labels: np.ndarray, task_type: str, names: Seq
         tasks[name] = {"labels": int(present.sum()), **one}
     result: dict[str, Any] = {}
     for metric in METRICS[task_type]:
-        values = [task[metric] for task in tasks.values() if task[metric] is not None]
+        values = [value for task in tasks.values() if (value := task[metric]) is not None]
         result[metric] = float(np.mean(values)) if values else None
     result["left_out"] = {m: sum(task[m] is None for task in tasks.values()) for m in METRICS[task_type]}
     result["tasks"] = tasks

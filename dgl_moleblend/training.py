@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Generator, Tensor
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
@@ -60,7 +61,7 @@ class TrainingModule(LightningModule):
         super().__init__()
         self.config = config
 
-    def configure_optimizers(self) -> dict[str, Any]:
+    def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam (0.9, 0.999, 1e-8) with decoupled weight decay; the learning rate moves at every step."""
         optimizer = torch.optim.AdamW(
             [p for p in self.parameters() if p.requires_grad],
@@ -124,6 +125,8 @@ class PropertyScores(Metric):
     """Collects predictions and labels of an epoch, from every process, and scores them at its end."""
 
     full_state_update = False
+    prediction: list[Tensor]
+    labels: list[Tensor]
 
     def __init__(self, task_type: str, names: Sequence[str]) -> None:
         super().__init__()

@@ -1,0 +1,142 @@
+"""Predictions and embeddings: each row its own, in the input's order, equal to the model called by hand."""
+
+import numpy as np
+import pytest
+import torch
+from tables import chains
+
+import dgl_moleblend as mb
+from dgl_moleblend.data.store import MoleculeTable, record_batch
+from dgl_moleblend.errors import CheckpointError, DataError
+from dgl_moleblend.prediction import PropertyModel, embed, infer, predict
+from dgl_moleblend.targets import LabelScaling
+
+GIVEN = mb.FeaturizerConfig(positions="given")
+
+
+@pytest.fixture(params=["regression", "classification"])
+def model(request):
+    torch.manual_seed(0)
+    predictor = mb.MoleBlendPredictor(2, mb.MoleBlendEncoder.from_config(mb.EncoderConfig.tiny()))
+    for value in predictor.parameters():
+        value.data += 0.2 * torch.randn_like(value)
+    scaling = LabelScaling((3.0, -1.0), (2.0, 5.0)) if request.param == "regression" else LabelScaling.none(2)
+    return PropertyModel(predictor, GIVEN, ("atoms", "nitrogens"), request.param, scaling)
+
+
+def by_hand(model, molecule, conformer=0):
+    model.predictor.eval()
+    with torch.no_grad():
+        output = model.predictor(mb.MoleculeBatch.from_arrays([molecule], [conformer]).relations())[0].double()
+    if model.task_type == "classification":
+        return torch.sigmoid(output).numpy()
+    return (output * torch.tensor(model.scaling.scale) + torch.tensor(model.scaling.mean)).numpy()
+
+
+def test_predictions_are_the_models_in_the_order_of_the_rows(model):
+    dataset = chains(20)
+    expected = np.stack([by_hand(model, sample.molecule) for sample in dataset])
+    for batch_size in (1, 7, 64):
+        found = model.predict(dataset, batch_size=batch_size, progress=False)
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    assert expected.std() > 0.01
+
+
+def test_conformers_are_averaged(model):
+    dataset = chains(6, conformers=3)
+    one = dataset[0].molecule
+    single = type(one)(one.atom, one.bond_index, one.bond_id, one.positions[:1])
+    samples = [*dataset, type(dataset[0])(single, dataset[0].labels, 6)]
+    sources = sorted({sample.source for sample in samples})
+    mixed = mb.MoleculeDataset(MoleculeTable([record_batch(samples, 2, sources)], dataset.task_names, sources))
+    expected = [np.mean([by_hand(model, s.molecule, k) for k in range(3)], 0) for s in dataset]
+    expected.append(by_hand(model, single))
+    np.testing.assert_allclose(model.predict(mixed, progress=False), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_a_saved_model_predicts_the_same_bits(model, tmp_path):
+    dataset = chains(8)
+    model.save_pretrained(tmp_path, metric="rmse")
+    again = PropertyModel.from_pretrained(tmp_path)
+    assert (again.featurizer, again.task_names, again.task_type, again.scaling) == (
+        GIVEN,
+        ("atoms", "nitrogens"),
+        model.task_type,
+        model.scaling,
+    )
+    np.testing.assert_array_equal(again.predict(dataset, progress=False), model.predict(dataset, progress=False))
+
+
+def test_rejected_rows_keep_their_place(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    dataset = chains(6, rejects=2)
+    table = predict(tmp_path, dataset, progress=False)
+    tasks = ["atoms_predicted", "nitrogens_predicted"]
+    assert list(table.columns) == ["row", "source", "line", "id", "smiles", *tasks, "reason"]
+    assert table["row"].tolist() == list(range(8))
+    assert table["reason"].tolist() == ["", "no SMILES", "", "no SMILES", "", "", "", ""]
+    assert table.loc[[1, 3], "atoms_predicted"].isna().all()
+    assert table["line"].tolist() == list(range(2, 10))
+    np.testing.assert_array_equal(table.loc[table["reason"] == "", tasks], model.predict(dataset, progress=False))
+
+
+def test_a_file_of_rejects_alone_gives_rows_without_predictions(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    full = chains(2, rejects=1)
+    empty = mb.MoleculeDataset(MoleculeTable([record_batch([], 2)], full.task_names, ("",), full.rejects))
+    table = predict(tmp_path, empty, progress=False)
+    assert table["reason"].tolist() == ["no SMILES"]
+    assert table["atoms_predicted"].isna().all()
+
+
+def test_molecules_featurized_otherwise_are_refused(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match='positions is "none", expected "given"'):
+        predict(tmp_path, chains(4, conformers=0), progress=False)
+    with pytest.raises(CheckpointError, match='positions is "none", expected "given"'):
+        embed(tmp_path, chains(4, conformers=0), progress=False)
+
+
+def test_a_folder_that_does_not_say_what_it_predicts(model, tmp_path):
+    model.predictor.save_pretrained(tmp_path / "bare")
+    with pytest.raises(CheckpointError, match=r"featurizer, task_names, task_type, scaling missing"):
+        predict(tmp_path / "bare", chains(2), progress=False)
+    model.predictor.encoder.save_pretrained(tmp_path / "encoder")
+    with pytest.raises(CheckpointError, match="kind 'encoder', but 'predictor' is needed"):
+        predict(tmp_path / "encoder", chains(2), progress=False)
+
+
+@pytest.mark.parametrize("pooling", ["token", "mean", "sum"])
+def test_embeddings_are_the_encoders(model, tmp_path, pooling):
+    dataset = chains(9)
+    encoder = model.predictor.encoder.eval()
+    encoder.save_pretrained(tmp_path)
+    found = embed(tmp_path, dataset, pooling=pooling, progress=False)
+    with torch.no_grad():
+        for k, sample in enumerate(dataset):
+            out = encoder(mb.MoleculeBatch.from_arrays([sample.molecule]).relations())
+            expected = {"token": out.token[0], "mean": out.atoms[0].mean(0), "sum": out.atoms[0].sum(0)}[pooling]
+            np.testing.assert_allclose(found[k], expected.numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_embeddings_of_a_fine_tuned_model_use_its_relations(model, tmp_path):
+    flat = mb.MoleBlendPredictor(2, model.predictor.encoder, relations=("spd", "bond_path"))
+    flat.save_pretrained(tmp_path)
+    dataset = chains(5)
+    np.testing.assert_array_equal(
+        embed(tmp_path, dataset, progress=False),
+        embed(tmp_path, dataset, progress=False, relations=("spd", "bond_path")),
+    )
+    assert not np.allclose(
+        embed(tmp_path, dataset, progress=False), embed(tmp_path, dataset, progress=False, relations=("distance",))
+    )
+
+
+def test_unknown_pooling(tmp_path):
+    with pytest.raises(ValueError, match=r"pooling='max' is not allowed[\s\S]*'token', 'mean', 'sum'"):
+        embed(tmp_path, chains(2), pooling="max")
+
+
+def test_no_molecules():
+    with pytest.raises(DataError, match="there are no molecules"):
+        infer(torch.nn.Identity(), lambda batch: batch.spd, chains(4).subset([]), description="")
