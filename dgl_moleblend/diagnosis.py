@@ -12,6 +12,8 @@ from dgl_moleblend import compat, startup_hook
 from dgl_moleblend.probe import STEPS, probe
 
 DISTRIBUTION = "dgl-moleblend"
+#: The libraries whose needs are examined, and the needs of these in turn.
+ROOTS = (DISTRIBUTION, "dgl", "dgllife")
 #: Versions that do not work together, though no library says so where pip could read it; and what to install instead.
 MISFITS = (
     (("torch", "<2.3"), ("numpy", ">=2"), "numpy<2"),
@@ -67,15 +69,18 @@ def diagnose(progress: Callable[[str], None] = lambda step: None) -> Diagnosis:
 def _requirements() -> list[str]:
     """Return what this package, DGL and dgllife ask for, as they state it, each library once."""
     texts: dict[str, str] = {}
-    for distribution in (DISTRIBUTION, "dgl", "dgllife"):
-        try:
-            declared = metadata.requires(distribution) or []
-        except metadata.PackageNotFoundError:
-            continue
-        for text in declared:
+    for distribution in ROOTS:
+        for text in _requires(distribution):
             if "extra ==" not in text:
                 texts.setdefault(_name(text), text)
     return list(texts.values())
+
+
+def _requires(distribution: str) -> list[str]:
+    try:
+        return metadata.requires(distribution) or []
+    except metadata.PackageNotFoundError:
+        return []
 
 
 def _name(requirement: str) -> str:
@@ -96,29 +101,44 @@ def _version_faults(requirements: list[str]) -> list[Fault]:
     if _version(DISTRIBUTION) is None:
         folder = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         faults.append(Fault(f"{DISTRIBUTION} is imported from {folder}, not installed", f"pip install -e {folder}"))
-    missing = [text for text in requirements if _version(_name(text)) is None]
-    faults += [Fault(f"{_name(text)} is missing", _pip(text)) for text in missing]
-    if _version("packaging") is None:
-        return faults  # a fault already; without it, versions cannot be compared
-    from packaging.requirements import Requirement
+    if _version("packaging") is None:  # without it, versions cannot be compared
+        missing = [text for text in requirements if _version(_name(text)) is None]
+        return [*faults, *(Fault(f"{_name(text)} is missing", _pip(text)) for text in missing)]
     from packaging.specifiers import SpecifierSet
     from packaging.version import Version
 
-    for text in requirements:
-        version = _version(_name(text))
-        if version is not None and not Requirement(text).specifier.contains(version, prereleases=True):
-            faults.append(Fault(f"{_name(text)} {version} does not fit: {Requirement(text)} is needed", _pip(text)))
     if _version(DISTRIBUTION) is not None:
-        python = metadata.metadata(DISTRIBUTION)["Requires-Python"]
-        if not SpecifierSet(python).contains(sys.version.split()[0], prereleases=True):
-            faults.append(
-                Fault(f"Python {sys.version.split()[0]} is not {python}", "make an environment with such a Python")
-            )
+        wanted, python = metadata.metadata(DISTRIBUTION)["Requires-Python"], sys.version.split()[0]
+        if not SpecifierSet(wanted).contains(python, prereleases=True):
+            faults.append(Fault(f"Python {python} is not {wanted}", "make an environment with such a Python"))
+    faults += _requirement_faults()
     for (one, fits_one), (other, fits_other), requirement in MISFITS:
         a, b = _version(one), _version(other)
         if a and b and Version(a) in SpecifierSet(fits_one) and Version(b) in SpecifierSet(fits_other):
             faults.append(Fault(f"{one} {a} does not work with {other} {b}", _pip(requirement)))
     return faults
+
+
+def _requirement_faults() -> list[Fault]:
+    """Compare what is installed with what each library asks for, and the libraries that they ask for in turn."""
+    from packaging.requirements import Requirement
+
+    faults: dict[str, Fault] = {}  # by their mends: each is given once
+    owners = list(ROOTS)
+    for owner in owners:  # grows on the way
+        for text in _requires(owner):
+            requirement, name = Requirement(text), _name(text)
+            if requirement.marker is not None and not requirement.marker.evaluate({"extra": ""}):
+                continue
+            version, fix = _version(name), _pip(text)
+            if version is None:
+                faults.setdefault(fix, Fault(f"{name} is missing, {owner} needs it", fix))
+            elif not requirement.specifier.contains(version, prereleases=True):
+                what = f"{name} {version} does not fit, {owner} needs {name}{requirement.specifier}"
+                faults.setdefault(fix, Fault(what, fix))
+            if name not in owners:
+                owners.append(name)
+    return list(faults.values())
 
 
 def _pip(requirement: str) -> str:

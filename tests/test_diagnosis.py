@@ -10,7 +10,11 @@ from dgl_moleblend.diagnosis import Fault, diagnose
 from dgl_moleblend.probe import STEPS, probe
 
 HEALTHY = {"torch": {"CUDA": "no"}, "dgl": {"CUDA": "no", "graphbolt": "DGL's own", "sparse": "DGL's own"}}
-REQUIREMENTS = ["torch>=2.2", "dgl>=2.1,<2.2", "numpy>=1.26", "packaging", "rdkit>=2023.9"]
+REQUIRES = {
+    "dgl-moleblend": ["torch>=2.2", "dgl>=2.1,<2.2", "packaging", "rdkit>=2023.9", "pytest>=8; extra == 'test'"],
+    "dgl": ["numpy >=1.14.0", "packaging"],
+    "torch": ["sympy>=1.13", "colorama; sys_platform == 'nowhere'"],
+}
 VERSIONS = {
     "dgl-moleblend": "1.0",
     "torch": "2.13.0+cpu",
@@ -18,6 +22,7 @@ VERSIONS = {
     "numpy": "2.4.6",
     "packaging": "25",
     "rdkit": "2025",
+    "sympy": "1.14",
 }
 
 
@@ -28,7 +33,7 @@ def environment(tmp_path, monkeypatch):
     versions = dict(VERSIONS)
     monkeypatch.setattr(diagnosis, "probe", lambda: iter(found.items()))
     monkeypatch.setattr(diagnosis, "_version", versions.get)
-    monkeypatch.setattr(diagnosis, "_requirements", lambda: REQUIREMENTS)
+    monkeypatch.setattr(diagnosis, "_requires", lambda distribution: REQUIRES.get(distribution, []))
     monkeypatch.setattr(diagnosis.startup_hook, "folders", lambda: [tmp_path])
     monkeypatch.setattr(compat, "backend_file", lambda: str(tmp_path / "config.json"))
     monkeypatch.delenv("DGLBACKEND", raising=False)
@@ -46,12 +51,19 @@ def test_nothing_is_wrong_where_all_is_well(environment):
 
 
 def test_versions_and_mends(environment):
-    environment.versions |= {"dgl": "1.1.3", "rdkit": None, "torch": "2.2.1"}
+    environment.versions |= {"dgl": "1.1.3", "rdkit": None, "torch": "2.2.1", "sympy": "1.12"}
     assert diagnose().faults == [
-        Fault("rdkit is missing", "pip install 'rdkit>=2023.9'"),
-        Fault("dgl 1.1.3 does not fit: dgl<2.2,>=2.1 is needed", "pip install 'dgl>=2.1,<2.2'"),
+        Fault("dgl 1.1.3 does not fit, dgl-moleblend needs dgl<2.2,>=2.1", "pip install 'dgl>=2.1,<2.2'"),
+        Fault("rdkit is missing, dgl-moleblend needs it", "pip install 'rdkit>=2023.9'"),
+        Fault("sympy 1.12 does not fit, torch needs sympy>=1.13", "pip install 'sympy>=1.13'"),
         Fault("torch 2.2.1 does not work with numpy 2.4.6", "pip install 'numpy<2'"),
     ]
+
+
+def test_each_mend_is_given_once(environment, monkeypatch):
+    monkeypatch.setitem(REQUIRES, "dgl", ["sympy>=1.13"])
+    environment.versions["sympy"] = None
+    assert [fault.what for fault in diagnose().faults] == ["sympy is missing, dgl needs it"]
 
 
 def test_an_import_fault_that_follows_from_others_says_so(environment):
@@ -67,8 +79,11 @@ def test_an_import_fault_that_follows_from_others_says_so(environment):
 
 
 def test_without_packaging_the_rest_is_still_examined(environment):
-    environment.versions["packaging"] = None
-    assert diagnose().faults == [Fault("packaging is missing", "pip install 'packaging'")]
+    environment.versions |= {"packaging": None, "rdkit": None}
+    assert diagnose().faults == [
+        Fault("packaging is missing", "pip install 'packaging'"),
+        Fault("rdkit is missing", "pip install 'rdkit>=2023.9'"),
+    ]
 
 
 def test_a_library_that_cannot_be_imported(environment):
