@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures as futures
+import functools
 import itertools
 import logging
 import multiprocessing
@@ -52,8 +53,8 @@ class PipelineConfig:
     on_failed_conformer : {"reject", "keep"}
         What happens to a molecule that gets no positions: rejected, or kept without.
     time_limit : float, optional
-        Seconds after which a worker process that is stuck in one molecule is killed; by default 10 more than one and
-        a half times the featurizer's timeout, which ends the search for conformers without killing anything.
+        Seconds after which a worker process that is stuck in one molecule is killed; by default 10 more than twice
+        the featurizer's timeout, which ends the search for conformers without killing anything.
     """
 
     featurizer: FeaturizerConfig = field(default_factory=FeaturizerConfig)
@@ -70,7 +71,7 @@ class PipelineConfig:
     @property
     def hard_limit(self) -> float:
         """Seconds after which a stuck worker is killed."""
-        return self.time_limit or 1.5 * self.featurizer.timeout * self.featurizer.num_conformers + 10.0
+        return self.time_limit or 2 * self.featurizer.timeout + 10.0
 
 
 def featurize_record(record: Record, config: PipelineConfig, *, without_positions: bool = False) -> Sample | Reject:
@@ -92,12 +93,12 @@ def featurize_record(record: Record, config: PipelineConfig, *, without_position
         if mol.GetNumAtoms() > config.max_atoms:
             raise MoleculeError(f"{mol.GetNumAtoms():,} atoms are more than {config.max_atoms:,}")
         stage = "featurize"
-        flat = MoleculeFeaturizer.from_config(config.featurizer.replace(positions="none"))
+        flat, full = _featurizers(MoleculeFeaturizer, config.featurizer)
         if config.featurizer.positions == "none" or without_positions:
             molecule = flat.arrays(mol, prepared=True)
         else:
             try:
-                molecule = MoleculeFeaturizer.from_config(config.featurizer).arrays(mol, prepared=True)
+                molecule = full.arrays(mol, prepared=True)
             except MoleculeError:
                 molecule = flat.arrays(mol, prepared=True)  # if this works, it was the positions that failed
                 stage = "conformer"
@@ -111,6 +112,12 @@ def featurize_record(record: Record, config: PipelineConfig, *, without_position
         return _reject(record, stage, f"{type(error).__name__}: {error}")
     labels = np.asarray(record.labels, np.float32)
     return Sample(molecule, labels, record.row, record.source, record.line, record.id, smiles)
+
+
+@functools.lru_cache(maxsize=8)
+def _featurizers(kind: type[MoleculeFeaturizer], config: FeaturizerConfig) -> tuple[MoleculeFeaturizer, ...]:
+    """Return featurizers without positions and as asked for."""
+    return kind.from_config(config.replace(positions="none")), kind.from_config(config)
 
 
 def _read_mol(record: Record) -> Chem.Mol:
@@ -167,7 +174,9 @@ class Task:
 
 def run_task(task: Task) -> Chunk:
     """Featurize rows in this process."""
-    return Chunk.pack((featurize_record(r, task.config) for r in task.records), task.num_tasks, task.sources)
+    with rdkit_session:
+        results = [featurize_record(record, task.config) for record in task.records]
+    return Chunk.pack(results, task.num_tasks, task.sources)
 
 
 def run_task_guarded(task: Task) -> Chunk:
@@ -178,13 +187,14 @@ def run_task_guarded(task: Task) -> Chunk:
 def _guarded(records: Iterable[Record], config: PipelineConfig, without: frozenset[int] = frozenset()) -> Iterator[Any]:
     """Featurize one by one; SIGALRM, left at its default, ends the process even inside a call to RDKit."""
     has_alarm = hasattr(signal, "setitimer")
-    for record in records:
-        if has_alarm:
-            signal.setitimer(signal.ITIMER_REAL, config.hard_limit)
-        result = featurize_record(record, config, without_positions=record.row in without)
-        if has_alarm:
-            signal.setitimer(signal.ITIMER_REAL, 0)
-        yield result
+    with rdkit_session:
+        for record in records:
+            if has_alarm:
+                signal.setitimer(signal.ITIMER_REAL, config.hard_limit)
+            result = featurize_record(record, config, without_positions=record.row in without)
+            if has_alarm:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            yield result
 
 
 def _begin_worker() -> None:

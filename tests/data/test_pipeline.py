@@ -223,6 +223,7 @@ def test_a_structure_that_rdkit_cannot_read(tmp_path):
     assert table.rows.tolist() == [0, 2]
     assert table.rejects[["id", "stage"]].values.tolist() == [["m1", "parse"]]
     assert table.rejects["reason"][0].startswith("RDKit cannot read the structure: ")
+    assert "no reason" not in table.rejects["reason"][0]
 
 
 class FailingFeaturizer:
