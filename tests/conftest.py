@@ -1,4 +1,4 @@
-"""Fixtures that any test may ask for; modules beside this file (`molecules`, `properties`, `plain`) hold the rest."""
+"""Fixtures that any test may ask for; modules beside this file (`molecules`, `properties`) hold the rest."""
 
 import dataclasses
 

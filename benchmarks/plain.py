@@ -2,8 +2,8 @@
 
 This is the twin that fast code is compared with, in tests and in benchmarks. Weights carry the names and shapes that
 the authors' release gives them, so their checkpoints load as they are; results carry the names that
-``golden/README.md`` lists. Functions take the weights ``p`` as a dictionary and are pure but for dropout, which draws
-from torch's global generator. Float32 or float64 follows from the weights.
+``tests/golden/README.md`` lists. Functions take the weights ``p`` as a dictionary and are pure but for dropout, which
+draws from torch's global generator. Float32 or float64 follows from the weights.
 """
 
 import math
@@ -39,14 +39,14 @@ NO_DROPOUT = Rates()
 
 def atom_rows(atom: Tensor) -> Tensor:
     """Ids of nine features (b, n, 9) -> rows of the one atom table."""
-    return atom.long() + 2 + ROWS * torch.arange(9)
+    return atom.long() + 2 + ROWS * torch.arange(9, device=atom.device)
 
 
 def bond_rows(bond_path: Tensor) -> Tensor:
     """Bond ids (b, n, n, 5) -> rows of the one bond table (b, n, n, 5, 3); no bond is row 0."""
     bond = bond_path.long()
     features = torch.stack((bond // 12, bond % 12 // 2, bond % 2), -1)
-    return torch.where(bond[..., None] >= 0, features + 3 + ROWS * torch.arange(3), 0)
+    return torch.where(bond[..., None] >= 0, features + 3 + ROWS * torch.arange(3, device=bond.device), 0)
 
 
 def spd_rows(spd: Tensor) -> Tensor:
@@ -111,7 +111,8 @@ def encode(
     out["mid/degree_feature"] = F.embedding(degree, p["atom_feature.in_degree_encoder.weight"]) + F.embedding(
         degree, p["atom_feature.out_degree_encoder.weight"]
     )
-    terms = [out["mid/degree_feature"] if {"spd", "bond_path"} & set(relations) else torch.zeros((), dtype=dtype)]
+    degree_shown = {"spd", "bond_path"} & set(relations)
+    terms = [out["mid/degree_feature"] if degree_shown else biases["spd"].new_zeros(())]
     if "distance" in relations:
         out["delta"] = batch.positions[:, None, :, :].to(dtype) - batch.positions[:, :, None, :].to(dtype)
         distance = out["delta"].norm(dim=-1)
@@ -136,12 +137,12 @@ def encode(
         atom_term = sum(torch.where((blend.atom == k)[..., None], term, 0) for k, term in enumerate(terms))
 
     h = relation_bias.shape[-1]
-    bias = torch.zeros(b, n + 1, n + 1, h, dtype=dtype)
+    bias = relation_bias.new_zeros(b, n + 1, n + 1, h, dtype=dtype)
     bias[:, 1:, 1:] = relation_bias
     token_bias = p["molecule_attn_bias.graph_token_virtual_distance.weight"][0]
     bias[:, 0, :] += token_bias
     bias[:, 1:, 0] += token_bias
-    padding = torch.cat((torch.zeros(b, 1, dtype=torch.bool), ~batch.atom_mask), 1)
+    padding = F.pad(~batch.atom_mask, (1, 0))
     bias = bias.masked_fill(padding[:, None, :, None], -math.inf)
     out["mid/attn_bias"] = bias
 
@@ -178,7 +179,7 @@ def drop_residual(y: Tensor, rates: Rates, drop_path: float) -> Tensor:
     """Drop-path, per molecule, where there is a rate; else ordinary dropout."""
     if rates.drop_path == 0:
         return F.dropout(y, rates.residual)
-    keep = torch.rand(len(y), 1, 1) >= drop_path
+    keep = torch.rand(len(y), 1, 1, device=y.device) >= drop_path
     return y * keep / (1 - drop_path)
 
 
@@ -213,7 +214,7 @@ def denoise(p: Weights, atoms: Tensor, bias: Tensor, delta: Tensor, dropout: flo
 
 
 def property_logits(p: Weights, states: Tensor) -> Tensor:
-    """The fine-tuning head on any states (.., d)."""
+    """Apply the fine-tuning head to any states (.., d)."""
     p = {name.removeprefix("encoder."): value for name, value in p.items()}
     return linear(p, "proj_out.out_proj", F.gelu(linear(p, "proj_out.dense", states)))
 
@@ -258,7 +259,8 @@ def pretrain(p: Weights, batch: Any, blend: Any, noise: Tensor, rates: Rates = N
 
     clean = batch.positions.to(dtype)
     clean = clean[:, None, :, :] - clean[:, :, None, :]
-    counted = batch.pair_mask & batch.has_conformer[:, None, None] & ~torch.eye(n, dtype=torch.bool)
+    other = ~torch.eye(n, dtype=torch.bool, device=batch.spd.device)
+    counted = batch.pair_mask & batch.has_conformer[:, None, None] & other
     wrong = (1 - F.cosine_similarity(out["out/delta_logits"], clean, dim=-1)) * counted
     pairs = counted.sum((1, 2))
     out["loss/delta_3d"] = (wrong.sum((1, 2)) / pairs.clamp(min=1)).sum() / (pairs > 0).sum()
