@@ -131,11 +131,24 @@ def _read_mol(record: Record) -> Chem.Mol:
 
 
 def _why_not(molblock: str) -> str:
-    """Read once more, to catch what RDKit says."""
+    """Read once more, to catch what RDKit says; where it says nothing, see whether the number of lines is right."""
     with rdBase.CaptureErrorLog() as captured:
         Chem.MolFromMolBlock(molblock)
-    lines = captured.messages.strip().splitlines()
-    return lines[0].split("] ")[-1] if lines else "no reason given"
+    lines = [line.split("] ", 1)[-1].strip() for line in captured.messages.splitlines()]
+    spoken = [line for line in lines if line and line != "****" and "Violation" not in line]
+    if spoken:
+        return spoken[0]
+    block = molblock.split("\n")
+    counts = block[3] if len(block) > 3 else ""
+    if "V3000" in counts:
+        return "its atom or bond lines are damaged"
+    try:
+        atoms, bonds = int(counts[:3]), int(counts[3:6])
+    except ValueError:
+        return f"its fourth line is no counts line: {counts[:80]!r}"
+    if len(block) < 4 + atoms + bonds + 1:
+        return f"its counts line says {atoms} atoms and {bonds} bonds, more than there are lines"
+    return f"the lines of its {atoms} atoms and {bonds} bonds are damaged"
 
 
 def _reject(record: Record, stage: str, reason: str) -> Reject:
