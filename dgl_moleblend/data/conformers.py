@@ -17,7 +17,7 @@ MAX_COORDINATE = 1e5
 """Largest coordinate, angstrom; in float32 the next one is 0.008 angstrom away."""
 FRAGMENT_GAP = 3.0
 """Fragments are set side by side with this gap, angstrom, before the force field draws them together."""
-_ATTEMPTS: tuple[dict[str, object], ...] = (
+_ATTEMPTS: tuple[dict[str, int], ...] = (
     {},
     {"useRandomCoords": True},
     {"useRandomCoords": True, "useBasicKnowledge": False},  # flat rings: fullerenes and other cages are not
@@ -135,7 +135,7 @@ class _EmbeddingError(Exception):
 def _embed_smiles(smiles: str, seed: int, num_conformers: int, optimize: bool, deadline: float) -> np.ndarray:
     """Return the positions of the atoms of a SMILES, in its order, shape (c, n, 3)."""
     parameters = Chem.SmilesParserParams()
-    parameters.removeHs = False
+    parameters.removeHs = False  # type: ignore[assignment]
     heavy = Chem.MolFromSmiles(smiles, parameters)
     if heavy is None:
         raise _EmbeddingError("RDKit cannot read this SMILES, which it wrote itself")
@@ -162,11 +162,13 @@ def _embed_fragment(mol: Chem.Mol, seed: int, deadline: float) -> np.ndarray:
     failures: dict[str, int] = {}
     for attempt in _ATTEMPTS:
         parameters = rdDistGeom.ETKDGv3()
-        parameters.randomSeed = seed % (2**31 - 1) + 1  # RDKit takes 0 for 1, and negative ones for chance
-        parameters.trackFailures = True
-        parameters.maxIterations = _MAX_EMBEDDINGS
-        parameters.timeout = math.ceil(_time_left(deadline))
-        for name, value in attempt.items():
+        settings = {
+            "randomSeed": seed % (2**31 - 1) + 1,  # RDKit takes 0 for 1, and negative ones for chance
+            "timeout": math.ceil(_time_left(deadline)),
+            "maxIterations": _MAX_EMBEDDINGS,
+            "trackFailures": True,
+        }
+        for name, value in (settings | attempt).items():
             setattr(parameters, name, value)
         if rdDistGeom.EmbedMolecule(mol, parameters) == 0:
             return mol.GetConformer().GetPositions()
@@ -199,7 +201,7 @@ def _time_left(deadline: float) -> float:
 def _side_by_side(fragments: list[np.ndarray]) -> list[np.ndarray]:
     """Move fragments along x until each stands a gap away from the one before."""
     end = -math.inf
-    placed = []
+    placed: list[np.ndarray] = []
     for fragment in fragments:
         shift = end + FRAGMENT_GAP - fragment[:, 0].min() if placed else 0.0
         placed.append(fragment + np.array([shift, 0.0, 0.0]))

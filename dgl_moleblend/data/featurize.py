@@ -160,7 +160,8 @@ class MoleculeFeaturizer:
         MoleculeError
             Whatever `on_error` says.
         """
-        return self._arrays(molecule if prepared else _prepare(molecule, where), where)
+        mol = molecule if prepared and isinstance(molecule, Chem.Mol) else _prepare(molecule, where)
+        return self._arrays(mol, where)
 
     def many(self, molecules: Iterable[str | Chem.Mol]) -> list[DGLGraph | None]:
         """Featurize molecules faster than one by one: relations are made at once for molecules of like size.

@@ -12,6 +12,7 @@ MAX_SMILES = 1_000_000
 """Longest SMILES that is handed to RDKit, in characters: a million atoms take seconds and gigabytes."""
 _FIX = "correct or delete the molecule; RDKit must be able to sanitise it"
 _NOISE = re.compile(r"^\[[\d:]+\] (SMILES Parse Error: )?| for input: .*$", re.MULTILINE)
+_COORDINATES = re.compile(r"\|[^|]*?\(([-+.,;eE\d]*)\)")
 _POSITION = re.compile(r"check for mistakes around position (\d+)")
 
 
@@ -97,6 +98,8 @@ def read_smiles(text: Any, where: str | None = None) -> Chem.Mol:
     if mol is None:
         reason = reason or _why_not(text)
         raise MoleculeError(f"RDKit cannot read SMILES {shorten(text)}: {reason}", where=where, fix=_FIX)
+    if mol.GetNumConformers() and _has_heights(text):
+        mol.GetConformer().Set3D(True)  # RDKit takes a planar molecule for a depiction
     return _not_empty(mol, where)
 
 
@@ -152,6 +155,12 @@ def prepare_mol(mol: Any, where: str | None = None) -> Chem.Mol:
             reason = _tidy(str(error))
             raise MoleculeError(f"RDKit cannot sanitise the molecule: {reason}", where=where, fix=_FIX) from error
     return _not_empty(mol, where)
+
+
+def _has_heights(cxsmiles: str) -> bool:
+    """Whether the coordinates of a CXSMILES have a z, be it 0; a depiction leaves it out: ``|(0.5,1.2,;...)|``."""
+    coordinates = _COORDINATES.search(cxsmiles)
+    return coordinates is not None and all(xyz.rpartition(",")[2] for xyz in coordinates[1].rstrip(";").split(";"))
 
 
 def _not_empty(mol: Chem.Mol, where: str | None) -> Chem.Mol:

@@ -27,7 +27,7 @@ class Feature(NamedTuple):
     name: str
     values: tuple[str, ...]
     ids: dict[Hashable, int]
-    read: Callable[[Any], Hashable]
+    read: Callable[[Any], Any]
 
 
 class _Ids(dict[Hashable, int]):
@@ -40,7 +40,7 @@ class _Ids(dict[Hashable, int]):
 
 
 def _feature(
-    name: str, read: Callable[[Any], Hashable], values: Iterable[Any], names: Sequence[str] = (), other: str = "other"
+    name: str, read: Callable[[Any], Any], values: Iterable[Any], names: Sequence[str] = (), other: str = "other"
 ) -> Feature:
     values = list(values)
     names = [*(names or map(str, values)), *([other] if other else [])]
@@ -49,8 +49,11 @@ def _feature(
     return Feature(name, tuple(names), ids, read)
 
 
+def _yes_no(name: str, read: Callable[[Any], Any]) -> Feature:
+    return _feature(name, read, (False, True), ("no", "yes"), other="")
+
+
 _TABLE = Chem.GetPeriodicTable()
-_YES_NO = {"values": (False, True), "names": ("no", "yes"), "other": ""}
 
 ATOM_FEATURES = (
     _feature("element", Chem.Atom.GetAtomicNum, range(1, 119), [_TABLE.GetElementSymbol(z) for z in range(1, 119)]),
@@ -64,8 +67,8 @@ ATOM_FEATURES = (
     _feature("hybridisation", Chem.Atom.GetHybridization,
              (HybridizationType.SP, HybridizationType.SP2, HybridizationType.SP3, HybridizationType.SP3D,
               HybridizationType.SP3D2), ("sp", "sp2", "sp3", "sp3d", "sp3d2")),
-    _feature("aromatic", Chem.Atom.GetIsAromatic, **_YES_NO),
-    _feature("in a ring", Chem.Atom.IsInRing, **_YES_NO),
+    _yes_no("aromatic", Chem.Atom.GetIsAromatic),
+    _yes_no("in a ring", Chem.Atom.IsInRing),
 )  # fmt: skip
 """The nine atom features: atom id k is a place in ``ATOM_FEATURES[k].values``."""
 
@@ -75,7 +78,7 @@ BOND_FEATURES = (
     _feature("stereo", Chem.Bond.GetStereo,
              (BondStereo.STEREONONE, BondStereo.STEREOZ, BondStereo.STEREOE, BondStereo.STEREOCIS,
               BondStereo.STEREOTRANS), ("none", "Z", "E", "cis", "trans"), other="any"),
-    _feature("conjugated", Chem.Bond.GetIsConjugated, **_YES_NO),
+    _yes_no("conjugated", Chem.Bond.GetIsConjugated),
 )  # fmt: skip
 """The three bond features: a bond id is ``12 * type + 2 * stereo + conjugated``."""
 _BOND_ID_WEIGHTS = np.array([12, 2, 1], np.uint8)
