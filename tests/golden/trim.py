@@ -77,7 +77,19 @@ def trim_index(index: dict) -> dict:
     return {k: (trim_index(v) if k in ("2d", "3d") else v) for k, v in index.items() if k in keep}
 
 
+def trim_features(full: Arrays) -> Arrays:
+    """Keep what the featurizer is compared with, molecule by molecule, in 16 bits."""
+    names = ("node_feat", "edge_index", "edge_attr", "spatial_pos", "edge_input", "in_degree")
+    kept = {key: value for key, value in full.items() if key.startswith("mol") and key.split("/")[1] in names}
+    return {key: value.astype(np.int16) for key, value in kept.items()}
+
+
 def main(folder: Path) -> None:
+    with np.load(folder / "features.npz") as file:
+        np.savez_compressed(HERE / "features.npz", **trim_features(dict(file)))
+    index = json.loads((folder / "features_index.json").read_text())
+    kept = {key: index[key] for key in ("molecules", "versions")}
+    (HERE / "features_index.json").write_text(json.dumps(kept, indent=1) + "\n")
     for name in ("pretrain_small", "finetune_small"):
         with np.load(folder / f"{name}.npz") as file:
             full = {key: file[key] for key in file.files}
