@@ -1,6 +1,6 @@
 """A saved model over a data set: predictions and embeddings, one output row for every input row."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
@@ -21,13 +21,13 @@ from dgl_moleblend.errors import CheckpointError, DataError
 from dgl_moleblend.fitting import quiet_lightning
 from dgl_moleblend.loader import TrainingBatch, make_inference_loader
 from dgl_moleblend.nn.encoder import MoleBlendEncoder
-from dgl_moleblend.nn.readout import readout
+from dgl_moleblend.nn.readout import READOUTS, readout
 from dgl_moleblend.predictor import MoleBlendPredictor
 from dgl_moleblend.progress import RunProgress
+from dgl_moleblend.schema import RELATIONS
 from dgl_moleblend.targets import LabelScaling, to_prediction
 
 BATCH_SIZE = 64
-POOLINGS = ("token", "mean", "sum")
 
 
 class _Inference(LightningModule):
@@ -176,6 +176,8 @@ class PropertyModel:
             If the molecules were featurized with other settings than the model's.
         """
         check_featurizer(self.featurizer, dataset)
+        if not len(dataset):
+            return np.empty((0, len(self.task_names)))
         return infer(
             self.predictor,
             lambda relations: to_prediction(self.predictor(relations), self.task_type, self.scaling),
@@ -186,6 +188,20 @@ class PropertyModel:
             progress=progress,
             accelerator=accelerator,
         )
+
+    def predict_table(
+        self, dataset: MoleculeDataset, *, progress: bool = True, accelerator: str = "auto"
+    ) -> pd.DataFrame:
+        """Return predictions, one row for every input row.
+
+        Returns
+        -------
+        DataFrame
+            In the order of the input: row, source, line, id, smiles, one column "NAME_predicted" for each property, and
+            reason: why a row has no prediction, else "".
+        """
+        values = self.predict(dataset, progress=progress, accelerator=accelerator)
+        return align(dataset, {predicted(name): values[:, k] for k, name in enumerate(self.task_names)})
 
 
 def check_featurizer(expected: FeaturizerConfig, dataset: MoleculeDataset) -> None:
@@ -198,6 +214,11 @@ def check_featurizer(expected: FeaturizerConfig, dataset: MoleculeDataset) -> No
         )
 
 
+def featurizer_of(folder: str | PathLike[str]) -> FeaturizerConfig:
+    """Return how molecules were featurized for a saved model; without positions where its folder does not say."""
+    return FeaturizerConfig.from_dict(checkpoint.read(folder).extra.get("featurizer", {}))
+
+
 def predict(
     folder: str | PathLike[str], dataset: MoleculeDataset, *, progress: bool = True, accelerator: str = "auto"
 ) -> pd.DataFrame:
@@ -208,22 +229,22 @@ def predict(
     folder : path
         That `finetune` wrote.
     dataset : MoleculeDataset
-        Featurized with the model's settings (``PropertyModel.from_pretrained(folder).featurizer``).
+        Featurized with the model's settings, ``featurizer_of(folder)``.
+    progress : bool
+    accelerator : str
+        As for Lightning's Trainer.
 
     Returns
     -------
     DataFrame
-        One row for every input row, in its order: row, source, line, id, smiles, one column "NAME_predicted" for each
-        property, and reason: why a row has no prediction, else "".
+        See `PropertyModel.predict_table`.
 
     Raises
     ------
     CheckpointError
         If the folder holds no such model, or the molecules were featurized with other settings.
     """
-    model = PropertyModel.from_pretrained(folder)
-    values = model.predict(dataset, progress=progress, accelerator=accelerator) if len(dataset) else None
-    return align(dataset, {predicted(name): k for k, name in enumerate(model.task_names)}, values)
+    return PropertyModel.from_pretrained(folder).predict_table(dataset, progress=progress, accelerator=accelerator)
 
 
 def predicted(name: str) -> str:
@@ -231,16 +252,28 @@ def predicted(name: str) -> str:
     return f"{name}_predicted"
 
 
-def align(dataset: MoleculeDataset, columns: dict[str, int], values: np.ndarray | None) -> pd.DataFrame:
-    """Put values (N, t) of the molecules beside the rejects, in the order of the input rows."""
-    samples = [(s.row, s.source, s.line, s.id, s.smiles) for s in dataset]
-    kept = pd.DataFrame(samples, columns=["row", "source", "line", "id", "smiles"])
-    for name, k in columns.items():
-        kept[name] = values[:, k] if values is not None else np.empty(0)
+def align(dataset: MoleculeDataset, columns: Mapping[str, Sequence[Any] | np.ndarray]) -> pd.DataFrame:
+    """Put values of the molecules beside the rejects, in the order of the input rows.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+    columns : mapping of str to N values
+
+    Returns
+    -------
+    DataFrame
+        row, source, line, id, smiles, the columns (NaN for rejects), reason ("" for molecules).
+    """
+    names = ["row", "source", "line", "id", "smiles"]
+    kept = pd.DataFrame([(s.row, s.source, s.line, s.id, s.smiles) for s in dataset], columns=names)
+    for name, values in columns.items():
+        kept[name] = values
     kept["reason"] = ""
     rejects = dataset.rejects.drop(columns="stage")
-    table = pd.concat([kept, rejects], ignore_index=True) if len(rejects) else kept
-    return table.sort_values("row", kind="stable", ignore_index=True)[list(kept.columns)]
+    tables = [table for table in (kept, rejects) if len(table)] or [kept]
+    table = pd.concat(tables, ignore_index=True).reindex(columns=list(kept.columns))
+    return table.sort_values("row", kind="stable", ignore_index=True)
 
 
 def embed(
@@ -263,6 +296,9 @@ def embed(
         The graph token's final state, or the mean or sum over the atoms'.
     relations : sequence of str, optional
         Which of "spd", "bond_path" and "distance" enter; by default those of the fine-tuned model, else all.
+    progress : bool
+    accelerator : str
+        As for Lightning's Trainer.
 
     Returns
     -------
@@ -273,12 +309,12 @@ def embed(
     CheckpointError
         If the folder holds no model, or the molecules were featurized with other settings than a fine-tuned model's.
     """
-    check(pooling in POOLINGS, "pooling", pooling, f"one of {', '.join(map(repr, POOLINGS))}")
+    check(pooling in READOUTS, "pooling", pooling, f"one of {', '.join(map(repr, READOUTS))}")
     saved = checkpoint.read(folder)
-    if "featurizer" in saved.extra:
+    if saved.kind == "predictor" and "featurizer" in saved.extra:
         check_featurizer(FeaturizerConfig.from_dict(saved.extra["featurizer"]), dataset)
     if relations is None:
-        relations = saved.config.get("predictor", {}).get("relations", ("spd", "bond_path", "distance"))
+        relations = saved.config.get("predictor", {}).get("relations", RELATIONS)
     encoder = MoleBlendEncoder.from_pretrained(Path(folder))
 
     def compute(batch: RelationBatch) -> Tensor:
@@ -287,3 +323,26 @@ def embed(
 
     values = infer(encoder, compute, dataset, description="embed", progress=progress, accelerator=accelerator)
     return values.astype(np.float32)
+
+
+def write_embeddings(table: pd.DataFrame, path: str | PathLike[str]) -> None:
+    """Write what `align` made of embeddings: Parquet, with a list of numbers a row, or NPZ, with an array (rows, d).
+
+    Parameters
+    ----------
+    table : DataFrame
+        With a column "embedding" of arrays (d,), NaN where there is none.
+    path : path
+        Ends in .parquet or .npz. In NPZ a row without an embedding holds NaN.
+    """
+    has = table["reason"] == ""
+    if Path(path).suffix == ".parquet":
+        table.assign(embedding=table["embedding"].where(has, None)).to_parquet(path, index=False)
+        return
+    width = len(table["embedding"][has].iloc[0]) if has.any() else 0
+    values = np.full((len(table), width), np.nan, np.float32)
+    if has.any():
+        values[has] = np.stack(table["embedding"][has].tolist())
+    others = {name: table[name].to_numpy() for name in ("row", "line")}
+    others |= {name: table[name].to_numpy(str) for name in ("source", "id", "smiles", "reason")}
+    np.savez(path, embedding=values, **others)

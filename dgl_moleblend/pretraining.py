@@ -91,10 +91,10 @@ class BlendPretraining(nn.Module):
         checkpoint.load_weights(model, saved)
         return model
 
-    def save_pretrained(self, folder: str | Path) -> Path:
-        """Write config.json and model.safetensors, each whole or not at all."""
+    def save_pretrained(self, folder: str | Path, extra: dict[str, object] | None = None) -> Path:
+        """Write config.json and model.safetensors; `extra` is kept beside the settings (featurizer, versions, ..)."""
         config = {"encoder": self.encoder.config.to_dict(), "blend": self.blend_config.to_dict()}
-        return checkpoint.save(folder, self, config, "pretraining")
+        return checkpoint.save(folder, self, config, "pretraining", extra)
 
     def forward(
         self, data: RelationBatch | DGLGraph, blend: Blend | None = None, noise: Float[Tensor, "b n 3"] | None = None

@@ -126,7 +126,10 @@ def pretrain(
         callbacks=callbacks,
     )
     if is_first_process():
-        model.save_pretrained(out)
+        extra: dict[str, object] = {"versions": library_versions()}
+        if dataset.featurizer is not None:
+            extra["featurizer"] = dataset.featurizer.to_dict()
+        model.save_pretrained(out, extra)
         figures.save(figures.loss_curves(read_curves(out)), out / "curves.png")
         close_run(out)
     return out
@@ -189,8 +192,8 @@ def finetune(
     split : mapping of "train", "validation" and "test" to indices into `dataset`
         No index twice. "test" may be empty or absent.
     out : path
-        Receives the model (config.json, model.safetensors), metrics.json, predictions.csv, split.csv, run.json, logs
-        and pictures.
+        Receives the model (config.json, model.safetensors), metrics.json, predictions.csv, split.csv, rejects.csv,
+        run.json, logs and pictures.
     encoder : EncoderConfig or path, optional
         Size of a fresh encoder, or the folder of a pretrained one. By default ``EncoderConfig.small()``.
     readout, relations, dropout
@@ -285,6 +288,8 @@ def finetune(
     table = _tabulate(dataset, parts, predictions)
     table.to_csv(out / "predictions.csv", index=False)
     _split_table(dataset, parts).to_csv(out / "split.csv", index=False)
+    if len(dataset.rejects):
+        dataset.rejects.to_csv(out / "rejects.csv", index=False)
     _draw(out, table, names, task_type, metrics)
     close_run(out)
     return FinetuneResult(out, metrics, table)

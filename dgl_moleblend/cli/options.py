@@ -54,6 +54,52 @@ featurizer = _combine(
 )  # fmt: skip
 """FeaturizerConfig without its seed: positions, num_conformers, timeout."""
 
+
+def training(*, epochs: int, batch_size: int, learning_rate: float, patience: int) -> Callable[[F], F]:
+    """Options of a training run, with the defaults of a command; `training_config` makes a TrainingConfig of them."""
+    return _combine(
+        click.option("--size", type=click.Choice(["tiny", "small", "base"]), default="small", show_default=True,
+                     help="Size of a fresh encoder: tiny is for tests, base is the paper's."),
+        click.option("--encoder", type=click.Path(), metavar="FOLDER",
+                     help="Start from the encoder of this saved model (pretrained or fine-tuned) instead."),
+        click.option("--epochs", "max_epochs", type=click.IntRange(1), default=epochs, show_default=True,
+                     help="Passes over the training molecules."),
+        click.option("--steps", "max_steps", type=click.IntRange(1), metavar="N",
+                     help="Stop after so many optimiser steps, if the epochs do not end first."),
+        click.option("--batch-size", type=click.IntRange(1), default=batch_size, show_default=True, metavar="N",
+                     help="Molecules per optimiser step."),
+        click.option("--learning-rate", type=click.FloatRange(0, min_open=True), default=learning_rate,
+                     show_default=True, help="Peak of the learning rate."),
+        click.option("--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True,
+                     help="Decoupled weight decay of Adam."),
+        click.option("--warmup", type=click.FloatRange(0, 1), default=0.1, show_default=True, metavar="SHARE",
+                     help="Share of the steps in which the learning rate grows; then it falls as a cosine."),
+        click.option("--clip-norm", type=click.FloatRange(0), default=5.0, show_default=True,
+                     help="Largest norm of the gradients; 0 for any."),
+        click.option("--patience", type=click.IntRange(0), default=patience, show_default=True, metavar="EPOCHS",
+                     help="Stop after so many epochs without a better validation score; 0 for never."),
+        click.option("--precision", type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]), default="32-true",
+                     show_default=True, help="Arithmetic; softmax is always in float32."),
+        click.option("--loader-workers", "num_workers", type=click.IntRange(0), default=0, show_default=True,
+                     metavar="N", help="Processes that load batches."),
+        click.option("--resume", is_flag=True, help="Go on with the interrupted run in the output folder."),
+        click.option("--overwrite", is_flag=True, help="Delete the run in the output folder first."),
+        seed,
+    )  # fmt: skip
+
+
+TRAINING = ("max_epochs", "max_steps", "batch_size", "learning_rate", "weight_decay", "warmup", "clip_norm", "patience",
+            "precision", "num_workers", "seed")  # fmt: skip
+"""Options that are settings of a TrainingConfig."""
+
+accelerator = click.option(
+    "--accelerator",
+    type=click.Choice(["auto", "cpu", "gpu"]),
+    default="auto",
+    show_default=True,
+    help="Where to compute; auto takes a GPU if there is one.",
+)
+
 seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
 
 workers = click.option(

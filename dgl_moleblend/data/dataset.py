@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from typing_extensions import Self
 
 from dgl_moleblend.config import FeaturizerConfig, check
-from dgl_moleblend.data.store import MoleculeStore, MoleculeTable, Sample
+from dgl_moleblend.data.store import MoleculeStore, MoleculeTable, Sample, rejects_frame
 from dgl_moleblend.errors import DataError
 
 SPLITS = ("scaffold", "random", "molecular_weight", "stratified", "consecutive")
@@ -120,6 +120,30 @@ class MoleculeDataset(Dataset[Sample]):
         if store is None:
             return cls(featurize_to_table(reader, config, workers=workers, progress=progress))
         return cls(featurize_to_store(reader, store, config, workers=workers, progress=progress))
+
+    @classmethod
+    def from_smiles(cls, smiles: Sequence[str], *, featurizer: FeaturizerConfig | None = None) -> Self:
+        """Featurize SMILES, in this process; those that cannot be read are in `rejects`.
+
+        Examples
+        --------
+        >>> dataset = MoleculeDataset.from_smiles(["CCO", "C1CC"])
+        >>> len(dataset), dataset.rejects["row"].tolist()
+        (1, [1])
+        """
+        from dgl_moleblend.data.molecules import Record
+        from dgl_moleblend.data.pipeline import PipelineConfig, Task, run_task
+
+        source = ("SMILES",)
+        blank = {"stage": "read", "error": "the SMILES is blank"}
+        records = tuple(
+            Record(row, *source, -1, smiles=text.strip(), **({} if text.strip() else blank))
+            for row, text in enumerate(smiles)
+        )
+        config = PipelineConfig(featurizer or FeaturizerConfig())
+        chunk = run_task(Task(records, config, 0, source))
+        rejects = rejects_frame(chunk.rejects)
+        return cls(MoleculeTable([chunk.batch], (), source, rejects, config.featurizer))
 
     def __len__(self) -> int:
         return len(self.table) if self._indices is None else len(self._indices)

@@ -1,0 +1,87 @@
+"""What commands are given: molecules from a data set or from files, and the settings of a training run."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from dgl_moleblend.cli import options
+
+if TYPE_CHECKING:
+    from dgl_moleblend.config import EncoderConfig, FeaturizerConfig, TrainingConfig
+    from dgl_moleblend.data.dataset import MoleculeDataset
+
+READING = ("smiles_column", "id_column", "input_format", "encoding")
+FEATURIZING = ("positions", "num_conformers", "timeout")
+
+
+def open_molecules(
+    ctx: click.Context,
+    inputs: tuple[str, ...],
+    featurizer: "FeaturizerConfig",
+    *,
+    workers: int,
+    quiet: bool,
+    **reading: Any,
+) -> "MoleculeDataset":
+    """Open the data set that `featurize` wrote, or read and featurize files on the way.
+
+    Raises
+    ------
+    click.UsageError
+        If options are given that a data set has settled already.
+    """
+    from dgl_moleblend.data.dataset import MoleculeDataset
+
+    if len(inputs) == 1 and Path(inputs[0], "manifest.json").is_file():
+        refuse(ctx, (*READING, *FEATURIZING, "missing_labels"), f"{inputs[0]} is a data set, featurized already")
+        dataset = MoleculeDataset.from_store(inputs[0])
+        wanted = reading.get("task_columns", ())
+        return dataset.select_tasks(_match(wanted, dataset.task_names)) if wanted else dataset
+    dataset = MoleculeDataset.from_file(inputs, featurizer=featurizer, workers=workers, progress=not quiet, **reading)
+    say(f"{len(dataset) + len(dataset.rejects):,} rows: {len(dataset):,} kept, {len(dataset.rejects):,} rejected")
+    return dataset
+
+
+def _match(wanted: tuple[str, ...], names: tuple[str, ...]) -> list[str]:
+    """Resolve names, patterns and the word "all" to labels of a data set."""
+    import fnmatch
+
+    found: dict[str, None] = {}
+    for text in wanted:
+        for part in [text] if text in names else [part.strip() for part in text.split(",") if part.strip()]:
+            matches = [part] if part in names else list(names) if part == "all" else fnmatch.filter(names, part)
+            found.update(dict.fromkeys(matches or [part]))  # `select_tasks` says which there are
+    return list(found)
+
+
+def refuse(ctx: click.Context, names: tuple[str, ...], reason: str) -> None:
+    """Raise a UsageError if one of these options was given."""
+    for parameter in ctx.command.params:
+        if parameter.name in names and ctx.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"leave out {parameter.opts[0]}: {reason}")
+
+
+def training_config(values: dict[str, Any]) -> "TrainingConfig":
+    """Make a TrainingConfig of the options `options.training`, taking them out of `values`."""
+    from dgl_moleblend.config import TrainingConfig
+
+    settings = {name: values.pop(name) for name in options.TRAINING}
+    settings["max_steps"] = settings["max_steps"] or -1
+    return TrainingConfig(**settings)
+
+
+def encoder_choice(ctx: click.Context, size: str, encoder: str | None) -> "EncoderConfig | str":
+    """Return the size of a fresh encoder, or the folder of one to start from."""
+    from dgl_moleblend.config import EncoderConfig
+
+    if encoder is not None:
+        refuse(ctx, ("size",), "--encoder has a size of its own")
+        return encoder
+    return {"tiny": EncoderConfig.tiny, "small": EncoderConfig.small, "base": EncoderConfig.base}[size]()
+
+
+def say(text: str) -> None:
+    """Write a message to standard error."""
+    click.echo(text, err=True)
