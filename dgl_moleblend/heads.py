@@ -7,6 +7,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from dgl_moleblend.nn.dropout import Dropout
 from dgl_moleblend.schema import BOND_CLASSES, PATH_HOPS, SPD_CLASSES
 
 PAIR_SIZE = 32
@@ -186,7 +187,7 @@ class DenoisingHead(nn.Module):
     def __init__(self, feat_size: int, num_heads: int, dropout: float = 0.1) -> None:
         super().__init__()
         self.num_heads = num_heads
-        self.dropout = dropout
+        self.dropout = Dropout(dropout)
         self.query_key_value = nn.Linear(feat_size, 3 * feat_size)
         self.out = nn.Linear(feat_size, 3)  # row x, y, z: that component's projection d -> 1
 
@@ -220,7 +221,7 @@ class DenoisingHead(nn.Module):
         logits = torch.einsum("bihc,bjhc->bhij", query, key) * c**-0.5 + bias.permute(0, 3, 1, 2)
         logits = logits.masked_fill(~atom_mask[:, None, None, :], -torch.inf)
         weight = torch.softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32))
-        weight = F.dropout(weight, self.dropout, self.training)
+        weight = self.dropout(weight)
         pulled = torch.einsum("bjhc,xhc->bxhj", value, self.out.weight.view(3, h, c)).to(weight.dtype)
         summed = torch.einsum("bhij,bxhj->bxij", weight, pulled)
         displacement = positions[:, None] - positions[:, :, None]  # (b, i, j, 3)
@@ -243,7 +244,7 @@ class PropertyHead(nn.Module):
 
     def __init__(self, feat_size: int, n_tasks: int, dropout: float = 0.0) -> None:
         super().__init__()
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.hidden = nn.Linear(feat_size, feat_size)
         self.out = nn.Linear(feat_size, n_tasks)
 

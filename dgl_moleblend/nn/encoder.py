@@ -16,6 +16,7 @@ from dgl_moleblend import checkpoint
 from dgl_moleblend.batch import RelationBatch
 from dgl_moleblend.config import EncoderConfig
 from dgl_moleblend.nn.blend import Blend
+from dgl_moleblend.nn.dropout import Dropout
 from dgl_moleblend.nn.graph_view import GraphView
 from dgl_moleblend.nn.layer import MoleBlendLayer
 from dgl_moleblend.nn.relation_bias import BondPathBias, DistanceBias, SpdBias
@@ -147,6 +148,7 @@ class MoleBlendEncoder(nn.Module):
         self.bond_path_bias = BondPathBias(num_heads)
         self.distance_bias = DistanceBias(num_heads, num_kernels)
         self.input_norm = nn.LayerNorm(feat_size)
+        self.input_dropout = Dropout(dropout)
         self.layers = nn.ModuleList(
             MoleBlendLayer(
                 feat_size,
@@ -229,7 +231,7 @@ class MoleBlendEncoder(nn.Module):
         feat = self.atom_embedding(fields.atom) + terms
 
         layers_view, feat = view.with_token(feat, self.token)
-        feat = F.dropout(self.input_norm(feat), self.config.dropout, self.training)
+        feat = self.input_dropout(self.input_norm(feat))
         logit_bias = view.logit_bias(bias, self.token_bias)
         for layer in self.layers:
             feat = layer(layers_view, feat, logit_bias)

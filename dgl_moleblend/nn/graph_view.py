@@ -6,8 +6,8 @@ from dgl import DGLGraph
 from dgl.nn.functional import edge_softmax
 from jaxtyping import Float
 from torch import Tensor
-from torch.nn import functional as F
 
+from dgl_moleblend.nn.dropout import dropout
 from dgl_moleblend.nn.flat_view import FlatView
 
 
@@ -60,11 +60,11 @@ class GraphView(FlatView):
         key: Float[Tensor, "nodes h c"],
         value: Float[Tensor, "nodes h c"],
         bias: Float[Tensor, "edges h"],
-        dropout: float,
+        rate: float,
     ) -> Float[Tensor, "nodes h c"]:
         """Softmax over incoming edges of query . key / sqrt(c) + bias, in float32; weighted sum of senders."""
         with torch.autocast(query.device.type, enabled=False):
             work = torch.promote_types(query.dtype, torch.float32)  # DGL's kernels are float32 and float64
             score = dgl.ops.u_dot_v(self.graph, key.to(work), query.to(work)).squeeze(-1) * query.shape[-1] ** -0.5
-            weight = F.dropout(edge_softmax(self.graph, score + bias.to(work)), dropout)  # (edges, h)
+            weight = dropout(edge_softmax(self.graph, score + bias.to(work)), rate)  # (edges, h)
             return dgl.ops.u_mul_e_sum(self.graph, value.to(work), weight.unsqueeze(-1)).to(query.dtype)

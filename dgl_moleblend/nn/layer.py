@@ -3,10 +3,10 @@
 import torch
 from dgl import DGLGraph
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from dgl_moleblend.errors import SchemaError
 from dgl_moleblend.nn.attention import RelationAttention
+from dgl_moleblend.nn.dropout import Dropout, dropout
 from dgl_moleblend.nn.graph_view import GraphView
 from dgl_moleblend.nn.padded_view import PaddedView
 from dgl_moleblend.nn.views import LayerView
@@ -56,7 +56,7 @@ class MoleBlendLayer(nn.Module):
         self.attention = RelationAttention(feat_size, num_heads, attention_dropout)
         self.attention_norm = nn.LayerNorm(feat_size)
         self.ffn = nn.Sequential(
-            nn.Linear(feat_size, ffn_size), nn.GELU(), nn.Dropout(activation_dropout), nn.Linear(ffn_size, feat_size)
+            nn.Linear(feat_size, ffn_size), nn.GELU(), Dropout(activation_dropout), nn.Linear(ffn_size, feat_size)
         )
         self.ffn_norm = nn.LayerNorm(feat_size)
         self.dropout = dropout
@@ -100,7 +100,7 @@ class MoleBlendLayer(nn.Module):
             keep = 1 - self.drop_path
             kept = torch.empty(view.num_molecules, device=branch.device).bernoulli_(keep) / keep
             return branch * view.spread(kept).to(branch.dtype)
-        return F.dropout(branch, self.dropout)
+        return dropout(branch, self.dropout)
 
     def _check_bias(self, view: PaddedView | GraphView, bias: Tensor) -> None:
         names = "(edges, h)" if isinstance(view, GraphView) else "(b, n, n, h)"

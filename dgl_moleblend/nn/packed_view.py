@@ -80,12 +80,12 @@ class PackedTokens:
         key: Float[Tensor, "t h c"],
         value: Float[Tensor, "t h c"],
         bias: Float[Tensor, "b h m m"],
-        dropout: float,
+        rate: float,
     ) -> Float[Tensor, "t h c"]:
         """Attend as `PaddedView.attend` does, from rows to rows."""
         at = (self.molecule, self.place, self.shape)
         query, key, value = (_PadHeadsFirst.apply(x, *at) for x in (query, key, value))
-        return _TakeRows.apply(attend(query, key, value, bias, dropout), *at)
+        return _TakeRows.apply(attend(query, key, value, bias, rate), *at)
 
 
 class _PadHeadsFirst(torch.autograd.Function):

@@ -83,11 +83,11 @@ class PaddedView:
         key: Float[Tensor, "b n h c"],
         value: Float[Tensor, "b n h c"],
         bias: Float[Tensor, "b h n n"],
-        dropout: float,
+        rate: float,
     ) -> Float[Tensor, "b n h c"]:
         """Softmax over keys of query . key / sqrt(c) + bias, in float32; weighted sum of values."""
         query, key, value = (x.transpose(1, 2).contiguous() for x in (query, key, value))
-        return attend(query, key, value, bias, dropout).transpose(1, 2)
+        return attend(query, key, value, bias, rate).transpose(1, 2)
 
     def pad_nodes(self, nodes: Tensor) -> Tensor:
         """Node values in the padded layout; here they are."""
