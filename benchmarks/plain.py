@@ -363,11 +363,13 @@ def release_shapes(
     return shapes
 
 
-def random_weights(shapes: dict[str, tuple[int, ...]], generator: torch.Generator, dtype: torch.dtype) -> Weights:
-    """Draw weights with nothing near zero, so that a fault anywhere shows."""
+def random_weights(
+    shapes: dict[str, tuple[int, ...]], generator: torch.Generator, dtype: torch.dtype, scale: float = 0.1
+) -> Weights:
+    """Draw weights, by default with nothing near zero, so that a fault anywhere shows."""
     weights = {}
     for name, shape in shapes.items():
-        value = 0.1 * torch.randn(shape, generator=generator, dtype=dtype)
+        value = scale * torch.randn(shape, generator=generator, dtype=dtype)
         if "norm" in name.lower() and name.endswith("weight"):
             value = value + 1
         elif name.endswith(("gbf.means.weight", "gbf.stds.weight")):
@@ -387,15 +389,25 @@ class PlainMoleBlend(nn.Module):
         Of the weights.
     rates : Rates
         Dropout, used in training mode.
+    weight_scale : float
+        Standard deviation of most weights.
     **sizes
         Of `release_shapes`.
     """
 
-    def __init__(self, *, seed: int = 0, rates: Rates = NO_DROPOUT, dtype: torch.dtype = torch.float32, **sizes: Any):
+    def __init__(
+        self,
+        *,
+        seed: int = 0,
+        rates: Rates = NO_DROPOUT,
+        dtype: torch.dtype = torch.float32,
+        weight_scale: float = 0.1,
+        **sizes: Any,
+    ) -> None:
         super().__init__()
         self.rates = rates
-        shapes = release_shapes(**sizes)
-        for name, value in random_weights(shapes, torch.Generator().manual_seed(seed), dtype).items():
+        generator = torch.Generator().manual_seed(seed)
+        for name, value in random_weights(release_shapes(**sizes), generator, dtype, weight_scale).items():
             *path, leaf = name.split(".")
             owner: nn.Module = self
             for part in path:
