@@ -47,7 +47,7 @@ class _Session:
 
 rdkit_session = _Session()
 """``with rdkit_session:`` around calls of RDKit; may be nested, and entered by several threads."""
-_capture_lock = threading.Lock()
+_one_reader = threading.Lock()  # RDKit's log is one for all threads; while it reads it lets no other run anyway
 
 
 def read_smiles(text: Any, where: str | None = None) -> Chem.Mol:
@@ -90,7 +90,7 @@ def read_smiles(text: Any, where: str | None = None) -> Chem.Mol:
     if "\n" in text.strip() or "\r" in text.strip():
         raise MoleculeError(f"the SMILES {shorten(text)} holds a line end", where=where, fix="give one SMILES")
     reason = None
-    with rdkit_session:
+    with _one_reader, rdkit_session:
         try:
             mol = Chem.MolFromSmiles(text)
         except (ValueError, RuntimeError) as error:
@@ -138,7 +138,7 @@ def prepare_mol(mol: Any, where: str | None = None) -> Chem.Mol:
         raise MoleculeError(
             f"{shorten(repr(mol))} is neither a SMILES nor an RDKit Mol", where=where, fix="give either"
         )
-    with rdkit_session:
+    with _one_reader, rdkit_session:
         try:
             mol = Chem.Mol(mol)
             if any(atom.HasQuery() and atom.GetAtomicNum() for atom in mol.GetAtoms()):
@@ -171,7 +171,7 @@ def _not_empty(mol: Chem.Mol, where: str | None) -> Chem.Mol:
 
 def _why_not(smiles: str) -> str:
     """Read once more, to catch what RDKit says."""
-    with _capture_lock, rdkit_session, rdBase.CaptureErrorLog() as captured:
+    with _one_reader, rdkit_session, rdBase.CaptureErrorLog() as captured:
         Chem.MolFromSmiles(smiles)
     if not captured.messages and "|" in smiles:
         return "what stands between the bars is no CXSMILES extension"
