@@ -163,7 +163,7 @@ def _embed_fragment(mol: Chem.Mol, seed: int, deadline: float) -> np.ndarray:
     for attempt in _ATTEMPTS:
         parameters = rdDistGeom.ETKDGv3()
         settings = {
-            "randomSeed": seed % (2**31 - 1) + 1,  # RDKit takes 0 for 1, and negative ones for chance
+            "randomSeed": seed % (2**31 - 2) + 1,  # RDKit takes 0 and 2^31 - 1 for 1, and negative ones for chance
             "timeout": math.ceil(_time_left(deadline)),
             "maxIterations": _MAX_EMBEDDINGS,
             "trackFailures": True,
