@@ -5,26 +5,31 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dgl_moleblend.cli import options
+
 if TYPE_CHECKING:
     from torch import nn
 
 
 @click.command()
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("-o", "--out", type=click.Path(file_okay=False, path_type=Path), required=True, help="Folder to write.")
-def command(checkpoint: Path, out: Path) -> None:
+@options.output
+def command(checkpoint: Path, output: str) -> None:
     """Convert CHECKPOINT, a .pt or .safetensors file of the authors' release, to a model folder.
 
     The size is read off the weights. A pretraining checkpoint becomes a pretraining model (with the release's
     objectives), a fine-tuned one a predictor. A .pt file is read without running any code in it.
-    """
+
+    \b
+      dgl-moleblend convert checkpoint_best.pt -o pretrained
+    """  # noqa: D301 - \b is click's mark for text that keeps its lines
     from dgl_moleblend import reference
 
     weights = read_weights(checkpoint)
     model = build(weights)
     report = reference.load_state_dict(model, weights)
-    model.save_pretrained(out)  # type: ignore[operator]
-    click.echo(f"{type(model).__name__} of {len(weights) - len(report.unused)} tensors written to {out}", err=True)
+    model.save_pretrained(output)  # type: ignore[operator]
+    click.echo(f"{type(model).__name__} of {len(weights) - len(report.unused)} tensors written to {output}", err=True)
     for label, names in (("not used by the method", report.unused), ("not in the checkpoint, fresh", report.fresh)):
         if names:
             click.echo(f"{label}: {', '.join(names)}", err=True)
