@@ -23,7 +23,7 @@ from dgl_moleblend.schema import NODE_FIELDS
 logger = logging.getLogger(__name__)
 
 MAX_GRAPH_ATOMS = 10_000
-"""Most atoms of a graph of all pairs: that many make 10^8 edges of 19 bytes, and gigabytes more on the way there."""
+"""Most atoms of a graph of all pairs: that many make 10^8 edges of 27 bytes, and gigabytes more on the way there."""
 _CHUNK_PAIRS = 1 << 15  # padded pairs whose relations are made at once: larger ones leave the processor's cache
 
 NodeFeaturizer = Callable[[Chem.Mol], Mapping[str, Tensor]]
@@ -277,11 +277,9 @@ def _graphs(molecules: Sequence[MoleculeArrays]) -> list[DGLGraph]:
 
 
 def _complete_graph(num_atoms: int) -> DGLGraph:
-    """Every ordered pair of atoms, sorted by receiver: half of what DGL keeps for lists of edge ends."""
-    n = num_atoms
-    first_edge = torch.arange(0, n * n + 1, n)
-    sender = torch.arange(n).repeat(n)
-    return dgl.graph(("csc", (first_edge, sender, torch.empty(0, dtype=torch.int64))), num_nodes=n)
+    """Every ordered pair of atoms, sorted by receiver; each graph has edges of its own, for a user may change them."""
+    atoms = torch.arange(num_atoms)
+    return dgl.graph((atoms.repeat(num_atoms), atoms.repeat_interleave(num_atoms)), num_nodes=num_atoms)
 
 
 def _add_fields(graph: DGLGraph, fields: Mapping[str, Tensor]) -> None:
