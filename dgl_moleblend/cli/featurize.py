@@ -11,12 +11,37 @@ from dgl_moleblend.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dgl_moleblend.data.molecules import Reader
+
+DATASETS = ("pcqm4mv2", "qm9", "esol", "freesolv", "lipophilicity", "bbbp", "bace", "bace_regression", "tox21",
+            "toxcast", "hiv", "muv", "sider", "clintox")  # fmt: skip
+"""Names of `dgl_moleblend.data.published`, which takes long to import."""
+
 
 @click.command()
 @options.input_files
 @options.output
 @options.columns
 @options.tasks
+@click.option(
+    "--labels",
+    "labels_file",
+    type=click.Path(),
+    metavar="TABLE",
+    help="With SDF files: take labels from this table, which has one row per record in the same order.",
+)
+@click.option(
+    "--dataset",
+    type=click.Choice(DATASETS),
+    metavar="NAME",
+    help=f"FILE is the folder of a published data set, whose columns and units are known: {', '.join(DATASETS)}.",
+)
+@click.option(
+    "--uncharacterized",
+    type=click.Path(),
+    metavar="FILE",
+    help="With --dataset qm9: leave out the molecules of the authors' uncharacterized.txt.",
+)
 @options.featurizer
 @options.seed
 @click.option(
@@ -48,6 +73,9 @@ if TYPE_CHECKING:
 @options.quiet
 def command(
     inputs: tuple[str, ...],
+    labels_file: str | None,
+    dataset: str | None,
+    uncharacterized: str | None,
     output: str,
     output_format: str,
     positions: str,
@@ -64,21 +92,21 @@ def command(
 ) -> None:
     """Turn files of molecules into a data set on disk.
 
-    FILE is CSV, TSV, SMI, SDF or Parquet, each also .gz; globs are understood, and - is standard input. Every input
-    row is either in the data set or in rejects.csv, with line and reason. A run that was interrupted goes on where it
-    stopped if the same command is given again.
+    FILE is CSV, TSV, SMI, SDF or Parquet, each also .gz, or Uni-Mol's .lmdb; globs are understood, and - is standard
+    input. Every input row is either in the data set or in rejects.csv, with line and reason. A run that was
+    interrupted goes on where it stopped if the same command is given again.
 
     \b
       dgl-moleblend featurize esol.csv --tasks logS -o esol.store
       dgl-moleblend featurize '*.sdf.gz' --positions given --tasks all -o qm.store
+      dgl-moleblend featurize --dataset pcqm4mv2 ogb/pcqm4m-v2 --positions given --on-failed-conformer keep -o pcq.store
       dgl-moleblend featurize - --input-format smi --positions embed -o zinc.store < zinc.smi
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     from dgl_moleblend.config import FeaturizerConfig
-    from dgl_moleblend.data.molecules import MoleculeReader
     from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_store, featurize_to_table
     from dgl_moleblend.data.store import MAX_ATOMS, REJECTS
 
-    reader = MoleculeReader(inputs, **reading)
+    reader = _open(inputs, labels_file, dataset, uncharacterized, reading)
     featurizer = FeaturizerConfig(positions, seed=seed, num_conformers=num_conformers, timeout=timeout)
     config = PipelineConfig(featurizer, max_atoms or MAX_ATOMS, on_failed_conformer)
     how: dict[str, Any] = {"workers": workers, "progress": not quiet}
@@ -99,6 +127,42 @@ def command(
     _report(kept, rejects, output, rejects_path)
     if not kept:
         raise click.ClickException("no molecule was kept")
+
+
+def _open(
+    inputs: tuple[str, ...],
+    labels_file: str | None,
+    dataset: str | None,
+    uncharacterized: str | None,
+    reading: dict[str, Any],
+) -> "Reader":
+    """Choose the reader; options that it would not look at are refused."""
+    given = {f"--{name.replace('_', '-')}" for name, value in reading.items() if value}
+    given = {{"--task-columns": "--tasks", "--missing-labels": "--missing-label"}.get(name, name) for name in given}
+    if uncharacterized and dataset != "qm9":
+        raise click.UsageError("--uncharacterized goes with --dataset qm9")
+    if dataset is not None:
+        from dgl_moleblend.data.published import open_published
+
+        if given or labels_file or len(inputs) != 1:
+            raise click.UsageError("--dataset takes one folder, and neither columns nor labels: it knows them")
+        return open_published(dataset, inputs[0], **({"uncharacterized": uncharacterized} if uncharacterized else {}))
+    if all(name.endswith(".lmdb") for name in inputs):
+        from dgl_moleblend.data.unimol import UniMolReader
+
+        if given - {"--tasks"} or labels_file or len(inputs) != 1:
+            raise click.UsageError("an .lmdb file is read alone, and takes none of these options but --tasks")
+        names = [name for text in reading["task_columns"] for name in text.split(",")]
+        return UniMolReader(inputs[0], names or None)
+    if labels_file is not None:
+        from dgl_moleblend.data.pairing import PairedReader
+
+        if reading.pop("input_format") not in (None, "sdf"):
+            raise click.UsageError("--labels goes with SDF files")
+        return PairedReader(inputs, labels_file, **reading)
+    from dgl_moleblend.data.molecules import MoleculeReader
+
+    return MoleculeReader(inputs, **reading)
 
 
 def _refuse_existing(output: str, overwrite: bool) -> None:

@@ -10,6 +10,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, runtime_checkable
+
+import numpy as np
 
 from dgl_moleblend.data.files import MAX_LINE, NumberedLines, Source, clean, expand_inputs
 from dgl_moleblend.errors import DataError
@@ -37,7 +40,7 @@ _BOOLEANS = {"true": 1.0, "false": 0.0}
 _FLOAT32_MAX = 3.4028234e38
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Record:
     """One row of the input: a molecule as text, or why the row could not be read.
 
@@ -54,7 +57,9 @@ class Record:
     smiles : str
         SMILES as given, "" where the row holds a structure.
     molblock : str or None
-        Structure of an SDF record.
+        Structure of an SDF record. If the row holds SMILES, too, they must be of the same atoms.
+    atoms, positions : tuple of n str and ndarray, shape (c, n, 3), angstrom; or None
+        Elements and conformers of the molecule that the SMILES is of, where a file gives them as numbers.
     labels : tuple of float
         One value per task; NaN = missing.
     stage, error : str or None
@@ -67,6 +72,8 @@ class Record:
     id: str = ""
     smiles: str = ""
     molblock: str | None = None
+    atoms: tuple[str, ...] | None = None
+    positions: np.ndarray | None = None
     labels: tuple[float, ...] = ()
     stage: str | None = None
     error: str | None = None
@@ -86,6 +93,24 @@ class _Row:
     title: str = ""
     molblock: str | None = None
     error: str | None = None
+
+
+@runtime_checkable
+class Reader(Protocol):
+    """What the pipeline takes records from."""
+
+    bytes_read: int
+    total_bytes: int | None
+
+    @property
+    def sources(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    @property
+    def task_names(self) -> tuple[str, ...]: ...  # noqa: D102
+
+    def arguments(self) -> dict[str, object]: ...  # noqa: D102
+
+    def __iter__(self) -> Iterator[Record]: ...
 
 
 class MoleculeReader:
@@ -152,7 +177,7 @@ class MoleculeReader:
         self.total_bytes: int | None = None
         if "-" not in self._names:
             self.total_bytes = sum(os.path.getsize(name) for name in self._names)
-        self._first: _Table | None = _Table(Source(self._names[0]), input_format, encoding)
+        self._first: Table | None = Table(Source(self._names[0]), input_format, encoding)
         self.task_names = self._first.find_tasks(
             [task_columns] if isinstance(task_columns, str) else task_columns, smiles_column, id_column
         )
@@ -186,7 +211,7 @@ class MoleculeReader:
             table = self._first if k == 0 and self._first else None
             self._first = None
             if table is None:
-                table = _Table(Source(name), self._format, self._encoding)
+                table = Table(Source(name), self._format, self._encoding)
                 table.bind(self._smiles_column, self._id_column, self.task_names)
             try:
                 for record in table.records(row, self._missing):
@@ -199,8 +224,15 @@ class MoleculeReader:
         self.bytes_read = done
 
 
-class _Table:
-    """One file: its columns, which of them are wanted, and its rows."""
+class Table:
+    """One file: its columns, which of them are wanted, and its rows.
+
+    Parameters
+    ----------
+    source : Source
+    input_format, encoding : str, optional
+        See `MoleculeReader`.
+    """
 
     def __init__(self, source: Source, input_format: str | None, encoding: str | None) -> None:
         self.source = source
@@ -222,11 +254,13 @@ class _Table:
         self._rows = rows
 
     def rows(self) -> Iterator[_Row]:
+        """Yield every row of the file."""
         while self.peeked:
             yield self.peeked.pop(0)
         yield from self._rows
 
     def close(self) -> None:
+        """Close the file."""
         if self._lines is not None:
             self._lines.close()
         self.source.close()
@@ -261,11 +295,19 @@ class _Table:
                 numbers.append(name)
         return numbers
 
-    def bind(self, smiles_column: str | None, id_column: str | None, task_names: Sequence[str]) -> None:
+    def bind(
+        self,
+        smiles_column: str | None,
+        id_column: str | None,
+        task_names: Sequence[str],
+        *,
+        needs_smiles: bool = True,
+    ) -> None:
         """Look up the wanted columns."""
         structure = self.format == "sdf"
+        self._needs_smiles = needs_smiles
         self._smiles_key = None if structure else self._key("SMILES", smiles_column, SMILES_COLUMNS)
-        if self._smiles_key is None and not structure:
+        if self._smiles_key is None and not structure and needs_smiles:
             raise self._no_column("SMILES", None)
         self._id_key = self._key("id", id_column, () if structure else ID_COLUMNS)
         self._task_keys = [self._key("task", name, ()) for name in task_names]
@@ -299,6 +341,7 @@ class _Table:
         return DataError(f"{what}; the {kind} are: {shown or 'none'}", where=self.source.name, fix=fix)
 
     def records(self, first_row: int, missing: frozenset[float]) -> Iterator[Record]:
+        """Yield every row as a record, numbered from `first_row`."""
         for number, row in enumerate(self.rows(), first_row):
             yield self._record(number, row, missing)
 
@@ -312,7 +355,7 @@ class _Table:
         identifier = self._text(get(self._id_key), row.line) if self._id_key is not None else row.title
         smiles = self._text(get(self._smiles_key), row.line) if self._smiles_key is not None else ""
         stage = error = None
-        if row.molblock is None and not smiles:
+        if row.molblock is None and not smiles and self._needs_smiles:
             stage, error = "read", "the SMILES is blank"
         labels = []
         for name, key in zip(self._task_names, self._task_keys, strict=True):

@@ -21,7 +21,7 @@ from tqdm import tqdm
 
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.featurize import MoleculeFeaturizer
-from dgl_moleblend.data.molecules import MoleculeReader, Record
+from dgl_moleblend.data.molecules import Reader, Record
 from dgl_moleblend.data.sanitize import prepare_mol, rdkit_session, read_smiles
 from dgl_moleblend.data.store import (
     MAX_ATOMS,
@@ -33,7 +33,7 @@ from dgl_moleblend.data.store import (
     record_batch,
     rejects_frame,
 )
-from dgl_moleblend.errors import MoleculeError
+from dgl_moleblend.errors import DataError, MoleculeError
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +89,9 @@ def featurize_record(record: Record, config: PipelineConfig, *, without_position
     stage = "parse"
     try:
         mol = _read_mol(record)
+        stage = "pair"
+        if record.molblock is not None and record.smiles:
+            _check_same_atoms(mol, record.smiles)
         stage = "size"
         if mol.GetNumAtoms() > config.max_atoms:
             raise MoleculeError(f"{mol.GetNumAtoms():,} atoms are more than {config.max_atoms:,}")
@@ -104,7 +107,7 @@ def featurize_record(record: Record, config: PipelineConfig, *, without_position
                 stage = "conformer"
                 if config.on_failed_conformer == "reject":
                     raise
-        smiles = record.smiles.split(" |")[0] if record.molblock is None else Chem.MolToSmiles(mol)
+        smiles = record.smiles.split(" |")[0] if record.smiles else Chem.MolToSmiles(mol)
     except MoleculeError as error:
         return _reject(record, stage, error.what)
     except Exception as error:
@@ -121,6 +124,8 @@ def _featurizers(kind: type[MoleculeFeaturizer], config: FeaturizerConfig) -> tu
 
 
 def _read_mol(record: Record) -> Chem.Mol:
+    if record.positions is not None:
+        return _with_positions(read_smiles(record.smiles, where=record.where), record)
     if record.molblock is None:
         return read_smiles(record.smiles, where=record.where)
     with rdkit_session:  # chirality and double bonds are read from the coordinates, hydrogens removed
@@ -128,6 +133,32 @@ def _read_mol(record: Record) -> Chem.Mol:
     if mol is None:
         raise MoleculeError(f"RDKit cannot read the structure: {_why_not(record.molblock)}", where=record.where)
     return prepare_mol(mol, where=record.where)
+
+
+def _with_positions(mol: Chem.Mol, record: Record) -> Chem.Mol:
+    """Give a molecule conformers whose atoms are listed in the order of its SMILES, hydrogens anywhere between."""
+    atoms, positions = np.array(record.atoms), record.positions
+    expected = [atom.GetSymbol() for atom in mol.GetAtoms()]
+    for keep in (np.arange(len(atoms)), np.flatnonzero(atoms != "H")):
+        if atoms[keep].tolist() == expected:
+            for values in positions[:, keep].astype(np.float64):
+                conformer = Chem.Conformer(len(keep))
+                conformer.SetPositions(np.ascontiguousarray(values))
+                conformer.Set3D(True)
+                mol.AddConformer(conformer, assignId=True)
+            return mol
+    raise MoleculeError(f"the atoms that have positions are not those of the SMILES {record.smiles!r}")
+
+
+def _check_same_atoms(mol: Chem.Mol, smiles: str) -> None:
+    """Refuse a structure that cannot be of this SMILES; bonds, charges and hydrogens may be seen otherwise in it."""
+    found, expected = (
+        collections.Counter(atom.GetSymbol() for atom in molecule.GetAtoms() if atom.GetAtomicNum() != 1)
+        for molecule in (mol, read_smiles(smiles))
+    )
+    if found != expected:
+        words = [" ".join(f"{symbol}{count}" for symbol, count in sorted(c.items())) for c in (found, expected)]
+        raise MoleculeError(f"the structure has the atoms {words[0]}, its SMILES {words[1]}")
 
 
 def _why_not(molblock: str) -> str:
@@ -246,6 +277,7 @@ def run_isolated(task: Task) -> Chunk:
         child.start()
         send.close()
         try:
+            _await_start(receive, child)
             while todo:
                 results.append(receive.recv())
                 todo.popleft()
@@ -263,8 +295,21 @@ def run_isolated(task: Task) -> Chunk:
     return Chunk.pack(results, task.num_tasks, task.sources)
 
 
+def _await_start(connection: Any, child: Any) -> None:
+    """Tell a process that cannot start from a molecule that ends it."""
+    try:
+        connection.recv()
+    except EOFError as error:
+        child.join()
+        raise DataError(
+            f"worker processes cannot start (exit code {child.exitcode})",
+            fix='in a script, call this under `if __name__ == "__main__":`; or work without them: workers=0',
+        ) from error
+
+
 def _serve(connection: Any, records: Sequence[Record], config: PipelineConfig, without: frozenset[int]) -> None:
     _begin_worker()
+    connection.send("ready")
     for result in _guarded(records, config, without):
         connection.send(result)
 
@@ -388,7 +433,7 @@ class _Given:
 
 
 def featurize_to_store(
-    reader: MoleculeReader,
+    reader: Reader,
     folder: str | os.PathLike[str],
     config: PipelineConfig,
     *,
@@ -402,7 +447,7 @@ def featurize_to_store(
 
     Parameters
     ----------
-    reader : MoleculeReader
+    reader : MoleculeReader or PairedReader
     folder : path
     config : PipelineConfig
     workers, executor
@@ -444,7 +489,7 @@ def featurize_to_store(
 
 
 def featurize_to_table(
-    reader: MoleculeReader,
+    reader: Reader,
     config: PipelineConfig,
     *,
     workers: int = 0,
@@ -460,9 +505,7 @@ def featurize_to_table(
                          config.featurizer)  # fmt: skip
 
 
-def _tasks(
-    records: Iterable[Record], reader: MoleculeReader, config: PipelineConfig, shard_size: int
-) -> Iterator[Task]:
+def _tasks(records: Iterable[Record], reader: Reader, config: PipelineConfig, shard_size: int) -> Iterator[Task]:
     """Cut rows into tasks that end where shards end."""
     size = CHUNK[config.featurizer.positions]
     records = iter(records)
@@ -495,7 +538,7 @@ def _concatenate(parts: Sequence[Chunk]) -> Chunk:
 class _Progress:
     """A bar over the bytes of the input, which are known beforehand, beside the rows that are done."""
 
-    def __init__(self, reader: MoleculeReader, first_row: int, shown: bool) -> None:
+    def __init__(self, reader: Reader, first_row: int, shown: bool) -> None:
         self._reader, self._first = reader, first_row
         self._rows, self._rejects = first_row, 0
         text = "{desc}{percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"

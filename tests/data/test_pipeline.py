@@ -177,9 +177,9 @@ def test_an_interrupted_run_goes_on(tmp_path, table_file, monkeypatch):
 def test_a_damaged_input_is_not_taken_for_its_end(tmp_path):
     import gzip
 
-    packed = gzip.compress(("smiles\n" + "".join(f"{'C' * (k % 97 + 1)}\n" for k in range(5_000))).encode())
+    packed = gzip.compress(("smiles\n" + "".join(f"{'C' * (k % 97 + 1)}\n" for k in range(2_000))).encode())
     path = tmp_path / "in.csv.gz"
-    path.write_bytes(packed[: len(packed) - 200])
+    path.write_bytes(packed[: len(packed) - 100])
     with pytest.raises(DataError, match="damaged or cut off"):
         featurize_to_store(MoleculeReader(path), tmp_path / "s", PipelineConfig(), shard_size=100)
     with pytest.raises(DataError, match="unfinished"):
@@ -329,6 +329,18 @@ def test_a_molecule_that_ends_its_process_costs_only_itself(tmp_path):
         [33, "crash", "the worker process was ended by SIGKILL (out of memory?)"],
         [49, "time", "it took longer than the time limit of 3 s"],
     ]
+
+
+def test_workers_that_cannot_start_are_no_fault_of_the_molecules(tmp_path):
+    (tmp_path / "in.smi").write_text("C\nCC\n")
+    (tmp_path / "script.py").write_text(
+        "from dgl_moleblend.data.dataset import MoleculeDataset\n"
+        f"MoleculeDataset.from_file({str(tmp_path / 'in.smi')!r}, workers=1)\n"
+    )
+    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "DataError: worker processes cannot start" in done.stderr
+    assert '`if __name__ == "__main__":`' in done.stderr
 
 
 def test_a_molecule_that_hangs_in_its_conformers_is_kept_without_on_request(tmp_path):
