@@ -19,8 +19,7 @@ _WIDEST = 30  # atoms of a molecule whose matrices are printed
               help="With --smiles: where its positions come from (given: from the CXSMILES).")  # fmt: skip
 @options.seed
 @click.option("--figure", type=click.Path(dir_okay=False), metavar="PATH", help="Draw it, too (png, svg, pdf).")
-@click.option("--verify", is_flag=True, help="Compare the checksum of every file of the data set.")
-def command(store: str | None, smiles: str | None, positions: str, seed: int, figure: str | None, verify: bool) -> None:
+def command(store: str | None, smiles: str | None, positions: str, seed: int, figure: str | None) -> None:
     """Describe STORE, a data set that `featurize` wrote, or one molecule.
 
     \b
@@ -33,10 +32,10 @@ def command(store: str | None, smiles: str | None, positions: str, seed: int, fi
         _inspect_molecule(smiles, positions, seed, figure)
     else:
         assert store is not None
-        _inspect_store(store, figure, verify)
+        _inspect_store(store, figure)
 
 
-def _inspect_store(path: str, figure: str | None, verify: bool) -> None:
+def _inspect_store(path: str, figure: str | None) -> None:
     from dgl_moleblend.data.store import MoleculeStore
     from dgl_moleblend.data.summary import Summary
 
@@ -54,9 +53,6 @@ def _inspect_store(path: str, figure: str | None, verify: bool) -> None:
     click.echo(summary.to_text())
     if not manifest["complete"]:
         click.echo("\nUNFINISHED: this is what an interrupted run left; give its command again to go on", err=True)
-    if verify:
-        store.verify()
-        click.echo("every checksum is right", err=True)
     if figure:
         from dgl_moleblend import figures
 

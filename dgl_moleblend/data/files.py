@@ -1,5 +1,6 @@
 """Files, globs and standard input, compressed or not -> bytes and numbered lines, as a stream."""
 
+import codecs
 import glob
 import gzip
 import io
@@ -140,10 +141,11 @@ class NumberedLines:
         head = source.head()
         bom = next((name for mark, name in _BOMS.items() if head.startswith(mark)), "utf-8-sig")
         try:
-            self._text = io.TextIOWrapper(source.stream, encoding or bom, errors="surrogateescape", newline="")
+            codecs.lookup(encoding or bom)
         except LookupError as error:
             raise DataError(f"unknown encoding {encoding!r}", where=source.name,
                             fix="name one that Python knows, such as utf-8, cp1252 or utf-16") from error  # fmt: skip
+        self._text = io.TextIOWrapper(source.stream, encoding or bom, errors="surrogateescape", newline="")
         self._source = source
         self._again: deque[str] = deque()
         self.number = 0

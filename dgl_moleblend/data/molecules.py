@@ -135,6 +135,8 @@ class MoleculeReader:
 
     Attributes
     ----------
+    columns : tuple of str
+        Columns of the first file, or properties of its first records.
     task_names : tuple of str
         Columns that the labels come from; the first file decides what patterns stand for.
 
@@ -177,21 +179,23 @@ class MoleculeReader:
         self.total_bytes: int | None = None
         if "-" not in self._names:
             self.total_bytes = sum(os.path.getsize(name) for name in self._names)
-        self._first: Table | None = Table(Source(self._names[0]), input_format, encoding)
-        self.task_names = self._first.find_tasks(
-            [task_columns] if isinstance(task_columns, str) else task_columns, smiles_column, id_column
-        )
-        self._first.bind(smiles_column, id_column, self.task_names)
+        first = Table(Source(self._names[0]), input_format, encoding)
+        try:
+            wanted = [task_columns] if isinstance(task_columns, str) else task_columns
+            self.task_names = first.find_tasks(wanted, smiles_column, id_column)
+            first.bind(smiles_column, id_column, self.task_names)
+        except BaseException:
+            first.close()
+            raise
+        self.columns = tuple(first.columns)
+        self._stdin = first if self._names[0] == "-" else None  # which cannot be opened again
+        if self._stdin is None:
+            first.close()
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Files that are read."""
         return tuple("stdin" if name == "-" else name for name in self._names)
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """Columns, or properties seen so far, of the file that is being read."""
-        return tuple(self._first.columns) if self._first else ()
 
     def arguments(self) -> dict[str, object]:
         """Return what decides which records there are, in plain values."""
@@ -207,13 +211,10 @@ class MoleculeReader:
     def __iter__(self) -> Iterator[Record]:
         row = 0
         done = 0
-        for k, name in enumerate(self._names):
-            table = self._first if k == 0 and self._first else None
-            self._first = None
-            if table is None:
-                table = Table(Source(name), self._format, self._encoding)
-                table.bind(self._smiles_column, self._id_column, self.task_names)
+        for name in self._names:
+            table = self._stdin if name == "-" and self._stdin else Table(Source(name), self._format, self._encoding)
             try:
+                table.bind(self._smiles_column, self._id_column, self.task_names)
                 for record in table.records(row, self._missing):
                     self.bytes_read = done + table.source.position()
                     yield record
@@ -236,15 +237,22 @@ class Table:
 
     def __init__(self, source: Source, input_format: str | None, encoding: str | None) -> None:
         self.source = source
-        self.format = input_format or guess_format(source)
         self._lines: NumberedLines | None = None
         self._warned = False
+        try:
+            self.format = input_format or guess_format(source)
+            self._open(encoding)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, encoding: str | None) -> None:
         if self.format == "parquet":
-            self.columns, rows = _open_parquet(source)
+            self.columns, rows = _open_parquet(self.source)
         else:
-            self._lines = NumberedLines(source, encoding)
+            self._lines = NumberedLines(self.source, encoding)
             open_text = {"csv": _open_csv, "tsv": _open_tsv, "smi": _open_smi, "sdf": _open_sdf}[self.format]
-            self.columns, rows = open_text(source, self._lines)
+            self.columns, rows = open_text(self.source, self._lines)
         self.peeked = list(itertools.islice(rows, PEEK if self.format == "sdf" else 0))
         if self.format == "sdf":
             seen: dict[str, None] = {}

@@ -4,6 +4,7 @@ import dataclasses
 import itertools
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 
 from dgl_moleblend.data.files import Source, expand_inputs
 from dgl_moleblend.data.molecules import PEEK, MoleculeReader, Record, Table
@@ -59,17 +60,21 @@ class PairedReader:
         self._structures = MoleculeReader(inputs, input_format="sdf")
         (self._labels_path,) = expand_inputs([labels])
         self._missing = frozenset(map(float, missing_labels))
-        self._table = Table(Source(self._labels_path), None, encoding)
-        self.task_names = self._table.find_tasks(task_columns, smiles_column, id_column)
-        self._table.bind(smiles_column, id_column, self.task_names, needs_smiles=False)
         self._columns = {"smiles_column": smiles_column, "id_column": id_column, "encoding": encoding}
+        with closing(Table(Source(self._labels_path), None, encoding)) as table:
+            self.task_names = table.find_tasks(task_columns, smiles_column, id_column)
+            self._bind(table)
         self.bytes_read = 0
         self.total_bytes = self._structures.total_bytes
+
+    def _bind(self, table: Table) -> None:
+        columns = self._columns
+        table.bind(columns["smiles_column"], columns["id_column"], self.task_names, needs_smiles=False)
 
     @property
     def sources(self) -> tuple[str, ...]:
         """Files that are read, the table last."""
-        return (*self._structures.sources, self._table.source.name)
+        return (*self._structures.sources, self._labels_path)
 
     def arguments(self) -> dict[str, object]:
         """Return what decides which records there are, in plain values."""
@@ -82,16 +87,15 @@ class PairedReader:
         }
 
     def __iter__(self) -> Iterator[Record]:
-        structures, rows = iter(self._structures), self._table.records(0, self._missing)
-        first = list(itertools.islice(structures, PEEK)), list(itertools.islice(rows, PEEK))
-        same_ids = self._same_kind(*first)
-        try:
+        with closing(Table(Source(self._labels_path), None, self._columns["encoding"])) as table:
+            self._bind(table)
+            structures, rows = iter(self._structures), table.records(0, self._missing)
+            first = list(itertools.islice(structures, PEEK)), list(itertools.islice(rows, PEEK))
+            same_ids = self._same_kind(*first)
             pairs = itertools.zip_longest(itertools.chain(first[0], structures), itertools.chain(first[1], rows))
             for number, (structure, row) in enumerate(pairs):
                 self.bytes_read = self._structures.bytes_read
                 yield self._pair(number, structure, row, same_ids)
-        finally:
-            self._table.close()
 
     def _same_kind(self, structures: list[Record], rows: list[Record]) -> bool:
         """Tell whether identifiers can be compared."""
@@ -99,7 +103,7 @@ class PairedReader:
         same_ids = bool(titles & {record.id for record in rows})
         if structures and not same_ids and not any(record.smiles for record in rows):
             raise DataError(
-                f"nothing shows that the structures and the rows of {self._table.source.name} belong together",
+                f"nothing shows that the structures and the rows of {self._labels_path} belong together",
                 where=structures[0].source,
                 fix="give the table a column of SMILES, or of identifiers as the titles of the SDF records are",
             )

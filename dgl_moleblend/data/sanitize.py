@@ -89,6 +89,10 @@ def read_smiles(text: Any, where: str | None = None) -> Chem.Mol:
         )
     if "\n" in text.strip() or "\r" in text.strip():
         raise MoleculeError(f"the SMILES {shorten(text)} holds a line end", where=where, fix="give one SMILES")
+    if not text.isascii():  # in a name that is fine
+        odd = next((character for character in text.split()[0] if not character.isascii()), None)
+        if odd is not None:
+            raise MoleculeError(f"the SMILES {shorten(text)} holds the character {odd!r}", where=where, fix=_FIX)
     reason = None
     with _one_reader, rdkit_session:
         try:
@@ -171,8 +175,9 @@ def _not_empty(mol: Chem.Mol, where: str | None) -> Chem.Mol:
 
 def _why_not(smiles: str) -> str:
     """Read once more, to catch what RDKit says."""
+    ascii_text = smiles.encode("ascii", "replace").decode()  # RDKit may cut other characters in two in its message
     with _one_reader, rdkit_session, rdBase.CaptureErrorLog() as captured:
-        Chem.MolFromSmiles(smiles)
+        Chem.MolFromSmiles(ascii_text)
     if not captured.messages and "|" in smiles:
         return "what stands between the bars is no CXSMILES extension"
     return _tidy(captured.messages)

@@ -354,7 +354,7 @@ class MoleculeTable:
 
 
 class MoleculeStore(MoleculeTable):
-    """A data set on disk, memory-mapped: opening it reads the manifest, and molecules as they are asked for.
+    """A data set on disk, memory-mapped: what is not asked for takes no memory.
 
     Parameters
     ----------
@@ -362,6 +362,9 @@ class MoleculeStore(MoleculeTable):
         The folder.
     allow_partial : bool
         Whether a store whose writing was interrupted may be opened as far as it goes.
+    verify : bool
+        Whether to compare the checksum of every file first, which reads them once; without, damage may go unseen or
+        crash. Copies that are sent to worker processes do not do it again.
 
     Attributes
     ----------
@@ -375,7 +378,7 @@ class MoleculeStore(MoleculeTable):
         If the folder is no store, was written by another schema version, is unfinished, or lacks or cut a file.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, allow_partial: bool = False) -> None:
+    def __init__(self, path: str | os.PathLike[str], *, allow_partial: bool = False, verify: bool = True) -> None:
         self.path = Path(path)
         self._allow_partial = allow_partial
         self.manifest = read_manifest(self.path)
@@ -386,11 +389,19 @@ class MoleculeStore(MoleculeTable):
                 fix="run the same featurize command again; it goes on where it stopped",
             )
         self._check_rejects(self.manifest["rejects"]["bytes"])
+        for entry in self.manifest["shards"]:
+            self._check_size(entry)
+        if verify:  # first: Arrow may crash on what is damaged
+            self.verify()
         self._batches = [self._map_shard(entry) for entry in self.manifest["shards"]]
-        self._open(tuple(self.manifest["task_names"]), tuple(self.manifest["sources"]))
+        try:
+            self._open(tuple(self.manifest["task_names"]), tuple(self.manifest["sources"]))
+        except (pa.ArrowException, ValueError) as error:
+            raise DataError(f"a shard is damaged: {error}", where=str(self.path), fix=_FIX_DAMAGE) from error
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return functools.partial(MoleculeStore, allow_partial=self._allow_partial), (str(self.path),)
+        again = functools.partial(MoleculeStore, allow_partial=self._allow_partial, verify=False)
+        return again, (str(self.path),)
 
     def _check_rejects(self, length: int) -> None:
         path = self.path / REJECTS
@@ -399,13 +410,19 @@ class MoleculeStore(MoleculeTable):
             what = f"it has {size:,} bytes instead of {length:,}" if size else "it is missing or empty"
             raise DataError(f"the list of rejects is damaged: {what}", where=str(path), fix=_FIX_DAMAGE)
 
+    def _check_size(self, entry: dict[str, Any]) -> None:
+        path = self.path / entry["file"]
+        if not path.is_file():
+            raise DataError("a shard is missing", where=str(path), fix=_FIX_DAMAGE)
+        if path.stat().st_size != entry["bytes"]:
+            raise DataError(
+                f"the shard has {path.stat().st_size:,} bytes instead of {entry['bytes']:,}",
+                where=str(path),
+                fix=_FIX_DAMAGE,
+            )
+
     def _map_shard(self, entry: dict[str, Any]) -> pa.RecordBatch:
         path, fix = self.path / entry["file"], _FIX_DAMAGE
-        if not path.is_file():
-            raise DataError("a shard is missing", where=str(path), fix=fix)
-        if path.stat().st_size != entry["bytes"]:
-            raise DataError(f"the shard has {path.stat().st_size:,} bytes instead of {entry['bytes']:,}",
-                            where=str(path), fix=fix)  # fmt: skip
         try:
             reader = pa.ipc.open_file(pa.memory_map(str(path)))
             batch = reader.get_batch(0)
@@ -433,7 +450,7 @@ class MoleculeStore(MoleculeTable):
         return pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(text, str), keep_default_na=False)
 
     def verify(self) -> None:
-        """Read every shard and compare its checksum.
+        """Read every file and compare its checksum.
 
         Raises
         ------

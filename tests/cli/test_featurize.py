@@ -154,7 +154,6 @@ def test_kill_9_then_the_same_command_again(tmp_path):
     process.stdin.close()
     assert process.wait() == -9
     part = MoleculeStore(cut, allow_partial=True)
-    part.verify()
     assert 0 < part.manifest["counts"]["rows"] < 1_500
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
         assert time.monotonic() < deadline, "a worker outlived the run"

@@ -103,7 +103,6 @@ def test_what_is_written_is_read(tmp_path):
     assert counts["atoms"] == store.num_atoms.sum()
     assert counts["bonds"] == store.num_bonds.sum()
     assert counts["with_conformer"] == (store.num_conformers > 0).sum()
-    store.verify()
 
 
 def test_molecules_are_mapped_not_copied(tmp_path):
@@ -183,7 +182,6 @@ def test_an_interrupted_store_is_readable_on_request_and_goes_on(tmp_path):
     part = MoleculeStore(tmp_path / "s", allow_partial=True)
     assert len(part) == 3
     assert part.rejects["row"].tolist() == [2]
-    part.verify()
     # what a run leaves that is killed after writing a shard, before the manifest says so
     (tmp_path / "s" / "shard-00001.arrow").write_bytes(b"half a shard")
     (tmp_path / "s" / ".tmp-shard-00002.arrow").write_bytes(b"half a shard")
@@ -233,7 +231,7 @@ for steps in range(1_000):
         os._exit(0)
     status = os.waitpid(child, 0)[1]
     if (folder / "manifest.json").exists():
-        MoleculeStore(folder, allow_partial=True).verify()
+        MoleculeStore(folder, allow_partial=True)
     run(folder)
     assert test_store.content(folder) == test_store.content(whole), steps
     if status == 0:
@@ -305,8 +303,10 @@ def test_a_missing_or_foreign_shard_is_refused(tmp_path):
     path = tmp_path / "s" / "shard-00001.arrow"
     whole = path.read_bytes()
     path.write_bytes(bytes(len(whole)))
-    with pytest.raises(DataError, match="the shard cannot be read"):
+    with pytest.raises(DataError, match="checksum"):
         MoleculeStore(tmp_path / "s")
+    with pytest.raises(DataError, match="the shard cannot be read"):
+        MoleculeStore(tmp_path / "s", verify=False)
     foreign = record_batch([sample(row) for row in range(3)], 2, ["a.csv"])
     with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, foreign.schema) as out:
         out.write_batch(foreign)
@@ -314,21 +314,41 @@ def test_a_missing_or_foreign_shard_is_refused(tmp_path):
     manifest["shards"][1]["bytes"] = path.stat().st_size
     (tmp_path / "s" / "manifest.json").write_text(json.dumps(manifest))
     with pytest.raises(DataError, match="does not belong to this manifest"):
-        MoleculeStore(tmp_path / "s")
+        MoleculeStore(tmp_path / "s", verify=False)
     path.unlink()
     with pytest.raises(DataError, match="a shard is missing"):
         MoleculeStore(tmp_path / "s")
 
 
-def test_one_changed_bit_is_found_by_verify(tmp_path):
-    store = make(tmp_path / "s")
+def test_one_changed_bit_is_found(tmp_path):
+    atoms = make(tmp_path / "s")[5].molecule.atom.tobytes()
     path = tmp_path / "s" / "shard-00001.arrow"
     data = bytearray(path.read_bytes())
-    data[len(data) // 2] ^= 1
+    data[data.index(atoms)] ^= 1
     path.write_bytes(data)
     with pytest.raises(DataError, match="checksum is not the one in the manifest") as error:
-        store.verify()
+        MoleculeStore(tmp_path / "s")
     assert "shard-00001.arrow" in str(error.value)
+    store = MoleculeStore(tmp_path / "s", verify=False)
+    with pytest.raises(DataError, match="checksum"):
+        store.verify()
+    assert len(pickle.loads(pickle.dumps(store))) == 7, "a copy in a worker does not read everything again"
+
+
+def test_any_changed_byte_is_found(tmp_path):
+    make(tmp_path / "s")
+    rng = np.random.default_rng(0)
+    for name in ("shard-00000.arrow", "shard-00001.arrow", "rejects.csv"):
+        path = tmp_path / "s" / name
+        whole = path.read_bytes()
+        for place in rng.integers(0, len(whole), 40):
+            data = bytearray(whole)
+            data[place] ^= rng.integers(1, 256)
+            path.write_bytes(data)
+            with pytest.raises(DataError):
+                MoleculeStore(tmp_path / "s")
+        path.write_bytes(whole)
+    MoleculeStore(tmp_path / "s")
 
 
 def test_damaged_rejects_are_refused(tmp_path):
@@ -340,7 +360,7 @@ def test_damaged_rejects_are_refused(tmp_path):
         MoleculeStore(tmp_path / "s")
     path.write_text(whole.replace("parse", "parsE", 1))
     with pytest.raises(DataError, match="checksum"):
-        MoleculeStore(tmp_path / "s").verify()
+        MoleculeStore(tmp_path / "s")
     path.unlink()
     with pytest.raises(DataError, match="it is missing or empty"):
         MoleculeStore(tmp_path / "s")
