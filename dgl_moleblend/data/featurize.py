@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
 import dgl
 import numpy as np
@@ -100,16 +101,16 @@ class MoleculeFeaturizer:
 
     def __call__(
         self,
-        molecule: str | Chem.Mol,
+        molecule: Any,
         node_featurizer: NodeFeaturizer | None = None,
-        edge_featurizer: None = None,
+        edge_featurizer: Any = None,
     ) -> DGLGraph | None:
         """Featurize one molecule.
 
         Parameters
         ----------
         molecule : str or Mol
-            SMILES or RDKit Mol.
+            SMILES or RDKit Mol; anything else is a molecule that cannot be read.
         node_featurizer : callable, optional
             Such as dgllife's: Mol without the hydrogens that RDKit removes -> dict of tensors with one row per atom,
             which are added to ``ndata``.
@@ -144,7 +145,7 @@ class MoleculeFeaturizer:
             _add_fields(graph, node_featurizer(mol))
         return graph
 
-    def arrays(self, molecule: str | Chem.Mol, *, where: str | None = None, prepared: bool = False) -> MoleculeArrays:
+    def arrays(self, molecule: Any, *, where: str | None = None, prepared: bool = False) -> MoleculeArrays:
         """Featurize one molecule into compact arrays, which hold O(n) numbers: what stores keep.
 
         Parameters
@@ -163,7 +164,7 @@ class MoleculeFeaturizer:
         mol = molecule if prepared and isinstance(molecule, Chem.Mol) else _prepare(molecule, where)
         return self._arrays(mol, where)
 
-    def many(self, molecules: Iterable[str | Chem.Mol]) -> list[DGLGraph | None]:
+    def many(self, molecules: Iterable[Any]) -> list[DGLGraph | None]:
         """Featurize molecules faster than one by one: relations are made at once for molecules of like size.
 
         Parameters
@@ -210,7 +211,7 @@ class MoleculeFeaturizer:
         return mol_to_arrays(mol, positions)
 
 
-def _prepare(molecule: str | Chem.Mol, where: str | None) -> Chem.Mol:
+def _prepare(molecule: Any, where: str | None) -> Chem.Mol:
     return read_smiles(molecule, where) if isinstance(molecule, str) else prepare_mol(molecule, where)
 
 

@@ -1,7 +1,7 @@
 """RDKit Mol -> ids of atom and bond features, by the vocabularies and in the order of the Open Graph Benchmark."""
 
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, SupportsInt
 
 import numpy as np
 from rdkit import Chem
@@ -85,7 +85,7 @@ _BOND_ID_WEIGHTS = np.array([12, 2, 1], np.uint8)
 _DOUBLE = BOND_FEATURES[0].ids[BondType.DOUBLE]
 
 
-def describe_atom(ids: Sequence[int]) -> str:
+def describe_atom(ids: Iterable[SupportsInt]) -> str:
     """Say what nine ids mean, leaving out what is unspecified, none or no.
 
     Examples
