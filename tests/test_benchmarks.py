@@ -1,0 +1,223 @@
+"""The benchmarks run, at their smallest: every contender is there, and those that should agree are compared.
+
+Nothing here looks at how long anything takes.
+"""
+
+import importlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import attention
+import featurize
+import inputs
+import large_molecules
+import loader
+import measure
+import plain_features
+import pretraining_step
+import pytest
+import torch
+from graphormer import DglGraphormer
+from torch import Tensor
+
+import dgl_moleblend as mb
+
+SHARED = Path(__file__).parents[2] / "shared" / "golden" / "bench_smiles.json"
+COMMON = ["--short", "--rounds", "1", "--no-memory"]
+RUNS = {
+    "pretraining_step": ["--size", "tiny", "--batch", "4"],
+    "attention": ["--atoms", "4", "9", "--precision", "32", "bf16"],
+    "featurize": ["--molecules", "6"],
+    "large_molecules": ["--residues", "1", "3"],
+    "loader": ["--molecules", "12", "--batch", "5", "--workers", "0", "1"],
+}
+ATTENTION_NAMES = {"products", "sdpa", "message passing", "auto"}
+CONTENDERS = {
+    "pretraining_step": {("tiny", name) for name in pretraining_step.NAMES},
+    "attention": {(p, n, name) for p in ("32", "bf16") for n in (4, 9) for name in ATTENTION_NAMES},
+    "featurize": {(name,) for name in featurize.NAMES},
+    "large_molecules": {(n, m, name) for n in (6, 16) for m in large_molecules.MODES for name in large_molecules.NAMES},
+    "loader": {("plain", "0"), ("ours", "0"), ("plain", "1"), ("ours", "1"), ("ready", "0")},
+}  # fmt: skip
+KEYS = {
+    "pretraining_step": ("size", "contender"),
+    "attention": ("precision", "atoms", "contender"),
+    "featurize": ("contender",),
+    "large_molecules": ("atoms", "mode", "contender"),
+    "loader": ("contender", "workers"),
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_benchmark_writes_all_contenders(name: str, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    path = tmp_path / f"{name}.json"
+    importlib.import_module(name).main([*COMMON, *RUNS[name], "--json", str(path)])
+    result = json.loads(path.read_text())
+    rows = next(iter(result["sections"].values()))
+    found = {
+        tuple(row[key] for key in KEYS[name]) for row in rows if row["contender"] != "flex"
+    }  # not on every machine
+    assert found == CONTENDERS[name]
+    assert all(row["fastest"] <= row["seconds"] <= row["slowest"] for row in rows)
+    assert {"cpu", "threads", "torch", "dgl", "device"} <= result["machine"].keys()
+    printed = capsys.readouterr().out
+    assert all(title in printed for title in result["sections"])
+
+
+def test_the_parts_of_a_step_are_all_of_it() -> None:
+    molecules = inputs.bench_batch(2)
+    parts = {}
+    for name in pretraining_step.NAMES:
+        step = pretraining_step.build(name, mb.EncoderConfig.tiny(), molecules, "cpu", "32")
+        parts[name] = set(measure.breakdown(step, rounds=1))
+    bare = parts.pop("transformer")
+    assert bare == {"forward", "backward"}
+    assert all(found == {"forward", "backward", "optimizer"} for found in parts.values())
+
+
+def test_a_wrong_loss_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, molecules = mb.EncoderConfig.tiny(), inputs.bench_batch(2)
+    pretraining_step.loss_difference(config, molecules)
+    fresh = lambda config, objective_3d: mb.BlendPretraining.from_config(config, objective_3d=objective_3d)  # noqa: E731
+    monkeypatch.setattr(pretraining_step, "our_model", fresh)
+    with pytest.raises(RuntimeError, match="disagree"):
+        pretraining_step.loss_difference(config, molecules)
+
+
+def test_ours_starts_from_the_plain_form_with_either_objective() -> None:
+    config = mb.EncoderConfig.tiny()
+    plain = pretraining_step.plain_model(config).state_dict()
+    for objective in ("direction", "distance"):
+        ours = pretraining_step.our_model(config, objective)
+        back = mb.reference.to_release(ours.encoder, ours.encoder.state_dict())
+        name = "encoder.molecule_encoder.layers.0.fc1.weight"
+        assert torch.equal(back[name], plain[name])
+
+
+def test_wrong_attention_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(
+        attention, "sdpa", lambda query, key, value, bias: attention.products(query, key, value, 2 * bias)
+    )
+    with pytest.raises(RuntimeError, match="disagree"):
+        attention.difference("sdpa", 5, "cpu", "32")
+
+
+def test_what_does_not_run_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
+        raise NotImplementedError("not on this device\nand more")
+
+    monkeypatch.setattr(attention, "flex", broken)
+    assert attention.runs("flex", 4, "cpu", "32") == "NotImplementedError: not on this device"
+    assert attention.runs("sdpa", 4, "cpu", "32") is None
+
+
+def test_wrong_features_end_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    smiles = inputs.bench_smiles(1)
+    featurize.check(smiles)
+    monkeypatch.setattr(plain_features, "HOPS", 4)
+    with pytest.raises(RuntimeError, match="disagree"):
+        featurize.check(smiles)
+
+
+def test_a_wrong_cut_off_ends_the_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, cut_off = mb.EncoderConfig.tiny(), mb.cut_off
+    assert large_molecules.check(config) < 1e-10
+    monkeypatch.setattr(mb, "cut_off", lambda graph, spd: cut_off(graph, spd=3))
+    with pytest.raises(RuntimeError, match="disagree"):
+        large_molecules.check(config)
+
+
+def test_what_would_not_fit_is_left_out(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr(large_molecules, "available_bytes", lambda: 0.0)
+    result = large_molecules.main([*COMMON, "--residues", "1", "--modes", "inference"])
+    assert [row["contender"] for row in result["sections"]["One molecule"]] == ["cut-off"]
+    assert "left out: dense inference with 6 atoms" in capsys.readouterr().out
+
+
+def test_a_loader_that_loses_molecules_ends_the_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    loader.write_store(tmp_path, inputs.bench_arrays(5))
+    loader.check(tmp_path, 2)
+    full = loader.make_loader
+    monkeypatch.setattr(loader, "make_loader", lambda *args, **settings: full(*args, **settings, drop_last=True))
+    with pytest.raises(RuntimeError, match="other molecules"):
+        loader.check(tmp_path, 2)
+
+
+def test_every_weight_of_the_dgl_model_learns() -> None:
+    batch = inputs.bench_batch(4).relations()
+    model = DglGraphormer(mb.EncoderConfig.tiny())
+    loss = model(batch, mb.draw_blend(batch), mb.draw_noise(batch))
+    loss.backward()
+    without = {name for name, p in model.named_parameters() if p.grad is None}
+    assert loss.isfinite()
+    assert without == set()
+
+
+def test_the_molecules_are_those_of_the_quoted_figures() -> None:
+    smiles = inputs.bench_smiles(20)
+    assert smiles[0] == "FC(F)(F)c1cc(ccc1)NC(=O)CSc2nc3c(c(c2)C)cccc3"
+    assert len(set(smiles)) == 20
+    if SHARED.exists():
+        assert smiles == json.loads(SHARED.read_text())["smiles"][:20]
+
+
+def test_padding_shares() -> None:
+    molecules = inputs.bench_arrays(3)
+    sizes = [molecule.num_atoms for molecule in molecules]
+    share = inputs.padding_share(molecules)
+    assert share["atoms"] == pytest.approx(1 - sum(sizes) / (3 * max(sizes)))
+    assert share["pairs"] == pytest.approx(1 - sum(n * n for n in sizes) / (3 * max(sizes) ** 2))
+
+
+def test_contenders_take_turns() -> None:
+    calls: list[str] = []
+    timings = measure.alternate({name: lambda name=name: calls.append(name) for name in "abc"}, rounds=2)
+    assert "".join(calls) == "cab" + "abc" + "bca"
+    assert [len(timing.seconds) for timing in timings.values()] == [2, 2, 2]
+    assert measure.Timing([3.0, 1.0, 2.0]).row() == {"seconds": 2.0, "fastest": 1.0, "slowest": 3.0}
+
+
+def test_memory_is_that_of_a_fresh_process() -> None:
+    ballast = torch.ones(1 << 27)  # half a gigabyte here, none of it there
+    atoms, logits_mb = 512, 32 * 512 * 512 * 4 / 1e6
+    memory = measure.peak_memory(attention.build, "products", atoms, "cpu", "32")
+    assert memory.peak - memory.before > 2 * logits_mb
+    assert memory.before < measure._resident("VmRSS") / 1e6 - 4e-6 * len(ballast) / 2
+
+
+def test_a_process_that_fails_is_an_error() -> None:
+    with pytest.raises(RuntimeError, match="exit code 1"):
+        measure.peak_memory(featurize.build, "no such way", [])
+
+
+def test_tables() -> None:
+    rows = [{"what": "plain", "s": 1.25, "pairs": 1000}, {"what": "ours", "s": None}]
+    columns = {"what": "contender", "s": "s|.1f", "pairs": "pairs|,"}
+    assert measure.table(rows, columns).splitlines() == [
+        "| contender |   s | pairs |",
+        "| --------- | --: | ----: |",
+        "| plain     | 1.2 | 1,000 |",
+        "| ours      |   - |     - |",
+    ]
+
+
+@pytest.fixture
+def keep_threads() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_a_short_run_leaves_the_results_alone(
+    keep_threads: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(measure, "RESULTS", tmp_path / "results")
+    options = measure.parser("A benchmark", rounds=9)
+    for argv, written in ((["--short", "--threads", "1"], False), ([], True)):
+        args = measure.parse(options, argv)
+        assert args.rounds == (9 if written else 3)
+        measure.report("x", args, {}, {"Title": [{"a": 1}]}, {"Title": {"a": "a|d"}}, ["a note"])
+        assert (tmp_path / "results" / "x.json").exists() == written
+    assert json.loads((tmp_path / "results" / "x.json").read_text())["sections"] == {"Title": [{"a": 1}]}
+    assert torch.get_num_threads() == 1
