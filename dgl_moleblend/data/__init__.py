@@ -1,0 +1,1 @@
+"""Molecules from files to compact arrays, relations and graphs."""
