@@ -203,6 +203,20 @@ def test_without_noise_nothing_is_denoised(pretraining: mb.BlendPretraining, awk
     assert all(p.grad is not None and torch.isfinite(p.grad).all() for p in pretraining.parameters())
 
 
+def test_not_even_nan_where_there_are_no_positions_changes_anything(
+    pretraining: mb.BlendPretraining, awkward_inputs: Inputs
+) -> None:
+    batch, blend, noise = awkward_inputs
+    absent = ~(batch.atom_mask & batch.has_conformer[:, None])[..., None]
+    results = []
+    for fill in (0.0, float("nan")):
+        filled = dataclasses.replace(batch, positions=batch.positions.masked_fill(absent, fill))
+        output = pretraining(filled, blend=blend, noise=noise)
+        gradients = torch.autograd.grad(output.loss, list(pretraining.parameters()))
+        results.append({str(k): value for k, value in enumerate((output.loss, *gradients))})
+    assert_equal(results[1], results[0], atol=1e-12, what="NaN for no positions")
+
+
 def test_saved_and_loaded_it_gives_the_same_bits(
     pretraining: mb.BlendPretraining, awkward_inputs: Inputs, tmp_path
 ) -> None:

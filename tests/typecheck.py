@@ -2,8 +2,8 @@
 
     pytest --jaxtyping-packages=dgl_moleblend,typecheck.check
 
-beartype cannot know what `Self` means on a method that it is given alone, so that one annotation is let pass; and an int
-will do for a float, as everywhere in Python.
+beartype cannot know what `Self` means on a method that it is given alone, so that one annotation is let pass; and an
+int will do for a float, as everywhere in Python.
 """
 
 from typing import Any
@@ -17,5 +17,5 @@ check = beartype(conf=BeartypeConf(hint_overrides=FrozenDict({Self: Any}), is_pe
 
 
 def refused(error: type[Exception], match: str) -> pytest.RaisesExc:
-    """Expect the package's own error for arguments that the annotations forbid; the checker is faster, where it runs."""
+    """Expect the package's own error for arguments that annotations forbid, or the checker's where it runs."""
     return pytest.raises((error, TypeCheckError), match=f"{match}|Type-check error")
