@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -200,7 +201,7 @@ class _Batches(Dataset[TrainingBatch]):
         return collate(samples, plan.index.tolist(), plan.conformers.tolist())
 
 
-def _as_it_is(batch: TrainingBatch) -> TrainingBatch:
+def _as_it_is(batch: Any) -> TrainingBatch:
     return batch
 
 

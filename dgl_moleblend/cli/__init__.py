@@ -54,23 +54,25 @@ class LazyGroup(click.Group):
             return super().invoke(ctx)
         except MoleBlendError as error:
             refused = isinstance(error.__cause__, OSError)  # by the system: a full disk, a file without permission
-            raise _message(str(error), exit_code=1 if refused else 2) from error
+            raise _Message(str(error), exit_code=1 if refused else 2) from error
         except ValueError as error:
             if "\n  fix:" not in str(error):  # every message that a user can act on carries its fix
                 raise
-            raise _message(str(error), exit_code=2) from error
+            raise _Message(str(error), exit_code=2) from error
         except BrokenPipeError:
             raise
         except OSError as error:
-            raise _message(str(error), exit_code=1) from error
+            raise _Message(str(error), exit_code=1) from error
         except KeyboardInterrupt:
-            raise _message("interrupted", exit_code=1) from None
+            raise _Message("interrupted", exit_code=1) from None
 
 
-def _message(text: str, *, exit_code: int) -> click.ClickException:
-    exception = click.ClickException(text)
-    exception.exit_code = exit_code
-    return exception
+class _Message(click.ClickException):
+    """A message without traceback, with the exit code that goes with it."""
+
+    def __init__(self, text: str, *, exit_code: int) -> None:
+        super().__init__(text)
+        self.__dict__["exit_code"] = exit_code
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

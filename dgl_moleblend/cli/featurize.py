@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dgl_moleblend.cli import options
+from dgl_moleblend.cli.executors import open_executor
 from dgl_moleblend.errors import DataError
 
 if TYPE_CHECKING:
@@ -69,6 +70,12 @@ DATASETS = ("pcqm4mv2", "qm9", "esol", "freesolv", "lipophilicity", "bbbp", "bac
     help="Input rows per file of the store; an interrupted run loses at most so many.",
 )
 @options.workers
+@click.option(
+    "--executor",
+    metavar="NAME",
+    help="Who does the work instead: dask:ADDRESS (a dask scheduler), or MODULE:FUNCTION that returns any"
+    " concurrent.futures executor; --workers then says how many it has.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace what is there instead of going on with it.")
 @options.quiet
 def command(
@@ -86,6 +93,7 @@ def command(
     on_failed_conformer: str,
     shard_size: int,
     workers: int,
+    executor: str | None,
     overwrite: bool,
     quiet: bool,
     **reading: Any,
@@ -103,29 +111,32 @@ def command(
       dgl-moleblend featurize - --input-format smi --positions embed -o zinc.store < zinc.smi
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     from dgl_moleblend.config import FeaturizerConfig
+    from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_store, featurize_to_table
-    from dgl_moleblend.data.store import MAX_ATOMS, REJECTS
+    from dgl_moleblend.data.store import MAX_ATOMS, REJECTS, MoleculeTable
+    from dgl_moleblend.loader import save_graphs
 
     reader = _open(inputs, labels_file, dataset, uncharacterized, reading)
     featurizer = FeaturizerConfig(positions, seed=seed, num_conformers=num_conformers, timeout=timeout)
     config = PipelineConfig(featurizer, max_atoms or MAX_ATOMS, on_failed_conformer)
-    how: dict[str, Any] = {"workers": workers, "progress": not quiet}
-    if output_format == "store":
-        store = featurize_to_store(reader, output, config, shard_size=shard_size, overwrite=overwrite, **how)
-        kept, rejects, rejects_path = len(store), store.rejects, Path(output, REJECTS)
-    else:
+    rejects_path = Path(output, REJECTS)
+    if output_format == "dgl":
         rejects_path = Path(output).with_suffix(".rejects.csv")
         _refuse_existing(output, overwrite)
-        table = featurize_to_table(reader, config, **how)
-        kept, rejects = len(table), table.rejects
-        rejects.to_csv(rejects_path, index=False)
-        if kept:
-            from dgl_moleblend.data.dataset import MoleculeDataset
-            from dgl_moleblend.loader import save_graphs
-
+    with open_executor(executor) as given:
+        how: dict[str, Any] = {"workers": workers, "executor": given, "progress": not quiet}
+        if output_format == "store":
+            table: MoleculeTable = featurize_to_store(
+                reader, output, config, shard_size=shard_size, overwrite=overwrite, **how
+            )
+        else:
+            table = featurize_to_table(reader, config, **how)
+    if output_format == "dgl":
+        table.rejects.to_csv(rejects_path, index=False)
+        if len(table):
             save_graphs(MoleculeDataset(table), output)
-    _report(kept, rejects, output, rejects_path)
-    if not kept:
+    _report(len(table), table.rejects, output, rejects_path)
+    if not len(table):
         raise click.ClickException("no molecule was kept")
 
 

@@ -135,10 +135,10 @@ class MoleculeDataset(Dataset[Sample]):
         from dgl_moleblend.data.pipeline import PipelineConfig, Task, run_task
 
         source = ("SMILES",)
-        blank = {"stage": "read", "error": "the SMILES is blank"}
         records = tuple(
-            Record(row, *source, -1, smiles=text.strip(), **({} if text.strip() else blank))
+            Record(row, *source, -1, smiles=text.strip(), stage=stage, error=error)
             for row, text in enumerate(smiles)
+            for stage, error in [(None, None) if text.strip() else ("read", "the SMILES is blank")]
         )
         config = PipelineConfig(featurizer or FeaturizerConfig())
         chunk = run_task(Task(records, config, 0, source))
@@ -269,7 +269,7 @@ class MoleculeDataset(Dataset[Sample]):
         from dgllife.utils import splitters
 
         # dgllife wants something that has a length and, if it is to look at molecules, their SMILES
-        stand_in = _StandIn(self.smiles) if method in ("scaffold", "molecular_weight") else range(len(self))
+        stand_in: Any = _StandIn(self.smiles) if method in ("scaffold", "molecular_weight") else range(len(self))
         if method == "scaffold":
             return lambda shares: splitters.ScaffoldSplitter.train_val_test_split(
                 stand_in, mols=stand_in.mols(), log_every_n=None, scaffold_func="smiles", **shares

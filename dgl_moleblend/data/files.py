@@ -31,7 +31,8 @@ def expand_inputs(inputs: Iterable[str | os.PathLike[str]]) -> list[str]:
         If a name or glob matches no file, or a name is a folder's.
     """
     found: list[str] = []
-    for name in map(os.fspath, inputs):
+    for path in inputs:
+        name = os.fspath(path)
         if name == STDIN or Path(name).is_file():
             found.append(name)
         elif Path(name).is_dir():
@@ -66,7 +67,7 @@ class Source:
                             " yours to read") from error  # fmt: skip
         self._raw = raw
         self.total_bytes = None if name == STDIN else os.fstat(raw.fileno()).st_size
-        buffered = raw if hasattr(raw, "peek") else io.BufferedReader(raw)  # type: ignore[arg-type]
+        buffered = raw if hasattr(raw, "peek") else io.BufferedReader(raw)  # type: ignore[type-var]
         if buffered.peek(2)[:2] == b"\x1f\x8b":
             buffered = io.BufferedReader(gzip.GzipFile(fileobj=buffered), 1 << 16)  # type: ignore[arg-type]
         self.stream: io.BufferedReader = buffered  # type: ignore[assignment]

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -99,8 +99,11 @@ class _Row:
 class Reader(Protocol):
     """What the pipeline takes records from."""
 
-    bytes_read: int
-    total_bytes: int | None
+    @property
+    def bytes_read(self) -> int: ...  # noqa: D102
+
+    @property
+    def total_bytes(self) -> int | None: ...  # noqa: D102
 
     @property
     def sources(self) -> tuple[str, ...]: ...  # noqa: D102
@@ -354,10 +357,10 @@ class Table:
             yield self._record(number, row, missing)
 
     def _record(self, number: int, row: _Row, missing: frozenset[float]) -> Record:
-        fixed = {"row": number, "source": self.source.name, "line": row.line}
+        fixed: dict[str, Any] = {"row": number, "source": self.source.name, "line": row.line}
         if row.error is not None:
             smiles = str(row.cells[0]) if isinstance(row.cells, Sequence) and len(row.cells) == 1 else ""
-            return Record(**fixed, id=row.title, smiles=smiles, stage="read", error=row.error)  # type: ignore[arg-type]
+            return Record(**fixed, id=row.title, smiles=smiles, stage="read", error=row.error)
         cells = row.cells
         get = (lambda key: cells.get(key, "")) if isinstance(cells, Mapping) else (lambda key: cells[key])
         identifier = self._text(get(self._id_key), row.line) if self._id_key is not None else row.title
@@ -559,7 +562,8 @@ def _open_sdf(source: Source, lines: NumberedLines) -> tuple[list[str], Iterator
 
 def _sdf_rows(lines: NumberedLines) -> Iterator[_Row]:
     """One row per record; records end with a line that begins with $$$$."""
-    start, size, record = 1, 0, []
+    start, size = 1, 0
+    record: list[str] = []
     too_long = has_nul = False
     for line in lines:
         too_long |= lines.too_long

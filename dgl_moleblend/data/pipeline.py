@@ -137,6 +137,8 @@ def _read_mol(record: Record) -> Chem.Mol:
 
 def _with_positions(mol: Chem.Mol, record: Record) -> Chem.Mol:
     """Give a molecule conformers whose atoms are listed in the order of its SMILES, hydrogens anywhere between."""
+    assert record.atoms is not None
+    assert record.positions is not None
     atoms, positions = np.array(record.atoms), record.positions
     expected = [atom.GetSymbol() for atom in mol.GetAtoms()]
     for keep in (np.arange(len(atoms)), np.flatnonzero(atoms != "H")):
@@ -256,7 +258,7 @@ def _begin_worker() -> None:
         threading.Thread(target=follow, daemon=True).start()
 
 
-def _context() -> multiprocessing.context.BaseContext:
+def _context() -> Any:
     """Fork from a clean process where that is possible: threads of this one cannot harm, and modules load once."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
@@ -405,6 +407,12 @@ class _Pool:
             process.terminate()
 
 
+def _patience(task: Task) -> float:
+    """Seconds within which an executor is expected to be done with a task that is next in line."""
+    each = task.config.featurizer.timeout if task.config.featurizer.positions == "embed" else 1.0
+    return task.config.hard_limit + len(task.records) * each
+
+
 class _Given:
     """Somebody else's executor, of which nothing is known but that it may fail."""
 
@@ -422,7 +430,7 @@ class _Given:
         if future is None:
             return None
         try:
-            return future.result(self._stall or len(task.records) * task.config.hard_limit)
+            return future.result(self._stall or _patience(task))
         except Exception as error:
             log.debug("a chunk failed: %r", error)
             future.cancel()

@@ -614,9 +614,10 @@ class StoreWriter:
             before = self.manifest.get(name)
             if before == value:
                 continue
-            keys = [k for k in value if before.get(k) != value[k]] if isinstance(value, dict) else []
-            what = f"{name}[{keys[0]!r}]" if keys else name
-            old, new = (before.get(keys[0]), value[keys[0]]) if keys else (before, value)
+            what, old, new = name, before, value
+            if isinstance(before, dict) and isinstance(value, dict):
+                key = next(key for key in [*value, *before] if before.get(key) != value.get(key))
+                what, old, new = f"{name}[{key!r}]", before.get(key), value.get(key)
             raise DataError(
                 f"the store was made with another {what}: {old!r} there, {new!r} now",
                 where=str(self.folder),

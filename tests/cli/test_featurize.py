@@ -164,3 +164,65 @@ def test_kill_9_then_the_same_command_again(tmp_path):
     store = MoleculeStore(cut)
     assert sorted([*store.rows.tolist(), *store.rejects["row"].tolist()]) == list(range(1_500))
     assert store.rejects["id"].tolist() == [f"bad{k}" for k in range(0, 1_500, 10)]
+
+
+def test_any_executor_writes_the_same(tmp_path, path, monkeypatch):
+    (tmp_path / "my_cluster.py").write_text(
+        "from concurrent.futures import ThreadPoolExecutor as make\nnothing = int\n"
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert run(path, "-o", tmp_path / "a", "--workers", 0).exit_code == 0
+    result = run(path, "-o", tmp_path / "b", "--executor", "my_cluster:make")
+    assert result.exit_code == 0, result.output
+    for file in (tmp_path / "a").iterdir():
+        assert file.read_bytes() == (tmp_path / "b" / file.name).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("threads", "give dask:ADDRESS or MODULE:FUNCTION"),
+        ("no_such_module:make", "No module named 'no_such_module'"),
+        ("math:no_such_function", "no_such_function"),
+        ("builtins:int", "is no concurrent.futures.Executor"),
+    ],
+)
+def test_executors_that_are_none(tmp_path, path, name, text):
+    result = run(path, "-o", tmp_path / "s", "--executor", name)
+    assert result.exit_code == 2
+    assert text in result.stderr
+
+
+def test_labels_from_a_table_beside(tmp_path):
+    from rdkit import Chem
+
+    (tmp_path / "a.sdf").write_text(Chem.MolToMolBlock(Chem.MolFromSmiles("CO")) + "$$$$\n")
+    (tmp_path / "a.csv").write_text("smiles,gap\nCO,9.7\n")
+    arguments = (tmp_path / "a.sdf", "--labels", tmp_path / "a.csv", "--tasks", "gap", "--workers", 0)
+    result = run(*arguments, "-o", tmp_path / "s")
+    assert result.exit_code == 0, result.output
+    assert MoleculeStore(tmp_path / "s").labels.ravel().tolist() == [pytest.approx(9.7)]
+
+
+def test_published_data_sets_by_name(tmp_path):
+    (tmp_path / "BBBP.csv").write_text("num,name,p_np,smiles\n1,a,1,CCO\n2,b,0,C1C\n")
+    result = run(tmp_path, "--dataset", "bbbp", "-o", tmp_path / "s", "--workers", 0)
+    assert result.exit_code == 0, result.output
+    store = MoleculeStore(tmp_path / "s")
+    assert store.task_names == ("p_np",)
+    assert store.ids == ["a"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--dataset", "bbbp", "--tasks", "y"], "takes one folder, and neither columns nor labels"),
+        (["--dataset", "qm8"], "'qm8' is not one of"),
+        (["--uncharacterized", "x.txt"], "--uncharacterized goes with --dataset qm9"),
+        (["--labels", "t.csv", "--input-format", "csv"], "--labels goes with SDF files"),
+    ],
+)
+def test_options_that_do_not_go_together(tmp_path, path, arguments, text):
+    result = run(path, *arguments, "-o", tmp_path / "s")
+    assert result.exit_code == 2
+    assert text in result.stderr
