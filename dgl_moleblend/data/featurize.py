@@ -247,18 +247,18 @@ def _graphs(molecules: Sequence[MoleculeArrays]) -> list[DGLGraph]:
         len(molecules),
         size,
     )
-    bonded = bonds > 0
-    spd = shortest_path_distance(bonded)
+    degrees = [molecule.degree for molecule in molecules]
+    max_degree = max(int(degree.max()) for degree in degrees)
+    spd = shortest_path_distance(bonds > 0)
     positions = torch.full((len(molecules), size, 3), torch.nan)
     conformers = [molecule.conformer() for molecule in molecules]
     for k, conformer in enumerate(conformers):
         if conformer is not None:
             positions[k, : len(conformer)] = torch.from_numpy(conformer)
     no_positions = all(conformer is None for conformer in conformers)
-    of_atoms = {"degree": bonded.sum(-1, dtype=torch.uint8), "positions": positions}
     of_pairs = {
         "spd": spd,
-        "bond_path": shortest_bond_path(spd, bonds),
+        "bond_path": shortest_bond_path(spd, bonds, max_degree),
         "distance": torch.full(spd.shape, torch.nan) if no_positions else pairwise_distance(positions),
     }
 
@@ -267,9 +267,9 @@ def _graphs(molecules: Sequence[MoleculeArrays]) -> list[DGLGraph]:
         n = molecule.num_atoms
         graph = _complete_graph(n)
         graph.ndata["atom"] = torch.from_numpy(molecule.atom)
+        graph.ndata["degree"] = torch.from_numpy(degrees[k])
         # NumPy cuts faster than torch; a copy, so that no graph keeps, or pickles, the whole batch
-        for name, value in of_atoms.items():
-            graph.ndata[name] = torch.from_numpy(value.numpy()[k, :n].copy())
+        graph.ndata["positions"] = torch.from_numpy(positions.numpy()[k, :n].copy())
         for name, value in of_pairs.items():
             own = value.numpy()[k, :n, :n].copy()
             graph.edata[name] = torch.from_numpy(own.reshape(n * n, *own.shape[2:]))
