@@ -154,7 +154,7 @@ class MoleBlendEncoder(nn.Module):
                 feat_size,
                 ffn_size,
                 num_heads,
-                dropout=dropout,
+                dropout=0.0 if drop_path > 0 else dropout,  # drop-path takes its place, in the first layer too
                 attention_dropout=attention_dropout,
                 activation_dropout=activation_dropout,
                 drop_path=drop_path * index / max(num_layers - 1, 1),
@@ -321,8 +321,10 @@ def _check_relations(relations: Sequence[str], blend: Blend | None) -> None:
 def _blend_on(view: View, data: RelationBatch | DGLGraph, blend: Blend) -> Blend:
     """Bring a blend, padded or by the edges of a graph, into the view's layout."""
     if isinstance(data, DGLGraph) and blend.pair.ndim == 1:
-        edges = GraphView(data)
+        edges = view if isinstance(view, GraphView) else GraphView(data)
         blend.check(edges.pair_shape, edges.molecule.shape)
+        if edges is view:
+            return blend
         blend = Blend(edges.pad_pairs(blend.pair), edges.pad_nodes(blend.atom))
     b, n = view.atom_mask.shape
     blend.check((b, n, n), (b, n))
