@@ -196,11 +196,11 @@ def measure(args: argparse.Namespace) -> tuple[list[dict], list[dict], list[str]
     """Measure every size and precision; return rows, which is fastest, and what does not run."""
     rows, choices, notes = [], [], []
     for precision in args.precision:
-        missing = {}
-        if "flex" in args.contenders and (reason := runs("flex", args.atoms[0], args.device, precision)):
-            missing["flex"] = reason
-            notes.append(f"flex does not run here ({args.device}, {precision}): {reason}")
-        names = [name for name in args.contenders if name not in missing]
+        faults = {name: runs(name, args.atoms[0], args.device, precision) for name in args.contenders}
+        names = [name for name, reason in faults.items() if reason is None]
+        notes += [
+            f"{name} does not run here ({args.device}, {precision}): {why}" for name, why in faults.items() if why
+        ]
         for atoms in args.atoms:
             what = (atoms, args.device, precision)
             measured = compare(names, build, *what, args=args, device=args.device)
