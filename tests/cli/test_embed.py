@@ -1,0 +1,63 @@
+"""`embed`: one embedding for every input row, as Parquet or NPZ."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands import BAD_ROW, run, succeed
+
+import dgl_moleblend as mb
+
+
+def test_rows_keep_their_place_in_both_formats(table, pretrained, tmp_path):
+    for name in ("e.parquet", "e.npz"):
+        result = succeed("embed", pretrained, table, "-o", tmp_path / name, "--workers", 0, "--quiet")
+        assert "1 of 31 rows have no embedding" in result.stderr
+    frame, arrays = pd.read_parquet(tmp_path / "e.parquet"), np.load(tmp_path / "e.npz")
+    assert arrays["embedding"].shape == (31, 32)
+    assert np.isnan(arrays["embedding"]).all(1).tolist() == [k == BAD_ROW for k in range(31)]
+    assert frame["embedding"][BAD_ROW] is None
+    kept = [k for k in range(31) if k != BAD_ROW]
+    np.testing.assert_array_equal(np.stack(frame["embedding"][kept]), arrays["embedding"][kept])
+    original = pd.read_csv(table)
+    assert frame["id"].tolist() == arrays["id"].tolist() == original["id"].tolist()
+    assert arrays["reason"][BAD_ROW]
+
+
+def test_embeddings_are_the_encoders_with_the_positions_of_its_training(table, pretrained, tmp_path):
+    succeed("embed", pretrained, table, "-o", tmp_path / "e.npz", "--pooling", "mean", "--workers", 0, "--quiet")
+    encoder = mb.MoleBlendEncoder.from_pretrained(pretrained).eval()
+    smiles = pd.read_csv(table)["smiles"][0]
+    batch = mb.RelationBatch.from_graphs([mb.MoleculeFeaturizer(positions="embed", seed=0)(smiles)])
+    expected = encoder(batch).atoms[0].mean(0).detach().numpy()
+    np.testing.assert_allclose(np.load(tmp_path / "e.npz")["embedding"][0], expected, rtol=1e-3, atol=1e-5)
+    succeed("embed", pretrained, table, "-o", tmp_path / "flat.npz", "--pooling", "mean", "--positions", "none",
+            "--workers", 0, "--quiet")  # fmt: skip
+    assert not np.allclose(np.load(tmp_path / "flat.npz")["embedding"][0], expected, atol=1e-3)
+
+
+def test_a_fine_tuned_model_embeds_as_well(table, model, tmp_path):
+    succeed("embed", model, table, "-o", tmp_path / "e.npz", "--workers", 0, "--quiet")
+    assert np.load(tmp_path / "e.npz")["embedding"].shape == (31, 32)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "text"),
+    [
+        (["{pretrained}", "{table}", "-o", "e.csv"], 2, "ends in neither .parquet nor .npz"),
+        (["nowhere", "{table}", "-o", "e.npz"], 2, "there is no model folder 'nowhere'"),
+        (["{pretrained}", "nowhere.csv", "-o", "e.npz"], 2, "there is no such file"),
+        (["{pretrained}", "-o", "e.npz"], 2, "Missing argument"),
+        (["{model}", "{table}", "-o", "e.npz", "--positions", "embed"], 2, 'positions is "embed", expected "none"'),
+        (["{pretrained}", "{bad}", "-o", "e.npz"], 1, "no molecule was kept"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_a_sentence(
+    table, pretrained, model, tmp_path, monkeypatch, arguments, exit_code, text
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bad.smi").write_text("C1CC\n")
+    names = {"table": table, "pretrained": pretrained, "model": model, "bad": "bad.smi"}
+    result = run("embed", *(a.format(**names) for a in arguments), "--workers", "0", "--quiet")
+    assert result.exit_code == exit_code, result.output
+    assert text in result.stderr
+    assert "Traceback" not in result.output

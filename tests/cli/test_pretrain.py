@@ -1,0 +1,83 @@
+"""`pretrain`: from files or a data set to a model; resuming; what goes wrong."""
+
+import json
+
+import numpy as np
+import pytest
+from commands import QUICK, run, succeed
+from safetensors.numpy import load_file
+
+import dgl_moleblend as mb
+
+
+def test_files_become_a_model(pretrained):
+    model = mb.BlendPretraining.from_pretrained(pretrained)
+    assert model.encoder.config == mb.EncoderConfig.tiny()
+    assert (pretrained / "curves.png").read_bytes().startswith(b"\x89PNG")
+    assert json.loads((pretrained / "config.json").read_text())["extra"]["featurizer"]["positions"] == "embed"
+
+
+def test_a_data_set_and_files_give_the_same_bits(table, pretrained, tmp_path):
+    succeed("featurize", table, "--positions", "embed", "--workers", 0, "--quiet", "-o", tmp_path / "s")
+    result = succeed("pretrain", tmp_path / "s", *QUICK, "-o", tmp_path / "p")
+    assert result.stdout == "", "results are in files; messages go to stderr"
+    assert "30 molecules, 30 of them with 3D positions" in result.stderr
+    first, again = load_file(pretrained / "model.safetensors"), load_file(tmp_path / "p" / "model.safetensors")
+    for name in first:
+        np.testing.assert_array_equal(first[name], again[name], err_msg=name)
+
+
+def test_settings_reach_the_run(table, tmp_path):
+    options = ["--ratio", 0.5, 0.5, 0, "--atom-ratio", 1, 0, "--noise", 0.1, "--objective-3d", "direction",
+               "--score", "hidden", "--learning-rate", 0.01, "--warmup", 0, "--clip-norm", 0, "--steps", 2,
+               "--validation", 0, "--seed", 5, "--weight-decay", 0.1, "--precision", "bf16-mixed"]  # fmt: skip
+    succeed("pretrain", table, *QUICK, *options, "-o", tmp_path / "p")
+    settings = json.loads((tmp_path / "p" / "run.json").read_text())["settings"]
+    assert settings["blend"] == mb.BlendConfig(
+        ratio=(0.5, 0.5, 0.0), atom_ratio=(1.0, 0.0), noise_scale=0.1, objective_3d="direction", score="hidden"
+    ).to_dict() | {"ratio": [0.5, 0.5, 0.0], "atom_ratio": [1.0, 0.0]}
+    assert mb.TrainingConfig.from_dict(settings["training"]) == mb.TrainingConfig(
+        max_epochs=2, max_steps=2, batch_size=8, learning_rate=0.01, weight_decay=0.1, warmup=0.0, clip_norm=0.0,
+        precision="bf16-mixed", seed=5,
+    )  # fmt: skip
+    assert settings["validation"] == 0
+
+
+def test_a_run_is_neither_written_over_nor_resumed_when_finished(table, pretrained):
+    again = run("pretrain", table, "--positions", "embed", *QUICK, "-o", pretrained)
+    assert again.exit_code == 2
+    assert "the folder already holds a finished run" in again.stderr
+    resumed = run("pretrain", table, "--positions", "embed", *QUICK, "-o", pretrained, "--resume")
+    assert resumed.exit_code == 2
+    assert "there is nothing to resume" in resumed.stderr
+
+
+def test_starting_from_another_model(table, pretrained, tmp_path):
+    quick = [option for option in QUICK if option not in ("--size", "tiny")]
+    succeed("pretrain", table, *quick, "--encoder", pretrained, "-o", tmp_path / "p")
+    assert mb.MoleBlendEncoder.from_pretrained(tmp_path / "p").config == mb.EncoderConfig.tiny()
+    result = run("pretrain", table, *QUICK, "--encoder", pretrained, "-o", tmp_path / "q")
+    assert result.exit_code == 2
+    assert "leave out --size: --encoder has a size of its own" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["nowhere.store"], "there is no such file"),
+        (["{table}", "--ratio", "0.5", "0.5", "0.5"], "ratio=(0.5, 0.5, 0.5) is not allowed"),
+        (["{table}", "--ratio", "1", "0"], "--ratio"),
+        (["{table}", "--epochs", "0"], "--epochs"),
+        (["{table}", "--learning-rate", "0"], "--learning-rate"),
+        (["{table}", "--size", "huge"], "'huge' is not one of"),
+        (["{table}", "--resume"], "there is no run to resume"),
+        (["{table}", "--validation", "1"], "--validation"),
+    ],
+)
+def test_what_goes_wrong_is_said_in_a_sentence(table, tmp_path, arguments, text):
+    arguments = [a.format(table=table) for a in arguments]
+    result = run("pretrain", *arguments, "-o", tmp_path / "p", "--workers", "0", "--quiet")
+    assert result.exit_code == 2, result.output
+    assert text in result.stderr
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "p").exists()
