@@ -163,7 +163,7 @@ def store_summary(summary: "Summary") -> Figure:
     figure, axes = _panels(2 + bool(len(summary.labels)) + bool(summary.rejected))
     if summary.kept:
         top = int(np.quantile(summary.num_atoms, 0.999)) + 1  # the few beyond share the last bar
-        axes[0].hist(np.minimum(summary.num_atoms, top), bins=np.arange(top + 2) - 0.5, color=_COLORS[0])
+        axes[0].hist(np.minimum(summary.num_atoms, top), bins=(np.arange(top + 2) - 0.5).tolist(), color=_COLORS[0])
     axes[0].set(xlabel="atoms", ylabel="molecules", title=f"{summary.kept:,} molecules, {summary.share_3d:.0%} in 3D")
     elements = dict(list(summary.elements.items())[:12])
     axes[1].bar(list(elements), list(elements.values()), color=_COLORS[2])

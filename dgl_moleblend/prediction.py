@@ -345,4 +345,4 @@ def write_embeddings(table: pd.DataFrame, path: str | PathLike[str]) -> None:
         values[has] = np.stack(table["embedding"][has].tolist())
     others = {name: table[name].to_numpy() for name in ("row", "line")}
     others |= {name: table[name].to_numpy(str) for name in ("source", "id", "smiles", "reason")}
-    np.savez(path, embedding=values, **others)
+    np.savez(path, embedding=values, **others)  # type: ignore[arg-type]
