@@ -39,7 +39,7 @@ class MoleBlendError(Exception):
         return "\n".join(lines)
 
     def __reduce__(self) -> tuple[Any, ...]:  # keyword arguments survive the way back from a worker process
-        return copyreg.__newobj__, (type(self), self.what), self.__dict__
+        return copyreg.__newobj__, (type(self), self.what), self.__dict__  # type: ignore[attr-defined]
 
 
 class MoleculeError(MoleBlendError, ValueError):
