@@ -1,6 +1,8 @@
 """Times and peak memory of contenders in one run on one machine; the machine itself; tables and JSON."""
 
 import argparse
+import ctypes
+import gc
 import json
 import multiprocessing
 import os
@@ -151,7 +153,9 @@ def _watch(
         before = torch.cuda.memory_allocated()
         torch.cuda.reset_peak_memory_stats()
     else:
-        Path("/proc/self/clear_refs").write_text("5")  # forget the peak of building
+        gc.collect()
+        ctypes.CDLL(None).malloc_trim(0)  # give back what building left, and forget its peak
+        Path("/proc/self/clear_refs").write_text("5")
         before = _resident("VmRSS")
     for _ in range(calls):
         step()
