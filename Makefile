@@ -2,6 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
+TYPED := tests/nn tests/test_heads.py tests/test_objectives.py tests/test_pretraining.py tests/test_predictor.py tests/data/test_relations.py
 BENCHMARKS := pretraining_step attention featurize large_molecules loader
 
 .PHONY: demo test lint bench clean
@@ -9,8 +10,9 @@ BENCHMARKS := pretraining_step attention featurize large_molecules loader
 demo: $(VENV)/demo.installed  ## featurize, pretrain, fine-tune and predict on real molecules; a few minutes
 	$(BIN)/python examples/demo.py --out demo
 
-test: lint  ## lint, types, import contracts, doctests and tests
+test: lint  ## lint, types, import contracts, doctests and tests; the model's once more with every call type-checked
 	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --jaxtyping-packages=dgl_moleblend,typecheck.check $(TYPED)
 
 lint: $(VENV)/dev.installed
 	$(BIN)/ruff check .
