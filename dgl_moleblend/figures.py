@@ -205,8 +205,8 @@ def _drawing(mol: "Mol") -> np.ndarray:
 
 
 def _panels(number: int) -> "tuple[Figure, list[Axes]]":
-    """Return a figure of panels in rows of at most four."""
-    columns = min(max(number, 1), 4)
+    """Return a figure of panels in rows of at most four; five or six stand in two rows of three."""
+    columns = 3 if number in (5, 6) else min(max(number, 1), 4)
     rows = -(-max(number, 1) // columns)
     figure = Figure(figsize=(4 * columns, 3.5 * rows), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
