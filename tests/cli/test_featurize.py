@@ -136,11 +136,12 @@ def test_kill_9_then_the_same_command_again(tmp_path):
     """The run is killed while its input is still coming; its workers end, and a second run writes the same bytes."""
     rows = [f"{'C' * (k % 9 + 1)}{'O' * (k % 2)} m{k}" if k % 10 else f"C1CC bad{k}" for k in range(1_500)]
     data = ("\n".join(rows) + "\n").encode()
-    command = [sys.executable, "-m", "dgl_moleblend", "featurize", "-", "--shard-size", "50", "--workers", "2"]
+    options = ["-", "--shard-size", "50", "-o"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
-    subprocess.run([*command, "-o", whole], input=data, check=True, capture_output=True)
+    assert run(*options, whole, "--workers", 0, stdin=data).exit_code == 0
 
-    process = subprocess.Popen([*command, "-o", cut], stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    command = [sys.executable, "-m", "dgl_moleblend", "featurize", *options, cut, "--workers", "2"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
     process.stdin.write(data[: len(data) // 2])
     process.stdin.flush()
     deadline = time.monotonic() + 120
@@ -159,7 +160,7 @@ def test_kill_9_then_the_same_command_again(tmp_path):
         assert time.monotonic() < deadline, "a worker outlived the run"
         time.sleep(0.05)
 
-    subprocess.run([*command, "-o", cut], input=data, check=True, capture_output=True)
+    assert run(*options, cut, "--workers", 0, stdin=data).exit_code == 0
     assert {p.name: p.read_bytes() for p in cut.iterdir()} == {p.name: p.read_bytes() for p in whole.iterdir()}
     store = MoleculeStore(cut)
     assert sorted([*store.rows.tolist(), *store.rejects["row"].tolist()]) == list(range(1_500))

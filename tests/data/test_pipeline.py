@@ -22,7 +22,7 @@ from dgl_moleblend.data.pipeline import (
     featurize_to_table,
     run_tasks,
 )
-from dgl_moleblend.data.store import MoleculeTable
+from dgl_moleblend.data.store import MoleculeStore, MoleculeTable
 from dgl_moleblend.errors import DataError, MoleculeError
 
 SHARED = Path(__file__).parents[2] / "../shared/data"
@@ -183,7 +183,7 @@ def test_a_damaged_input_is_not_taken_for_its_end(tmp_path):
     with pytest.raises(DataError, match="damaged or cut off"):
         featurize_to_store(MoleculeReader(path), tmp_path / "s", PipelineConfig(), shard_size=100)
     with pytest.raises(DataError, match="unfinished"):
-        pipeline.MoleculeStore(tmp_path / "s")
+        MoleculeStore(tmp_path / "s")
 
 
 def write_sdf(path: Path, smiles: list[str]) -> None:
@@ -300,26 +300,21 @@ pipeline.MoleculeFeaturizer = Nasty
 pipeline.CHUNK.update(none=8, embed=8)
 
 if __name__ == "__main__":
-    featurizer = FeaturizerConfig(sys.argv[3])
-    config = PipelineConfig(featurizer, on_failed_conformer=sys.argv[4], time_limit=3.0)
+    config = PipelineConfig(FeaturizerConfig("embed"), on_failed_conformer="keep", time_limit=3.0)
     featurize_to_store(MoleculeReader(sys.argv[1]), sys.argv[2], config, workers=2, shard_size=20)
 """
 
 
-def run_nasty(folder: Path, smiles: list[str], positions: str, on_failed: str) -> pipeline.MoleculeStore:
-    (folder / "nasty.py").write_text(NASTY)
-    (folder / "in.smi").write_text("\n".join(smiles) + "\n")
-    command = [sys.executable, folder / "nasty.py", folder / "in.smi", folder / "s", positions, on_failed]
+def test_a_molecule_that_ends_or_stops_its_process_costs_only_itself(tmp_path):
+    smiles = ["CO"] * 50
+    for row, text in {3: "FC", 4: "FCC", 17: "ClC", 30: "PC", 33: "BrC", 49: "IC"}.items():
+        smiles[row] = text
+    (tmp_path / "nasty.py").write_text(NASTY)
+    (tmp_path / "in.smi").write_text("\n".join(smiles) + "\n")
+    command = [sys.executable, tmp_path / "nasty.py", tmp_path / "in.smi", tmp_path / "s"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    return pipeline.MoleculeStore(folder / "s")
-
-
-def test_a_molecule_that_ends_its_process_costs_only_itself(tmp_path):
-    smiles = ["CCO"] * 50
-    for row, text in {3: "FC", 4: "FCC", 17: "ClC", 33: "BrC", 49: "IC"}.items():
-        smiles[row] = text
-    store = run_nasty(tmp_path, smiles, "none", "reject")
+    store = MoleculeStore(tmp_path / "s")
     assert_complete(store, 50)
     assert store.rejects[["row", "stage", "reason"]].values.tolist() == [
         [3, "crash", "the worker process ended with exit code 7"],
@@ -328,6 +323,8 @@ def test_a_molecule_that_ends_its_process_costs_only_itself(tmp_path):
         [33, "crash", "the worker process was ended by SIGKILL (out of memory?)"],
         [49, "time", "it took longer than the time limit of 3 s"],
     ]
+    without = store.rows[store.num_conformers == 0].tolist()
+    assert without == [30], "what hangs in its conformers is kept without on request"
 
 
 def test_workers_that_cannot_start_are_no_fault_of_the_molecules(tmp_path):
@@ -340,12 +337,6 @@ def test_workers_that_cannot_start_are_no_fault_of_the_molecules(tmp_path):
     assert done.returncode == 1
     assert "DataError: worker processes cannot start" in done.stderr
     assert '`if __name__ == "__main__":`' in done.stderr
-
-
-def test_a_molecule_that_hangs_in_its_conformers_is_kept_without_on_request(tmp_path):
-    store = run_nasty(tmp_path, ["CCO", "PC", "CC"], "embed", "keep")
-    assert_complete(store, 3)
-    assert store.num_conformers.tolist() == [1, 0, 1]
 
 
 class BrokenExecutor(futures.Executor):
