@@ -56,7 +56,7 @@ def load_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Conve
     ----------
     model : MoleBlendEncoder, BlendPretraining or MoleBlendPredictor
         Of the same size. Pretraining weights fit all three; a property head is taken where both have one. The
-        release's 3D head fits `objective_3d="direction"`.
+        last layer of the release's 3D head fits `objective_3d="direction"`; with "distance" ours is fresh.
     state_dict : mapping of str to Tensor
         By the release's names. Load the release's file with ``torch.load(path, weights_only=True)``.
 
@@ -191,8 +191,12 @@ def _with_projection(state_dict: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
 
 
 def _rules(own: Mapping[str, Tensor]) -> list[Rule]:
-    """Return the rules whose tensor the model has, shaped for it."""
-    return [rule for rule in _all_rules(own) if rule.ours in own]
+    """Return the rules whose tensor the model has; the last layer of the distance objective is not the release's."""
+    return [
+        rule
+        for rule in _all_rules(own)
+        if rule.ours in own and not (rule.ours.startswith("position_head.out") and len(own[rule.ours]) == 1)
+    ]
 
 
 def _all_rules(own: Mapping[str, Tensor]) -> list[Rule]:

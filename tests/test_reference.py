@@ -126,10 +126,17 @@ def test_pretraining_weights_fit_all_three_models(generator: Generator) -> None:
 
 
 def test_the_release_s_3d_head_goes_where_directions_are_asked_for(generator: Generator) -> None:
-    """A model that recovers distances keeps its own last layer, and says so; or the head is refused."""
+    """A model that recovers distances keeps its own last layer, and says so, both ways."""
     model = mb.BlendPretraining.from_config(TINY, objective_3d="distance")
-    with pytest.raises(mb.CheckpointError, match=r"(?s)position_head.out.weight.*\(3, 256\).*\(1, 256\)"):
-        mb.reference.load_state_dict(model, drawn(generator))
+    own = model.position_head.out.weight.detach().clone()
+    released = drawn(generator)
+    conversion = mb.reference.load_state_dict(model, released)
+    assert conversion.fresh == ("position_head.out.bias", "position_head.out.weight")
+    last_layers = {name for name in released if "blend_3d_pred_head.force_proj" in name}
+    assert len(last_layers) == 6
+    assert last_layers <= set(conversion.unused)
+    assert torch.equal(model.position_head.out.weight, own)
+    assert not last_layers & set(mb.reference.to_release(model, model.state_dict()))
 
 
 def test_where_width_and_kernels_are_alike_the_release_projects_nothing(generator: Generator) -> None:

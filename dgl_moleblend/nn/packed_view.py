@@ -1,7 +1,5 @@
 """PackedView: the real atoms and pairs of a padded batch, one row each; padded again for attention only."""
 
-from typing import Any
-
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
@@ -57,8 +55,9 @@ class PackedTokens:
         b, n = atoms.size
         tokens = torch.arange(b, device=atoms.molecule.device)
         self.molecule = torch.cat((tokens, atoms.molecule))
-        self.place = torch.cat((torch.zeros_like(tokens), atoms.place + 1))
         self.shape = (b, n + 1)
+        place = torch.cat((torch.zeros_like(tokens), atoms.place + 1))
+        self.rows = self.molecule * (n + 1) + place  # in the flattened padded layout
 
     @property
     def num_molecules(self) -> int:
@@ -71,8 +70,8 @@ class PackedTokens:
 
     def pad_nodes(self, rows: Tensor) -> Tensor:
         """Rows in the padded layout with the token in front, 0 in the padding: (t, ...) -> (b, m, ...)."""
-        out = rows.new_zeros(*self.shape, *rows.shape[1:])
-        return out.index_put((self.molecule, self.place), rows)
+        b, m = self.shape
+        return rows.new_zeros(b * m, *rows.shape[1:]).index_copy(0, self.rows, rows).unflatten(0, self.shape)
 
     def attend(
         self,
@@ -83,41 +82,7 @@ class PackedTokens:
         rate: float,
     ) -> Float[Tensor, "t h c"]:
         """Attend as `PaddedView.attend` does, from rows to rows."""
-        at = (self.molecule, self.place, self.shape)
-        query, key, value = (_PadHeadsFirst.apply(x, *at) for x in (query, key, value))
-        return _TakeRows.apply(attend(query, key, value, bias, rate), *at)
-
-
-class _PadHeadsFirst(torch.autograd.Function):
-    """Rows (t, h, c) -> padded (b, h, m, c), in one copy; its gradient is what `_TakeRows` computes."""
-
-    @staticmethod
-    def forward(ctx: Any, rows: Tensor, molecule: Tensor, place: Tensor, shape: tuple[int, int]) -> Tensor:
-        ctx.save_for_backward(molecule, place)
-        return _pad_heads_first(rows, molecule, place, shape)
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        molecule, place = ctx.saved_tensors
-        return grads[0].transpose(1, 2)[molecule, place], None, None, None
-
-
-class _TakeRows(torch.autograd.Function):
-    """Padded (b, h, m, c) -> rows (t, h, c), in one copy; its gradient is what `_PadHeadsFirst` computes."""
-
-    @staticmethod
-    def forward(ctx: Any, padded: Tensor, molecule: Tensor, place: Tensor, shape: tuple[int, int]) -> Tensor:
-        ctx.save_for_backward(molecule, place)
-        ctx.shape = shape
-        return padded.transpose(1, 2)[molecule, place]
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
-        molecule, place = ctx.saved_tensors
-        return _pad_heads_first(grads[0], molecule, place, ctx.shape), None, None, None
-
-
-def _pad_heads_first(rows: Tensor, molecule: Tensor, place: Tensor, shape: tuple[int, int]) -> Tensor:
-    out = rows.new_zeros(shape[0], rows.shape[1], shape[1], rows.shape[2])
-    out.transpose(1, 2)[molecule, place] = rows
-    return out
+        query, key, value = (self.pad_nodes(x.flatten(1)).unflatten(-1, x.shape[1:]) for x in (query, key, value))
+        query, key, value = (x.transpose(1, 2).contiguous() for x in (query, key, value))  # (b, h, m, c)
+        out = attend(query, key, value, bias, rate).transpose(1, 2).flatten(2)  # (b, m, h * c)
+        return out.flatten(0, 1).index_select(0, self.rows).unflatten(-1, (query.shape[1], query.shape[3]))
