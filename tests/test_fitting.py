@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pytest
 import torch
 from lightning.pytorch import Callback
@@ -134,7 +135,7 @@ def test_progress_goes_to_stderr(tmp_path, capfd):
 
 
 def test_sampler_begins_in_the_middle_once():
-    sampler = BucketSampler([3] * 10, 2, shuffle=True)
+    sampler = BucketSampler(np.full(10, 3), 2, shuffle=True)
     whole = [plan.index.tolist() for plan in sampler]
     sampler.begin = 3
     assert [plan.index.tolist() for plan in sampler] == whole[3:]
