@@ -4,7 +4,7 @@ import dataclasses
 import os
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,9 @@ from typing_extensions import Self
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.store import MoleculeStore, MoleculeTable, Sample, rejects_frame
 from dgl_moleblend.errors import DataError
+
+if TYPE_CHECKING:
+    from dgl_moleblend.data.molecules import Reader
 
 SPLITS = ("scaffold", "random", "molecular_weight", "stratified", "consecutive")
 """How `MoleculeDataset.split` divides molecules."""
@@ -103,7 +106,6 @@ class MoleculeDataset(Dataset[Sample]):
             If a file is missing or has not the columns asked for. Rows that cannot be used are in `rejects`.
         """
         from dgl_moleblend.data.molecules import MoleculeReader
-        from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_store, featurize_to_table
 
         reader = MoleculeReader(
             inputs,
@@ -114,6 +116,31 @@ class MoleculeDataset(Dataset[Sample]):
             encoding=encoding,
             missing_labels=missing_labels,
         )
+        return cls.from_reader(
+            reader,
+            featurizer=featurizer,
+            max_atoms=max_atoms,
+            on_failed_conformer=on_failed_conformer,
+            workers=workers,
+            store=store,
+            progress=progress,
+        )
+
+    @classmethod
+    def from_reader(
+        cls,
+        reader: "Reader",
+        *,
+        featurizer: FeaturizerConfig | None = None,
+        max_atoms: int | None = None,
+        on_failed_conformer: str = "reject",
+        workers: int = 0,
+        store: str | os.PathLike[str] | None = None,
+        progress: bool = False,
+    ) -> Self:
+        """Featurize what a reader reads, such as those of `dgl_moleblend.data.published`; see `from_file`."""
+        from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_store, featurize_to_table
+
         config = PipelineConfig(featurizer or FeaturizerConfig(), on_failed_conformer=on_failed_conformer)
         if max_atoms is not None:
             config = dataclasses.replace(config, max_atoms=max_atoms)
