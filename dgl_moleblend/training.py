@@ -115,7 +115,7 @@ class PretrainingModule(TrainingModule):
         noise = draw_noise(relations, config.noise_scale, generator)
         output = self.model(relations, blend=blend, noise=noise)
         training = stage == "train"
-        settings: dict[str, Any] = {"batch_size": relations.num_molecules, "on_epoch": True, "sync_dist": not training}
+        settings: dict[str, Any] = {"batch_size": relations.num_molecules, "on_epoch": True, "sync_dist": True}
         self.log(f"{stage}/loss", output.loss, on_step=training, prog_bar=True, **settings)
         self.log_dict({f"{stage}/{k}": v for k, v in output.losses.items()}, on_step=False, **settings)
         return output.loss  # type: ignore[no-any-return]
@@ -178,7 +178,7 @@ class FinetuningModule(TrainingModule):
         """Return the loss of a batch."""
         output = self.model(batch.molecules.relations())
         loss = property_loss(output, batch.labels, self.task_type, self.scaling)
-        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(output))
+        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(output), sync_dist=True)
         return loss
 
     def validation_step(self, batch: "TrainingBatch", batch_idx: int) -> None:

@@ -1,5 +1,6 @@
 """What commands are given: molecules from a data set or from files, and the settings of a training run."""
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,5 +84,6 @@ def encoder_choice(ctx: click.Context, size: str, encoder: str | None) -> "Encod
 
 
 def say(text: str) -> None:
-    """Write a message to standard error."""
-    click.echo(text, err=True)
+    """Write a message to standard error; of the processes of a parallel run, the first does."""
+    if os.environ.get("LOCAL_RANK", "0") == "0":
+        click.echo(text, err=True)
