@@ -256,6 +256,11 @@ def fit(
     -------
     dict
         "epochs" and "steps" done, and "best": the best score, or None without `monitor`.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        After Ctrl-C, with the checkpoints in place.
     """
     config = module.config
     mode = "min" if monitor in LOWER_IS_BETTER else "max"
@@ -294,7 +299,11 @@ def fit(
             use_distributed_sampler=False,  # the loader shares molecules out by their sizes
         )
         module.train()
-        trainer.fit(module, datamodule=data, ckpt_path=last if resume and last.exists() else None, weights_only=True)
+        start = last if resume and last.exists() else None
+        try:
+            trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
+        except SystemExit as error:  # Lightning's answer to Ctrl-C
+            raise KeyboardInterrupt from error
     best = None
     if saved.best_model_score is not None:
         kept = torch.load(saved.best_model_path, map_location="cpu", weights_only=True)

@@ -92,6 +92,17 @@ def test_a_run_cut_before_its_first_checkpoint_starts_anew(tmp_path):
     assert_same_bits(run(tmp_path / "whole"), run(tmp_path / "cut", resume=True))
 
 
+def test_ctrl_c_leaves_a_run_that_can_be_resumed(tmp_path):
+    class CtrlC(Callback):
+        def on_train_batch_start(self, trainer, *_):
+            if trainer.global_step == 7:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", callbacks=[CtrlC()])
+    assert_same_bits(run(tmp_path / "whole"), run(tmp_path / "cut", resume=True))
+
+
 def test_best_weights_are_kept_rather_than_the_last(tmp_path):
     class Spoil(Callback):
         """Makes the second of three epochs the best: the third's weights are noise."""

@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from dgl_moleblend.cli import options
-from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, say, training_config
+from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, resumable, say, training_config
 
 
 @click.command()
@@ -76,22 +76,23 @@ def command(
 
     from dgl_moleblend.workflows import finetune
 
-    result = finetune(
-        dataset,
-        dict(zip(("train", "validation", "test"), parts, strict=True)),
-        output,
-        encoder=start,
-        readout=readout,
-        dropout=dropout,
-        task_type=task_type,
-        metric=metric,
-        training_config=config,
-        facts={"split": split, "fractions": list(fractions), "inputs": list(inputs)},
-        resume=resume,
-        overwrite=overwrite,
-        progress=not quiet,
-        accelerator=accelerator,
-    )
+    with resumable():
+        result = finetune(
+            dataset,
+            dict(zip(("train", "validation", "test"), parts, strict=True)),
+            output,
+            encoder=start,
+            readout=readout,
+            dropout=dropout,
+            task_type=task_type,
+            metric=metric,
+            training_config=config,
+            facts={"split": split, "fractions": list(fractions), "inputs": list(inputs)},
+            resume=resume,
+            overwrite=overwrite,
+            progress=not quiet,
+            accelerator=accelerator,
+        )
     found = "" if task_type else " (as the labels are)"
     say(f"{result.metrics['task_type']}{found}, weights chosen by validation {result.metrics['chosen_by']}")
     click.echo(to_text(result.metrics))

@@ -1,6 +1,8 @@
 """What commands are given: molecules from a data set or from files, and the settings of a training run."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -81,6 +83,21 @@ def encoder_choice(ctx: click.Context, size: str, encoder: str | None) -> "Encod
         refuse(ctx, ("size",), "--encoder has a size of its own")
         return encoder
     return {"tiny": EncoderConfig.tiny, "small": EncoderConfig.small, "base": EncoderConfig.base}[size]()
+
+
+@contextmanager
+def resumable() -> Iterator[None]:
+    """Say after Ctrl-C how the run goes on.
+
+    Raises
+    ------
+    click.ClickException
+        With exit code 1.
+    """
+    try:
+        yield
+    except KeyboardInterrupt:
+        raise click.ClickException("interrupted; the same command with --resume goes on") from None
 
 
 def say(text: str) -> None:

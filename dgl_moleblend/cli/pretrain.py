@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from dgl_moleblend.cli import options
-from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, say, training_config
+from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, resumable, say, training_config
 
 
 @click.command()
@@ -72,17 +72,18 @@ def command(
 
     from dgl_moleblend.workflows import pretrain
 
-    pretrain(
-        dataset,
-        output,
-        encoder=start,
-        blend_config=blend,
-        training_config=config,
-        validation=validation,
-        resume=resume,
-        overwrite=overwrite,
-        progress=not quiet,
-        accelerator=accelerator,
-        devices=devices,
-    )
+    with resumable():
+        pretrain(
+            dataset,
+            output,
+            encoder=start,
+            blend_config=blend,
+            training_config=config,
+            validation=validation,
+            resume=resume,
+            overwrite=overwrite,
+            progress=not quiet,
+            accelerator=accelerator,
+            devices=devices,
+        )
     say(f"model: {output}")

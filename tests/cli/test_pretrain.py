@@ -1,6 +1,8 @@
 """`pretrain`: from files or a data set to a model; resuming; what goes wrong."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -8,6 +10,8 @@ from commands import QUICK, run, succeed
 from safetensors.numpy import load_file
 
 import dgl_moleblend as mb
+from dgl_moleblend import workflows
+from dgl_moleblend.fitting import read_curves
 
 
 def test_files_become_a_model(pretrained):
@@ -59,6 +63,29 @@ def test_starting_from_another_model(table, pretrained, tmp_path):
     result = run("pretrain", table, *QUICK, "--encoder", pretrained, "-o", tmp_path / "q")
     assert result.exit_code == 2
     assert "leave out --size: --encoder has a size of its own" in result.stderr
+
+
+def test_ctrl_c_says_how_to_go_on(table, tmp_path, monkeypatch):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(workflows, "pretrain", interrupted)
+    result = run("pretrain", table, *QUICK, "-o", tmp_path / "p")
+    assert result.exit_code == 1
+    assert result.stderr.endswith("interrupted; the same command with --resume goes on\n")
+
+
+def test_two_processes_train_one_model(table, tmp_path):
+    succeed("featurize", table, "--positions", "embed", "--workers", 0, "--quiet", "-o", tmp_path / "s")
+    command = [sys.executable, "-m", "dgl_moleblend", "pretrain", tmp_path / "s", "-o", tmp_path / "p", *QUICK]
+    done = subprocess.run(
+        [*map(str, command), "--devices", "2", "--accelerator", "cpu"], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(f"model: {tmp_path / 'p'}") == 1
+    assert all(np.isfinite(value).all() for value in load_file(tmp_path / "p" / "model.safetensors").values())
+    steps = read_curves(tmp_path / "p")["step"].max() + 1
+    assert steps == 2 * 2  # two epochs; 28 molecules in batches of 8, two at a time
 
 
 @pytest.mark.parametrize(
