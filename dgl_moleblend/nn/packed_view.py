@@ -56,8 +56,8 @@ class PackedTokens:
         tokens = torch.arange(b, device=atoms.molecule.device)
         self.molecule = torch.cat((tokens, atoms.molecule))
         self.shape = (b, n + 1)
-        place = torch.cat((torch.zeros_like(tokens), atoms.place + 1))
-        self.rows = self.molecule * (n + 1) + place  # in the flattened padded layout
+        self.place = torch.cat((torch.zeros_like(tokens), atoms.place + 1))
+        self.rows = self.molecule * (n + 1) + self.place  # in the flattened padded layout
 
     @property
     def num_molecules(self) -> int:
