@@ -71,7 +71,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     draw(args.picture, out / "relations.png")
     print(f"\nFreeSolv, {table.attrs['rows']} test molecules with scaffolds not seen in training, kcal/mol:\n")
     print(table.to_string(float_format="{:.2f}".format))
-    print(f"\n({args.molecules:,} molecules show how pretraining is done; what it is worth needs far more of them)")
+    print(f"\n(pretraining on {args.molecules:,} molecules shows how it is done, not what it is worth)")
     print(f"""
 predictions    {out}/predictions.csv
 loss curves    {out}/pretrained/curves.png, {out}/model/curves.png
