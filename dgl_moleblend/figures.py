@@ -1,11 +1,14 @@
-"""Pictures: loss curves, parity and ROC plots, and a molecule beside its relation matrices."""
+"""Pictures: of a run, of predictions beside measurements, of a data set, and of a molecule with what a model sees."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib.colors import BoundaryNorm, ListedColormap
+from matplotlib import rc_context
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
 from dgl_moleblend.schema import NO_PATH, RELATIONS
@@ -22,12 +25,22 @@ if TYPE_CHECKING:
 BOND_TYPES = ("single", "double", "triple", "aromatic", "other")
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000")  # Okabe and Ito
 _MANY_TASKS = len(_COLORS)
+_MANY_POINTS = 3000  # more are drawn as pixels, so that an SVG stays light
+_DIVERGING = "PuOr_r"  # purple lowers, white is nothing, orange raises; told apart without red and green
 
 
 def save(figure: Figure, path: str | Path) -> Path:
     """Write a picture; the suffix says in which format (png, svg, pdf)."""
     figure.savefig(path, dpi=150, metadata={"Software": None} if str(path).endswith(".png") else None)
     return Path(path)
+
+
+def to_svg(figure: Figure) -> bytes:
+    """Return a picture as SVG: the same bytes for the same picture, and light, with its text as text."""
+    buffer = io.BytesIO()
+    with rc_context({"svg.hashsalt": "dgl_moleblend", "svg.fonttype": "none"}):
+        figure.savefig(buffer, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
+    return buffer.getvalue()
 
 
 def loss_curves(curves: "pd.DataFrame") -> Figure:
@@ -54,7 +67,7 @@ def loss_curves(curves: "pd.DataFrame") -> Figure:
             values = curves[["step", column]].dropna()
             axis.plot(values["step"], values[column], marker=".", label=stage,
                       color=_COLORS[stage == "validation"])  # fmt: skip
-        axis.set(xlabel="optimiser step", ylabel=name)
+        axis.set(xlabel="optimiser step", ylabel=_plain(name))
     if axes:
         axes[0].legend()
     return figure
@@ -76,14 +89,61 @@ def parity(
     figure, axes = _panels(len(names))
     captions = [caption] * len(names) if isinstance(caption, str) else caption
     for k, (name, text, axis) in enumerate(zip(names, captions, axes, strict=True)):
-        present = ~np.isnan(measured[:, k]) & ~np.isnan(predicted[:, k])
-        x, y = measured[present, k], predicted[present, k]
-        axis.scatter(x, y, s=12, alpha=0.7, color=_COLORS[0], linewidths=0)
+        x, y = _present(measured[:, k], predicted[:, k])
+        axis.scatter(x, y, s=14, alpha=0.6, color=_COLORS[0], linewidths=0, rasterized=len(x) > _MANY_POINTS)
         if len(x):
             ends = [min(x.min(), y.min()), max(x.max(), y.max())]
             axis.plot(ends, ends, color="grey", linewidth=1)
-        axis.set(title=name, xlabel="measured", ylabel="predicted")
-        axis.text(0.03, 0.97, text, transform=axis.transAxes, va="top")
+        axis.set(title=_plain(name), xlabel="measured", ylabel="predicted")
+        axis.set_aspect("equal", adjustable="datalim")  # the line of equal values is a diagonal
+        axis.text(0.03, 0.97, _plain(text), transform=axis.transAxes, va="top")
+    return figure
+
+
+def residuals(predicted: np.ndarray, measured: np.ndarray, names: Sequence[str]) -> Figure:
+    """Draw how predicted minus measured is distributed, one panel a target.
+
+    Parameters
+    ----------
+    predicted, measured : ndarray, shape (rows, t)
+        In the unit of the target; NaN = missing.
+    names : sequence of t str
+    """
+    figure, axes = _panels(len(names))
+    for k, (name, axis) in enumerate(zip(names, axes, strict=True)):
+        y, x = _present(predicted[:, k], measured[:, k])
+        if len(x):
+            axis.hist(y - x, bins=min(40, max(8, len(x) // 5)), color=_COLORS[5], edgecolor="white", linewidth=0.5)
+            axis.axvline(float((y - x).mean()), color=_COLORS[1], label=f"mean {(y - x).mean():.3g}")
+            axis.legend(frameon=False)
+        axis.axvline(0, color="grey", linewidth=1)
+        axis.set(title=_plain(name), xlabel="predicted minus measured", ylabel="molecules")
+    return figure
+
+
+def error_by_similarity(similarity: np.ndarray, error: np.ndarray, label: str = "absolute error") -> Figure:
+    """Draw the error of each molecule against its similarity to the nearest training molecule.
+
+    Parameters
+    ----------
+    similarity : ndarray, shape (rows,)
+        Tanimoto, 0 to 1; NaN = unknown.
+    error : ndarray, shape (rows,)
+        NaN = unknown.
+    label : str
+        Names the error, with its unit.
+    """
+    figure, (axis,) = _panels(1)
+    x, y = _present(similarity, error)
+    axis.scatter(x, y, s=14, alpha=0.5, color=_COLORS[0], linewidths=0, rasterized=len(x) > _MANY_POINTS)
+    groups = [group for group in np.array_split(np.argsort(x, kind="stable"), min(6, len(x) // 5)) if len(group)] if (
+        len(x) >= 10
+    ) else []  # fmt: skip
+    if groups:
+        axis.plot([x[group].mean() for group in groups], [y[group].mean() for group in groups], marker="o",
+                  color=_COLORS[1], label=f"mean of about {len(groups[0])} molecules each")  # fmt: skip
+        axis.legend(frameon=False)
+    axis.set(xlabel="similarity to the nearest training molecule", ylabel=_plain(label), xlim=(0, 1.02))
     return figure
 
 
@@ -100,17 +160,58 @@ def roc(probability: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Fi
     from sklearn.metrics import roc_auc_score, roc_curve
 
     figure, (axis,) = _panels(1)
-    for k, name in enumerate(names):
-        present = ~np.isnan(labels[:, k]) & ~np.isnan(probability[:, k])
-        label, value = labels[present, k], probability[present, k]
-        if len(np.unique(label)) == 2:
-            false_rate, true_rate, _ = roc_curve(label, value)
-            axis.plot(false_rate, true_rate, color=_COLORS[k % len(_COLORS)], alpha=0.8,
-                      label=f"{name} ({roc_auc_score(label, value):.3f})")  # fmt: skip
+    for color, name, label, value in _both_classes(probability, labels, names):
+        false_rate, true_rate, _ = roc_curve(label, value)
+        axis.plot(false_rate, true_rate, color=color, alpha=0.8,
+                  label=f"{_plain(name)} ({roc_auc_score(label, value):.3f})")  # fmt: skip
     axis.plot([0, 1], [0, 1], color="grey", linewidth=1)
     axis.set(xlabel="false positive rate", ylabel="true positive rate")
     if 0 < len(names) <= _MANY_TASKS and len(axis.lines) > 1:
         axis.legend(title="area under the curve", loc="lower right")
+    return figure
+
+
+def precision_recall(probability: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Figure:
+    """Draw precision against recall of all tasks in one panel, the share of class 1 dotted.
+
+    Parameters
+    ----------
+    probability, labels, names
+        As for `roc`.
+    """
+    from sklearn.metrics import average_precision_score, precision_recall_curve
+
+    figure, (axis,) = _panels(1)
+    for color, name, label, value in _both_classes(probability, labels, names):
+        precision, recall, _ = precision_recall_curve(label, value)
+        axis.plot(recall, precision, color=color, alpha=0.8, drawstyle="steps-post",
+                  label=f"{_plain(name)} ({average_precision_score(label, value):.3f})")  # fmt: skip
+        axis.axhline(label.mean(), color=color, linewidth=1, linestyle=":")
+    axis.set(xlabel="recall: share of class 1 found", ylabel="precision: share right", ylim=(0, 1.02), xlim=(0, 1.02))
+    if 0 < len(names) <= _MANY_TASKS and axis.lines:
+        axis.legend(title="average precision", loc="best")
+    return figure
+
+
+def reliability(probability: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Figure:
+    """Draw how often class 1 is found among molecules that are given like probabilities, all tasks in one panel.
+
+    Parameters
+    ----------
+    probability, labels, names
+        As for `roc`. Molecules are put in up to ten groups of like size by their probability.
+    """
+    from sklearn.calibration import calibration_curve
+
+    figure, (axis,) = _panels(1)
+    axis.plot([0, 1], [0, 1], color="grey", linewidth=1)
+    for color, name, label, value in _both_classes(probability, labels, names):
+        found, given = calibration_curve(label, value, n_bins=max(2, min(10, len(label) // 10)), strategy="quantile")
+        axis.plot(given, found, color=color, alpha=0.8, marker="o", label=_plain(name))
+    axis.set(xlabel="predicted probability of class 1", ylabel="share of class 1 found", xlim=(-0.02, 1.02),
+             ylim=(-0.02, 1.02))  # fmt: skip
+    if 1 < len(names) <= _MANY_TASKS and len(axis.lines) > 1:
+        axis.legend(loc="best")
     return figure
 
 
@@ -138,6 +239,7 @@ def relation_matrices(mol: "Mol", batch: "RelationBatch", blend: "Blend | None" 
     axes = figure.subplots(1, 4 + (blend is not None))
     axes[0].imshow(_drawing(mol))
     axes[0].set_axis_off()
+    axes[0].set_title(f"{n} atoms, {n * n} ordered pairs")
     spd = batch.spd[pairs].cpu().numpy().astype(float)
     _matrix(figure, axes[1], np.where(spd == NO_PATH, np.nan, spd), "shortest-path distance / bonds")
     first_bond = batch.bond_path[pairs][..., 0].cpu().numpy()
@@ -150,6 +252,67 @@ def relation_matrices(mol: "Mol", batch: "RelationBatch", blend: "Blend | None" 
         shown = [name.replace("_", " ") for name in RELATIONS]
         _matrix(figure, axes[4], blend.pair[pairs].cpu().numpy().astype(float), "blend: what a pair shows", shown)
     return figure
+
+
+def atom_contributions(mol: "Mol", contributions: np.ndarray, names: Sequence[str], captions: Sequence[str]) -> Figure:
+    """Draw what each atom adds to a prediction, as coloured discs on the structure, one panel a property.
+
+    Parameters
+    ----------
+    mol : Mol
+        With n atoms.
+    contributions : ndarray, shape (n, t)
+        Positive raises the prediction (orange), negative lowers it (purple); each panel has its own scale.
+    names : sequence of t str
+        What is predicted, with its unit: beside the scale of colours.
+    captions : sequence of t str
+        Below the structures.
+    """
+    if contributions.shape != (mol.GetNumAtoms(), len(names)):
+        raise ValueError(
+            f"`contributions` must have shape (n, t) = {(mol.GetNumAtoms(), len(names))}, got {contributions.shape}\n"
+            "  fix:   give one row for each atom of the drawing and one column for each name"
+        )
+    columns = min(len(names), 3)
+    rows = -(-len(names) // columns)
+    figure = Figure(figsize=(5.6 * columns, 4.9 * rows), layout="constrained")
+    axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
+    for axis in axes:
+        axis.set_axis_off()
+    for values, name, caption, axis in zip(contributions.T, names, captions, axes, strict=False):
+        most = float(np.abs(values).max()) or 1.0
+        scale = ScalarMappable(Normalize(-most, most), _DIVERGING)
+        axis.imshow(_drawing(mol, [tuple(color) for color in scale.to_rgba(values)[:, :3].tolist()]))
+        bar = figure.colorbar(scale, ax=axis, shrink=0.8)
+        bar.set_label(f"contribution to {_plain(name)}")
+        axis.text(0.5, -0.02, _plain(caption), transform=axis.transAxes, ha="center", va="top")
+    return figure
+
+
+def molecule_svg(smiles: str, width: int = 280, height: int = 200) -> bytes | None:
+    """Draw a molecule for a page; None where RDKit cannot.
+
+    Parameters
+    ----------
+    smiles : str
+    width, height : int
+        In pixels.
+    """
+    from rdkit.Chem.Draw import rdMolDraw2D
+
+    from dgl_moleblend.data.sanitize import read_smiles
+    from dgl_moleblend.errors import MoleculeError
+
+    try:
+        mol = read_smiles(smiles)
+    except MoleculeError:
+        return None
+    drawer = rdMolDraw2D.MolDraw2DSVG(width, height)
+    options: Any = drawer.drawOptions()
+    options.clearBackground = False
+    drawer.DrawMolecule(_flat(mol))
+    drawer.FinishDrawing()
+    return drawer.GetDrawingText().encode()
 
 
 def store_summary(summary: "Summary") -> Figure:
@@ -194,14 +357,57 @@ def _matrix(figure: Figure, axis: "Axes", values: np.ndarray, title: str, classe
     axis.set(title=title, xlabel="atom j (sends)", ylabel="atom i (receives)")
 
 
-def _drawing(mol: "Mol") -> np.ndarray:
-    from rdkit.Chem import Draw
+def _drawing(mol: "Mol", colors: "Sequence[tuple[float, ...]] | None" = None) -> np.ndarray:
+    """Draw a molecule with its atoms numbered, and, with a colour for each atom, discs on the atoms."""
+    from matplotlib.image import imread
+    from rdkit.Chem.Draw import rdMolDraw2D
 
-    options = Draw.MolDrawOptions()
-    options.addAtomIndices = True  # type: ignore[assignment]
+    drawer = rdMolDraw2D.MolDraw2DCairo(800, 800)
+    options: Any = drawer.drawOptions()
+    options.addAtomIndices = True
+    options.bondLineWidth = 3
+    highlights: dict[str, Any] = {}
+    if colors is not None:
+        options.useBWAtomPalette()  # colours speak of contributions alone
+        options.fillHighlights = True
+        atoms = range(mol.GetNumAtoms())
+        highlights = {
+            "highlightAtoms": list(atoms),
+            "highlightAtomColors": dict(zip(atoms, colors, strict=True)),
+            "highlightAtomRadii": dict.fromkeys(atoms, 0.42),
+            "highlightBonds": [],
+        }
+    rdMolDraw2D.PrepareAndDrawMolecule(drawer, _flat(mol), **highlights)
+    drawer.FinishDrawing()
+    return np.asarray(imread(io.BytesIO(drawer.GetDrawingText()), format="png"))
+
+
+def _flat(mol: "Mol") -> "Mol":
+    """Return a copy that is drawn flat, whatever the molecule's conformer."""
     flat = type(mol)(mol)
-    flat.RemoveAllConformers()  # drawn flat, whatever its conformer
-    return np.asarray(Draw.MolToImage(flat, size=(500, 500), options=options))
+    flat.RemoveAllConformers()
+    return flat
+
+
+def _present(x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Leave out pairs of which one is NaN."""
+    both = ~np.isnan(x) & ~np.isnan(y)
+    return x[both], y[both]
+
+
+def _both_classes(
+    probability: np.ndarray, labels: np.ndarray, names: Sequence[str]
+) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+    """Yield colour, name, labels and probabilities of the tasks of which both classes are present."""
+    for k, name in enumerate(names):
+        label, value = _present(labels[:, k], probability[:, k])
+        if len(np.unique(label)) == 2:
+            yield _COLORS[k % len(_COLORS)], name, label, value
+
+
+def _plain(text: str) -> str:
+    """Keep matplotlib from reading formulae into names that hold dollar signs."""
+    return text.replace("$", r"\$")
 
 
 def _panels(number: int) -> "tuple[Figure, list[Axes]]":
