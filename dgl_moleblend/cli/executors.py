@@ -7,6 +7,9 @@ from contextlib import contextmanager
 
 import click
 
+CONNECT = 10.0
+"""Seconds within which a dask scheduler must answer."""
+
 
 @contextmanager
 def open_executor(name: str | None) -> Iterator[Executor | None]:
@@ -49,6 +52,6 @@ def _connect(address: str):  # type: ignore[no-untyped-def]
     except ImportError as error:
         raise click.UsageError("--executor dask:... needs the package distributed: pip install distributed") from error
     try:
-        return Client(address, timeout="10s")
+        return Client(address, timeout=CONNECT)
     except (OSError, ValueError) as error:
         raise click.UsageError(f"the dask scheduler {address} does not answer: {error}") from error

@@ -5,6 +5,7 @@ import os
 import pickle
 from pathlib import Path
 
+import lmdb
 import numpy as np
 import pytest
 
@@ -12,8 +13,6 @@ from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_table
 from dgl_moleblend.data.unimol import UniMolReader, read_value
 from dgl_moleblend.errors import DataError
-
-lmdb = pytest.importorskip("lmdb")
 
 
 class Hostile:
