@@ -40,11 +40,9 @@ CHOICES = {"precision": "precision", "atoms": "atoms", "best": "fastest", "auto"
 
 
 class Problem(NamedTuple):
-    """Queries, keys, values and the output's gradient (b, n, h, c), and the bias (b, n, n, h); n counts the token."""
+    """Queries, keys, values (b, n, 3, h, c); bias (b, n, n, h); the output's gradient (b, n, h, c); a token is in n."""
 
-    query: Tensor
-    key: Tensor
-    value: Tensor
+    query_key_value: Tensor
     bias: Tensor
     cotangent: Tensor
 
@@ -61,7 +59,7 @@ class Way(NamedTuple):
 def draw(atoms: int, device: str, dtype: torch.dtype) -> Problem:
     """Draw a problem, the same every time."""
     b, source = num_molecules(atoms), torch.Generator().manual_seed(0)
-    shapes = [(b, atoms, HEADS, CHANNELS)] * 3 + [(b, atoms, atoms, HEADS), (b, atoms, HEADS, CHANNELS)]
+    shapes = [(b, atoms, 3, HEADS, CHANNELS), (b, atoms, atoms, HEADS), (b, atoms, HEADS, CHANNELS)]
     return Problem(*(torch.randn(shape, generator=source).to(device, dtype) for shape in shapes))
 
 
@@ -99,16 +97,15 @@ def _compiled_flex() -> Callable[..., Tensor]:
 
 def way(name: str, problem: Problem) -> Way:
     """Lay the problem out for a contender."""
-    *nodes, bias, cotangent = problem
+    query_key_value, bias, cotangent = problem
     heads_first = bias.permute(0, 3, 1, 2).contiguous()
     if name in ("products", "sdpa", "flex"):
         function = {"products": products, "sdpa": sdpa, "flex": flex}[name]
 
-        def transposed(query: Tensor, key: Tensor, value: Tensor, bias: Tensor) -> Tensor:
-            query, key, value = (x.transpose(1, 2) for x in (query, key, value))
-            return function(query, key, value, bias).transpose(1, 2).contiguous()
+        def transposed(query_key_value: Tensor, bias: Tensor) -> Tensor:
+            return function(*query_key_value.permute(2, 0, 3, 1, 4), bias).transpose(1, 2).contiguous()
 
-        return Way((*nodes, heads_first), transposed, cotangent, lambda out: out)
+        return Way((query_key_value, heads_first), transposed, cotangent, lambda out: out)
 
     view = layer_view(name, problem)
 
@@ -116,7 +113,7 @@ def way(name: str, problem: Problem) -> Way:
         return view.attend(*inputs, 0.0)
 
     if isinstance(view, PaddedView):
-        return Way((*nodes, heads_first), attend, cotangent, lambda out: out)
+        return Way((query_key_value, heads_first), attend, cotangent, lambda out: out)
     place = (view.molecule, view.place)
     if isinstance(view, GraphView):
         molecule, receiver, sender = view.molecule[view.receiver], view.place[view.receiver], view.place[view.sender]
@@ -125,14 +122,14 @@ def way(name: str, problem: Problem) -> Way:
         bias = heads_first
 
     def pad(out: Tensor) -> Tensor:
-        return torch.zeros_like(cotangent).index_put(place, out)
+        return out.new_zeros(*cotangent.shape[:2], *out.shape[1:]).index_put(place, out)
 
-    return Way((*(x[place] for x in nodes), bias), attend, cotangent[place], pad)
+    return Way((query_key_value[place], bias), attend, cotangent[place], pad)
 
 
 def layer_view(name: str, problem: Problem) -> Any:
     """Return the view that the layers of an encoder see, for message passing or by default."""
-    (b, n), device = problem.query.shape[:2], problem.query.device
+    (b, n), device = problem.cotangent.shape[:2], problem.cotangent.device
     pairs = torch.zeros(b, n - 1, n - 1, dtype=torch.int16, device=device)
     batch = mb.RelationBatch(
         atom=torch.zeros(b, n - 1, 9, dtype=torch.uint8, device=device),
@@ -144,12 +141,12 @@ def layer_view(name: str, problem: Problem) -> Any:
         bond_path=pairs[..., None].expand(-1, -1, -1, 5).to(torch.int8),
     )
     view, fields = open_view(batch, "auto" if name == "auto" else "message_passing")
-    feat = problem.query.new_zeros(*fields.degree.shape, 1)
+    feat = problem.cotangent.new_zeros(*fields.degree.shape, 1)
     return view.with_token(feat, feat.new_zeros(1))[0]
 
 
 def build(name: str, atoms: int, device: str, precision: str) -> Step:
-    """Return forward and backward of a contender; the step gives its output, padded, and the queries' gradient."""
+    """Return forward and backward of a contender; the step gives output and gradient of its first input."""
     chosen = way(name, draw(atoms, device, DTYPES[precision]))
     inputs = [x.detach().requires_grad_() for x in chosen.inputs]
 

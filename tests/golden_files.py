@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import dgl_moleblend as mb
+from dgl_moleblend.nn.packed_view import PackedTokens
+from dgl_moleblend.nn.padded_view import PaddedView
 
 HERE = Path(__file__).parent / "golden"
 FULL = Path(__file__).parents[2] / "shared" / "golden"
@@ -78,16 +80,23 @@ def record_states(encoder: mb.MoleBlendEncoder) -> dict[str, Tensor]:
     def before(layer: nn.Module, arguments: tuple) -> None:
         nonlocal view
         view, feat, _ = arguments
-        seen.setdefault("mid/encoder_input", view.pad_nodes(feat))
+        seen.setdefault("mid/encoder_input", _padded(view, feat))
 
     def after(name: str) -> Callable[..., None]:
-        return lambda module, arguments, output: seen.update({name: view.pad_nodes(output)})
+        return lambda module, arguments, output: seen.update({name: _padded(view, output)})
 
     for k, layer in enumerate(encoder.layers):
         layer.register_forward_pre_hook(before)
         for part, name in LAYER_STATES.items():
             getattr(layer, part).register_forward_hook(after(name.format(k)))
     return seen
+
+
+def _padded(view: PaddedView | PackedTokens, rows: Tensor) -> Tensor:
+    """(b, m, d), 0 in the padding of a view without it."""
+    if isinstance(view, PaddedView):
+        return rows
+    return rows.new_zeros(*view.shape, rows.shape[1]).index_put((view.molecule, view.place), rows)
 
 
 def close(actual: Tensor, expected: Tensor, name: str, tolerance: float) -> None:

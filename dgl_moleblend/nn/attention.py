@@ -1,6 +1,5 @@
 """RelationAttention: multi-head attention over the pairs of a view, with a bias for every pair and head."""
 
-import torch
 from torch import Tensor, nn
 
 from dgl_moleblend.nn.views import LayerView
@@ -45,6 +44,5 @@ class RelationAttention(nn.Module):
         Tensor, shape (*nodes, d)
         """
         shape = (*feat.shape[:-1], 3, self.num_heads, feat.shape[-1] // self.num_heads)
-        query, key, value = torch.unbind(self.query_key_value(feat).view(shape), -3)
-        out = view.attend(query, key, value, logit_bias, self.dropout if self.training else 0.0)
+        out = view.attend(self.query_key_value(feat).view(shape), logit_bias, self.dropout if self.training else 0.0)
         return self.out(out.reshape(feat.shape))

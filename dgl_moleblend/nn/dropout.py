@@ -1,17 +1,44 @@
 """Dropout whose random numbers cost a quarter on CPU, where drawing them is most of dropout's time."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import torch
+from jaxtyping import Bool
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 _STEPS = 1 << 16
 
 
-def dropout(x: Tensor, rate: float) -> Tensor:
-    """Set values to 0 with probability `rate` and scale the others by 1 / (1 - rate).
+def draw_kept(shape: Sequence[int], rate: float) -> tuple[Bool[Tensor, "..."], float]:
+    """Draw which values stay, on CPU, and return with it the scale that keeps the mean.
 
-    On CPU one 64-bit draw serves four values, so a rate is rounded to 1 / 65536, and the scale with it: the mean is
-    kept exactly. Elsewhere this is torch's own dropout.
+    One 64-bit draw serves four values, so a rate is rounded to 1 / 65536, and the scale with it: the mean is kept
+    exactly.
+
+    Parameters
+    ----------
+    shape : sequence of int
+    rate : float
+        Probability of being dropped, in [0, 1).
+
+    Returns
+    -------
+    kept : Tensor of `shape`, bool
+    scale : float
+    """
+    dropped = round(rate * _STEPS)
+    size = torch.Size(shape).numel()
+    draws = torch.empty(-(-size // 4), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
+    kept = draws.view(torch.int16)[:size].view(*shape) >= dropped - _STEPS // 2
+    return kept, _STEPS / (_STEPS - dropped)
+
+
+def dropout(x: Tensor, rate: float) -> Tensor:
+    """Set values to 0 with probability `rate` and scale the others so that the mean stays; see `draw_kept`.
+
+    Elsewhere than on CPU this is torch's own dropout.
 
     Parameters
     ----------
@@ -19,12 +46,23 @@ def dropout(x: Tensor, rate: float) -> Tensor:
     rate : float
         In [0, 1).
     """
-    dropped = round(rate * _STEPS)
-    if x.device.type != "cpu" or not 0 < dropped < _STEPS:
+    if x.device.type != "cpu" or not 0 < round(rate * _STEPS) < _STEPS:
         return F.dropout(x, rate)
-    draws = torch.empty(-(-x.numel() // 4), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
-    kept = draws.view(torch.int16)[: x.numel()].view(x.shape) >= dropped - _STEPS // 2
-    return torch.where(kept, x, 0.0) * (_STEPS / (_STEPS - dropped))  # keeps one byte a value for the gradient
+    return _Drop.apply(x, *draw_kept(x.shape, rate))
+
+
+class _Drop(torch.autograd.Function):
+    """Keep one byte a value for the gradient."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, kept: Tensor, scale: float) -> Tensor:
+        ctx.save_for_backward(kept)
+        ctx.scale = scale
+        return torch.where(kept, x, 0.0).mul_(scale)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:  # type: ignore[override]
+        return _Drop.apply(gradients[0], *ctx.saved_tensors, ctx.scale), None, None
 
 
 class Dropout(nn.Module):

@@ -55,14 +55,10 @@ class GraphView(FlatView):
         return torch.cat((bias, token.to(bias).expand(2 * len(self.molecule) + self.num_molecules, -1)))
 
     def attend(
-        self,
-        query: Float[Tensor, "nodes h c"],
-        key: Float[Tensor, "nodes h c"],
-        value: Float[Tensor, "nodes h c"],
-        bias: Float[Tensor, "edges h"],
-        rate: float,
+        self, query_key_value: Float[Tensor, "nodes 3 h c"], bias: Float[Tensor, "edges h"], rate: float
     ) -> Float[Tensor, "nodes h c"]:
         """Softmax over incoming edges of query . key / sqrt(c) + bias, in float32; weighted sum of senders."""
+        query, key, value = query_key_value.unbind(1)
         with torch.autocast(query.device.type, enabled=False):
             work = torch.promote_types(query.dtype, torch.float32)  # DGL's kernels are float32 and float64
             score = dgl.ops.u_dot_v(self.graph, key.to(work), query.to(work)).squeeze(-1) * query.shape[-1] ** -0.5

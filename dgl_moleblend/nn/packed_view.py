@@ -4,8 +4,9 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from dgl_moleblend.nn.dense_attention import attend, token_logits
+from dgl_moleblend.nn.dense_attention import token_logits
 from dgl_moleblend.nn.flat_view import FlatView
+from dgl_moleblend.nn.packed_attention import Layout, attend_rows
 
 
 class PackedView(FlatView):
@@ -57,7 +58,7 @@ class PackedTokens:
         self.molecule = torch.cat((tokens, atoms.molecule))
         self.shape = (b, n + 1)
         self.place = torch.cat((torch.zeros_like(tokens), atoms.place + 1))
-        self.rows = self.molecule * (n + 1) + self.place  # in the flattened padded layout
+        self.layout: Layout | None = None  # made by the first layer
 
     @property
     def num_molecules(self) -> int:
@@ -68,21 +69,11 @@ class PackedTokens:
         """One value per molecule, to be broadcast against node features."""
         return molecules[self.molecule].unsqueeze(-1)
 
-    def pad_nodes(self, rows: Tensor) -> Tensor:
-        """Rows in the padded layout with the token in front, 0 in the padding: (t, ...) -> (b, m, ...)."""
-        b, m = self.shape
-        return rows.new_zeros(b * m, *rows.shape[1:]).index_copy(0, self.rows, rows).unflatten(0, self.shape)
-
     def attend(
-        self,
-        query: Float[Tensor, "t h c"],
-        key: Float[Tensor, "t h c"],
-        value: Float[Tensor, "t h c"],
-        bias: Float[Tensor, "b h m m"],
-        rate: float,
+        self, query_key_value: Float[Tensor, "t 3 h c"], bias: Float[Tensor, "b h m m"], rate: float
     ) -> Float[Tensor, "t h c"]:
         """Attend as `PaddedView.attend` does, from rows to rows."""
-        query, key, value = (self.pad_nodes(x.flatten(1)).unflatten(-1, x.shape[1:]) for x in (query, key, value))
-        query, key, value = (x.transpose(1, 2).contiguous() for x in (query, key, value))  # (b, h, m, c)
-        out = attend(query, key, value, bias, rate).transpose(1, 2).flatten(2)  # (b, m, h * c)
-        return out.flatten(0, 1).index_select(0, self.rows).unflatten(-1, (query.shape[1], query.shape[3]))
+        h = query_key_value.shape[2]
+        if self.layout is None or self.layout.shape[1] != h:
+            self.layout = Layout.of(self.molecule, self.place, self.shape, h)
+        return attend_rows(query_key_value, bias, rate, self.layout)

@@ -78,15 +78,10 @@ class PaddedView:
         return out
 
     def attend(
-        self,
-        query: Float[Tensor, "b n h c"],
-        key: Float[Tensor, "b n h c"],
-        value: Float[Tensor, "b n h c"],
-        bias: Float[Tensor, "b h n n"],
-        rate: float,
+        self, query_key_value: Float[Tensor, "b n 3 h c"], bias: Float[Tensor, "b h n n"], rate: float
     ) -> Float[Tensor, "b n h c"]:
         """Softmax over keys of query . key / sqrt(c) + bias, in float32; weighted sum of values."""
-        query, key, value = (x.transpose(1, 2).contiguous() for x in (query, key, value))
+        query, key, value = query_key_value.permute(2, 0, 3, 1, 4).contiguous()
         return attend(query, key, value, bias, rate).transpose(1, 2)
 
     def pad_nodes(self, nodes: Tensor) -> Tensor:
