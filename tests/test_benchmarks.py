@@ -3,25 +3,35 @@
 Nothing here looks at how long anything takes.
 """
 
+import gzip
 import importlib
 import json
+import os
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import at_size
 import attention
 import featurize
 import inputs
 import large_molecules
 import loader
 import measure
+import numpy as np
 import plain_features
 import pretraining_step
 import pytest
 import torch
 from graphormer import DglGraphormer
+from rdkit import Chem
+from rdkit.Chem import AllChem
 from torch import Tensor
 
 import dgl_moleblend as mb
+from dgl_moleblend.data.published import QM9_TARGETS
 
 SHARED = Path(__file__).parents[2] / "shared" / "golden" / "bench_smiles.json"
 COMMON = ["--short", "--rounds", "1", "--no-memory"]
@@ -63,6 +73,75 @@ def test_a_benchmark_writes_all_contenders(name: str, tmp_path: Path, capsys: py
     assert {"cpu", "threads", "torch", "dgl", "device"} <= result["machine"].keys()
     printed = capsys.readouterr().out
     assert all(title in printed for title in result["sections"])
+
+
+@pytest.fixture
+def data_sets(tmp_path: Path) -> Path:
+    """The two data sets in the form that `at_size` takes, of a few molecules; one of MOSES' is damaged."""
+    for path in at_size.FILES.values():
+        (tmp_path / path).parent.mkdir()
+    (tmp_path / at_size.FILES["moses"]).write_bytes(gzip.compress(b"SMILES\nCCO\nC1CC\nc1ccccc1\nCCN\n"))
+    mols = [Chem.AddHs(Chem.MolFromSmiles(smiles)) for smiles in ("C", "OC=O", "C#N", "C[NH3+]")]
+    for mol in mols:
+        AllChem.EmbedMolecule(mol, randomSeed=1)
+        Chem.Kekulize(mol)
+    atoms = [atom for mol in mols for atom in mol.GetAtoms()]
+    bonds = [bond for mol in mols for bond in mol.GetBonds()]
+    np.savez(
+        tmp_path / at_size.FILES["qm9"],
+        mol_id=np.array([1, 2, 5, 7]),
+        n_atoms=np.array([mol.GetNumAtoms() for mol in mols], np.uint8),
+        n_bonds=np.array([mol.GetNumBonds() for mol in mols], np.uint8),
+        atomic_number=np.array([atom.GetAtomicNum() for atom in atoms], np.uint8),
+        formal_charge=np.array([atom.GetFormalCharge() for atom in atoms], np.int8),
+        position=np.concatenate([mol.GetConformer().GetPositions() for mol in mols]).astype(np.float32),
+        bond=np.array([[b.GetBeginAtomIdx(), b.GetEndAtomIdx(), b.GetBondTypeAsDouble()] for b in bonds], np.uint8),
+        properties=np.arange(48.0).reshape(4, 12),
+        property_names=np.array(QM9_TARGETS),
+    )
+    return tmp_path
+
+
+def test_whole_data_sets_are_counted(data_sets: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    result = at_size.main(["--short", "--workers", "1", "--loader-workers", "0", "--data", str(data_sets)])
+    featurized, loaded = result["sections"].values()
+    assert [[row[key] for key in ("set", "rows", "kept", "rejected", "with_conformer")] for row in featurized] == [
+        ["moses", 4, 3, 1, 0],
+        ["qm9", 4, 4, 0, 4],
+    ]
+    assert [row["molecules"] for row in loaded] == [3, 4]
+    for row in [*featurized, *loaded]:
+        assert 50 < row["own_mb"] < row["peak_mb"]
+        assert row["molecules_per_s"] > 0
+    assert "moses: rejected {'parse': 1}" in capsys.readouterr().out
+
+
+def test_a_row_that_is_not_accounted_for_ends_the_run(data_sets: Path, tmp_path: Path) -> None:
+    path, store = data_sets / at_size.FILES["moses"], tmp_path / "store"
+    data = at_size.moses(path, tmp_path, None)
+    at_size.featurize("moses", data, store, 0, True)
+    made = at_size.MoleculeStore(store)
+    at_size.check(made, data)
+    with pytest.raises(RuntimeError, match="of 5 rows 1 are lost and 0 doubled"):
+        at_size.check(made, data._replace(rows=5))
+    with pytest.raises(RuntimeError, match="a molecule is another row's"):
+        at_size.check(made, data._replace(smiles=["CCO", "C1CC", "CCN", "c1ccccc1"]))
+    made.manifest["counts"]["kept"] += 1
+    with pytest.raises(RuntimeError, match="the manifest counts"):
+        at_size.check(made, data)
+    with pytest.raises(RuntimeError, match="exit code 2"):
+        at_size.featurize("moses", data._replace(arguments=["nowhere.csv"]), store, 0, True)
+
+
+def test_memory_of_a_process_is_that_of_its_children_too() -> None:
+    alone = at_size.memory(os.getpid())
+    code = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'x = bytes(1) * (1 << 28); input()'])"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE) as process:
+        deadline = time.monotonic() + 60
+        while min(at_size.memory(process.pid)) < 1 << 28:
+            assert time.monotonic() < deadline
+        assert min(at_size.memory(os.getpid())) > min(alone) + (1 << 27)
+        process.communicate(b"\n")
 
 
 def test_the_parts_of_a_step_are_all_of_it() -> None:

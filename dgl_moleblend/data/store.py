@@ -28,6 +28,7 @@ STORE_VERSION = 1
 MANIFEST = "manifest.json"
 REJECTS = "rejects.csv"
 REJECT_FIELDS = ("row", "source", "line", "id", "smiles", "stage", "reason")
+_REJECT_KINDS: dict[str, type] = {name: np.int64 if name in ("row", "line") else str for name in REJECT_FIELDS}
 MAX_ATOMS = 65_535
 """Bonds are kept as pairs of 16-bit atom numbers."""
 _FIX_DAMAGE = "copy the store again from where it is whole, or make it again with --overwrite"
@@ -99,7 +100,7 @@ def _one_line(text: str) -> str:
 def rejects_frame(rejects: Iterable[Reject]) -> pd.DataFrame:
     """Return rejects as a table with the columns of rejects.csv."""
     frame = pd.DataFrame([reject.values() for reject in rejects], columns=list(REJECT_FIELDS))
-    return frame.astype({"row": np.int64, "line": np.int64})
+    return frame.astype(_REJECT_KINDS)
 
 
 def arrow_schema(num_tasks: int) -> pa.Schema:
@@ -446,8 +447,7 @@ class MoleculeStore(MoleculeTable):
             return rejects_frame([])
         with (self.path / REJECTS).open("rb") as file:
             content = file.read(length)  # a store that was interrupted may hold rows of the shard after the last
-        text = ("source", "id", "smiles", "stage", "reason")
-        return pd.read_csv(io.BytesIO(content), dtype=dict.fromkeys(text, str), keep_default_na=False)
+        return pd.read_csv(io.BytesIO(content), dtype=_REJECT_KINDS, keep_default_na=False)
 
     def verify(self) -> None:
         """Read every file and compare its checksum.

@@ -404,6 +404,15 @@ def test_a_full_disk_leaves_the_store_as_it_was(tmp_path, monkeypatch):
     assert content(tmp_path / "s") == content(tmp_path / "whole")
 
 
+def test_rejects_have_the_same_columns_whether_there_are_any_or_not(tmp_path):
+    out = writer(tmp_path / "s")
+    out.write_shard(*shard(0))
+    none = out.finish().rejects
+    assert none.empty
+    pd.testing.assert_series_equal(none.dtypes, rejects_frame([]).dtypes)
+    pd.testing.assert_series_equal(none.dtypes, make(tmp_path / "some").rejects.dtypes)
+
+
 def test_rejects_are_one_line_each_whatever_they_hold(tmp_path):
     out = writer(tmp_path / "s", shard_size=3)
     nasty = ['C\n"C",\r\n', "\udce9\0", "C" * 1_000_000]
