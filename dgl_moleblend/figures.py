@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from matplotlib import rc_context
+from matplotlib import colormaps, rc_context
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
@@ -26,7 +26,8 @@ BOND_TYPES = ("single", "double", "triple", "aromatic", "other")
 _COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000")  # Okabe and Ito
 _MANY_TASKS = len(_COLORS)
 _MANY_POINTS = 3000  # more are drawn as pixels, so that an SVG stays light
-_DIVERGING = "PuOr_r"  # purple lowers, white is nothing, orange raises; told apart without red and green
+_DIVERGING = ListedColormap(colormaps["PuOr_r"](np.linspace(0.17, 0.83, 255)))
+"""Purple lowers, white is nothing, orange raises: told apart without red and green, and black is read on all of it."""
 
 
 def save(figure: Figure, path: str | Path) -> Path:
@@ -235,8 +236,10 @@ def relation_matrices(mol: "Mol", batch: "RelationBatch", blend: "Blend | None" 
             "  fix:   pass the Mol that the batch was made from, without hydrogens"
         )
     pairs = np.s_[index, :n, :n]
-    figure = Figure(figsize=(4 * (4 + (blend is not None)), 3.9), layout="constrained")
-    axes = figure.subplots(1, 4 + (blend is not None))
+    figure = Figure(figsize=(15, 7.5) if blend is not None else (17, 3.9), layout="constrained")
+    order = "DSB\nDEM" if blend is not None else "DSBE"  # drawing, spd, bond path, Euclidean, mask of the blend
+    places = figure.subplot_mosaic(order, width_ratios=[1.25, 1, 1] if blend is not None else [1, 1, 1, 1])
+    axes = [places[letter] for letter in "DSBEM" if letter in places]
     axes[0].imshow(_drawing(mol))
     axes[0].set_axis_off()
     axes[0].set_title(f"{n} atoms, {n * n} ordered pairs")
@@ -266,7 +269,7 @@ def atom_contributions(mol: "Mol", contributions: np.ndarray, names: Sequence[st
     names : sequence of t str
         What is predicted, with its unit: beside the scale of colours.
     captions : sequence of t str
-        Below the structures.
+        Above the structures.
     """
     if contributions.shape != (mol.GetNumAtoms(), len(names)):
         raise ValueError(
@@ -275,7 +278,7 @@ def atom_contributions(mol: "Mol", contributions: np.ndarray, names: Sequence[st
         )
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(5.6 * columns, 4.9 * rows), layout="constrained")
+    figure = Figure(figsize=(5.6 * columns, 4.6 * rows), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
     for axis in axes:
         axis.set_axis_off()
@@ -285,7 +288,7 @@ def atom_contributions(mol: "Mol", contributions: np.ndarray, names: Sequence[st
         axis.imshow(_drawing(mol, [tuple(color) for color in scale.to_rgba(values)[:, :3].tolist()]))
         bar = figure.colorbar(scale, ax=axis, shrink=0.8)
         bar.set_label(f"contribution to {_plain(name)}")
-        axis.text(0.5, -0.02, _plain(caption), transform=axis.transAxes, ha="center", va="top")
+        axis.set_title(_plain(caption), fontsize="medium")
     return figure
 
 
@@ -365,7 +368,8 @@ def _drawing(mol: "Mol", colors: "Sequence[tuple[float, ...]] | None" = None) ->
     drawer = rdMolDraw2D.MolDraw2DCairo(800, 800)
     options: Any = drawer.drawOptions()
     options.addAtomIndices = True
-    options.bondLineWidth = 3
+    options.bondLineWidth = 4
+    options.annotationFontScale = 0.7
     highlights: dict[str, Any] = {}
     if colors is not None:
         options.useBWAtomPalette()  # colours speak of contributions alone

@@ -81,6 +81,63 @@ def test_a_drawing_of_another_molecule_is_refused():
         figures.relation_matrices(Chem.MolFromSmiles("c1ccccc1"), batch)
 
 
+def test_atom_contributions_are_to_scale():
+    mol = Chem.MolFromSmiles("CCO")
+    values = np.array([[0.5, 0.0], [-1.0, 0.0], [0.25, 0.0]])
+    figure = figures.atom_contributions(mol, values, ["logS / mol/L", "none"], ["predicted 1", "predicted 0"])
+    bars = [axis for axis in figure.axes if axis.get_ylabel()]
+    assert [axis.get_ylabel() for axis in bars] == ["contribution to logS / mol/L", "contribution to none"]
+    assert bars[0].get_ylim() == (-1, 1), "the same reach to both sides, so that white is nothing"
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["predicted 1", "predicted 0"]
+    first, second = (np.asarray(axis.images[0].get_array())[..., :3] for axis in figure.axes[:2])
+    assert (np.ptp(first, axis=-1) > 0.2).any(), "colours"
+    assert not (np.ptp(second, axis=-1) > 0.1).any(), "none where atoms add nothing"
+
+
+def test_molecules_as_svg():
+    assert figures.molecule_svg("CCO").startswith(b"<?xml")
+    assert figures.molecule_svg("<script>") is None
+    assert figures.molecule_svg("") is None
+
+
+def test_names_are_no_formulae():
+    names = [r"$\frac{", "a$b$c"]
+    first, second = (figures.to_svg(figures.parity(np.ones((2, 2)), np.ones((2, 2)), names, names)) for _ in range(2))
+    assert b"a$b$c" in first
+    assert first == second, "the same picture, the same bytes"
+
+
+def test_residuals_are_predicted_minus_measured():
+    figure = figures.residuals(np.array([[2.0], [4.0], [1.0]]), np.array([[1.0], [1.0], [NAN]]), ["y"])
+    assert sum(bar.get_height() for bar in figure.axes[0].patches) == 2
+    assert figure.axes[0].get_legend().get_texts()[0].get_text() == "mean 2"
+
+
+def test_precision_recall_and_reliability_are_scikit_learns(generator):
+    from sklearn.metrics import average_precision_score
+
+    source = np.random.default_rng(0)
+    value = source.uniform(size=(400, 1))
+    label = (source.uniform(size=(400, 1)) < value).astype(float)
+    label[:5] = NAN
+    present = ~np.isnan(label[:, 0])
+    axis = figures.precision_recall(value, label, ["y"]).axes[0]
+    expected = average_precision_score(label[present, 0], value[present, 0])
+    assert axis.get_legend().get_texts()[0].get_text() == f"y ({expected:.3f})"
+    given, found = figures.reliability(value, label, ["y"]).axes[0].lines[1].get_data()
+    assert len(given) == 10
+    np.testing.assert_allclose(found, given, atol=0.2)
+
+
+def test_error_by_similarity_joins_means_of_like_molecules():
+    similarity = np.linspace(0, 1, 60)
+    axis = figures.error_by_similarity(similarity, 1 - similarity).axes[0]
+    x, y = axis.lines[0].get_data()
+    assert len(x) == 6
+    np.testing.assert_allclose(y, 1 - x)
+    assert not figures.error_by_similarity(similarity[:5], similarity[:5]).axes[0].lines, "too few for means"
+
+
 @pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
 def test_formats(suffix, tmp_path):
     path = figures.save(figures.parity(np.ones((1, 1)), np.ones((1, 1)), ["a"]), tmp_path / f"p.{suffix}")

@@ -1,38 +1,78 @@
-"""`inspect`: a data set in numbers and a picture, or one molecule's graph."""
+"""`inspect`: a data set in numbers and a picture, or one molecule: what a model sees of it, and what its atoms add."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dgl_moleblend.cli import options
+from dgl_moleblend.cli.inputs import refuse, say
 
 if TYPE_CHECKING:
+    from rdkit.Chem import Mol
+
+    from dgl_moleblend.attribution import Attribution
     from dgl_moleblend.batch import RelationBatch
 
 _WIDEST = 30  # atoms of a molecule whose matrices are printed
+_MANY_TASKS = 6  # properties that are explained unless others are named
 
 
 @click.command()
-@click.argument("store", required=False, type=click.Path())
-@click.option("-s", "--smiles", help="Describe the graph of this molecule instead.")
+@click.argument("store", required=False, type=click.Path(), metavar="[STORE|FILE]")
+@click.option("-s", "--smiles", help="Describe this molecule instead.")
+@click.option("--row", type=click.IntRange(0), default=0, show_default=True, metavar="N",
+              help="With FILE: which of its molecules, counted from 0.")  # fmt: skip
 @click.option("--positions", type=click.Choice(["none", "given", "embed"]), default="none", show_default=True,
-              help="With --smiles: where its positions come from (given: from the CXSMILES).")  # fmt: skip
+              help="Of a molecule: where its positions come from (given: from the SDF or CXSMILES).")  # fmt: skip
+@click.option("--model", type=click.Path(), metavar="FOLDER",
+              help="Of a molecule: what each atom adds to the prediction of this model, which `finetune` wrote; "
+              "positions are made as for the model.")  # fmt: skip
+@click.option("--task", "tasks", multiple=True, metavar="NAME",
+              help="With --model: this property; may be repeated. [default: the first six]")  # fmt: skip
 @options.seed
 @click.option("--figure", type=click.Path(dir_okay=False), metavar="PATH", help="Draw it, too (png, svg, pdf).")
-def command(store: str | None, smiles: str | None, positions: str, seed: int, figure: str | None) -> None:
-    """Describe STORE, a data set that `featurize` wrote, or one molecule.
+@click.pass_context
+def command(
+    ctx: click.Context,
+    store: str | None,
+    smiles: str | None,
+    row: int,
+    positions: str,
+    model: str | None,
+    tasks: tuple[str, ...],
+    seed: int,
+    figure: str | None,
+) -> None:
+    """Describe STORE, a data set that `featurize` wrote, or one molecule, of FILE or given as SMILES.
+
+    A molecule is drawn beside its three relation matrices and a blend of them, drawn with the seed; with --model it is
+    drawn with what each of its atoms adds to the prediction (integrated gradients of the atom embeddings: the
+    contributions add up to the difference between the prediction and that for the bare skeleton, whose atoms have no
+    features).
 
     \b
       dgl-moleblend inspect esol.store --figure esol.png
       dgl-moleblend inspect --smiles 'CCO' --positions embed --figure ethanol.png
+      dgl-moleblend inspect ligands.sdf --row 3 --positions given --figure ligand.png
+      dgl-moleblend inspect --smiles 'c1ccccc1O' --model esol-model --figure phenol.png
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     if (store is None) == (smiles is None):
-        raise click.UsageError("give either a STORE or --smiles")
+        raise click.UsageError("give either a STORE or FILE, or --smiles")
+    if tasks and model is None:
+        raise click.UsageError("--task goes with --model")
+    if smiles is None and not Path(str(store)).is_file():
+        refuse(ctx, ("row", "positions", "model"), "it goes with a molecule, not with a data set")
+        _inspect_store(str(store), figure)
+        return
     if smiles is not None:
-        _inspect_molecule(smiles, positions, seed, figure)
+        refuse(ctx, ("row",), "--smiles is one molecule")
+    if model is not None:
+        refuse(ctx, ("positions",), "the model remembers it")
+        _explain(model, tasks, smiles, store, row, figure)
     else:
-        assert store is not None
-        _inspect_store(store, figure)
+        _inspect_molecule(smiles, store, row, positions, seed, figure)
 
 
 def _inspect_store(path: str, figure: str | None) -> None:
@@ -59,22 +99,104 @@ def _inspect_store(path: str, figure: str | None) -> None:
         figures.save(figures.store_summary(summary), figure)
 
 
-def _inspect_molecule(smiles: str, positions: str, seed: int, figure: str | None) -> None:
+def _inspect_molecule(
+    smiles: str | None, file: str | None, row: int, positions: str, seed: int, figure: str | None
+) -> None:
     from dgl_moleblend.batch import MoleculeBatch
     from dgl_moleblend.config import FeaturizerConfig
     from dgl_moleblend.data.featurize import MoleculeFeaturizer
-    from dgl_moleblend.data.sanitize import read_smiles
 
-    mol = read_smiles(smiles)
+    mol, where = _read(smiles, file, row)
     featurizer = MoleculeFeaturizer.from_config(FeaturizerConfig(positions, seed=seed))
-    batch = MoleculeBatch.from_arrays([featurizer.arrays(mol)]).relations()
-    symbols = [atom.GetSymbol() for atom in mol.GetAtoms()]
-    for line in describe(batch, symbols):
+    batch = MoleculeBatch.from_arrays([featurizer.arrays(mol, where=where, prepared=True)]).relations()
+    for line in describe(batch, [atom.GetSymbol() for atom in mol.GetAtoms()]):
         click.echo(line)
+    if figure:
+        import torch
+
+        from dgl_moleblend import figures
+        from dgl_moleblend.nn.blend import draw_blend
+
+        blend = draw_blend(batch, generator=torch.Generator().manual_seed(seed))
+        figures.save(figures.relation_matrices(mol, batch, blend), figure)
+
+
+def _explain(
+    folder: str, tasks: tuple[str, ...], smiles: str | None, file: str | None, row: int, figure: str | None
+) -> None:
+    from dgl_moleblend.attribution import attribute
+    from dgl_moleblend.data.featurize import MoleculeFeaturizer
+    from dgl_moleblend.prediction import PropertyModel
+
+    model = PropertyModel.from_pretrained(folder)
+    unknown = [name for name in tasks if name not in model.task_names]
+    if unknown:
+        raise click.BadParameter(
+            f"{unknown[0]!r} is none of the model's properties: {', '.join(model.task_names)}", param_hint="--task"
+        )
+    names = list(tasks or model.task_names[:_MANY_TASKS])
+    if not tasks and len(names) < len(model.task_names):
+        say(f"the first {len(names)} of {len(model.task_names)} properties; --task names others")
+    mol, where = _read(smiles, file, row)
+    molecule = MoleculeFeaturizer.from_config(model.featurizer).arrays(mol, where=where, prepared=True)
+    chosen = [model.task_names.index(name) for name in names]
+    found = attribute(model.predictor, molecule, chosen).scaled(
+        [model.scaling.scale[k] for k in chosen], [model.scaling.mean[k] for k in chosen]
+    )
+    labels = [f"{name} (log odds)" if model.task_type == "classification" else name for name in names]
+    click.echo("\n".join(explain(found, [atom.GetSymbol() for atom in mol.GetAtoms()], labels)))
     if figure:
         from dgl_moleblend import figures
 
-        figures.save(figures.relation_matrices(mol, batch), figure)
+        captions = [
+            f"predicted {prediction:.3g} = bare skeleton {baseline:.3g} + atoms {total:+.3g}"
+            for prediction, baseline, total in zip(found.prediction, found.baseline, found.atoms.sum(0), strict=True)
+        ]
+        figures.save(figures.atom_contributions(mol, found.atoms, labels, captions), figure)
+
+
+def explain(found: "Attribution", symbols: Sequence[str], names: Sequence[str]) -> list[str]:
+    """Return what each atom adds to each prediction as lines of text.
+
+    Parameters
+    ----------
+    found : Attribution
+    symbols : sequence of n str
+        Elements, to name the atoms by.
+    names : sequence of t str
+        Properties.
+    """
+    width = max(12, *(len(name) + 2 for name in names))
+
+    def line(name: str, values: Any, form: str) -> str:
+        return f"{name:14}" + "".join(format(value, form).rjust(width) for value in values)
+
+    return [
+        line("", names, ""),
+        line("prediction", found.prediction, ".4g"),
+        line("bare skeleton", found.baseline, ".4g"),
+        *(line(f"  {s}{k}", values, "+.4f") for k, (s, values) in enumerate(zip(symbols, found.atoms, strict=True))),
+        line("all atoms", found.atoms.sum(0), "+.4f"),
+        line("unexplained", found.gap, "+.1e"),
+    ]
+
+
+def _read(smiles: str | None, file: str | None, row: int) -> "tuple[Mol, str | None]":
+    """Return one molecule, prepared for the featurizer, and where it stands."""
+    from dgl_moleblend.data.molecules import MoleculeReader
+    from dgl_moleblend.data.pipeline import _read_mol
+    from dgl_moleblend.data.sanitize import read_smiles
+    from dgl_moleblend.errors import DataError, MoleculeError
+
+    if smiles is not None:
+        return read_smiles(smiles), None
+    number = -1
+    for number, record in enumerate(MoleculeReader(str(file))):
+        if number == row:
+            if record.error is not None:
+                raise MoleculeError(record.error, where=record.where, fix="correct the row, or choose another")
+            return _read_mol(record), record.where
+    raise DataError(f"there is no row {row}", where=file, fix=f"the file has {number + 1:,} rows, counted from 0")
 
 
 def describe(batch: "RelationBatch", symbols: list[str]) -> list[str]:

@@ -71,6 +71,78 @@ def test_one_molecule_in_3d():
     assert "C0 0.00 1.50" in " ".join(result.stdout.split())
 
 
+@pytest.fixture
+def ligands(tmp_path: Path) -> Path:
+    """An SDF file of ethanol in 3D and of a record that cannot be read."""
+    from rdkit import Chem
+    from rdkit.Chem import AllChem
+
+    mol = Chem.AddHs(Chem.MolFromSmiles("OCC"))
+    AllChem.EmbedMolecule(mol, randomSeed=1)
+    block = Chem.MolToMolBlock(mol)
+    path = tmp_path / "ligands.sdf"
+    path.write_text(f"{block}$$$$\n{block.replace('  9  8', ' 99  8', 1)}$$$$\n")
+    return path
+
+
+def test_one_molecule_of_a_file(ligands, tmp_path):
+    result = run(ligands, "--positions", "given", "--figure", tmp_path / "m.png")
+    assert result.exit_code == 0, result.output
+    assert "3 atoms, 9 ordered pairs" in result.stdout
+    assert "distance / angstrom" in result.stdout
+    assert (tmp_path / "m.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_row_that_is_damaged_or_missing(ligands, store):
+    result = run(ligands, "--row", 1)
+    assert result.exit_code == 2
+    assert f"where: {ligands}, line" in result.stderr
+    result = run(ligands, "--row", 2)
+    assert result.exit_code == 2
+    assert "there is no row 2" in result.stderr
+    assert "the file has 2 rows, counted from 0" in result.stderr
+    result = run(store.parent / "in.csv", "--row", 5)
+    assert "the SMILES is blank" in result.stderr
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A model of two properties that knows little."""
+    from tables import chains, parts
+
+    import dgl_moleblend as mb
+    from dgl_moleblend.workflows import finetune
+
+    dataset = chains(24, conformers=0)
+    config = mb.TrainingConfig(max_epochs=1, batch_size=8)
+    out = tmp_path_factory.mktemp("model") / "m"
+    finetune(dataset, parts(dataset), out, encoder=mb.EncoderConfig.tiny(), training_config=config, progress=False)
+    return out
+
+
+def test_what_atoms_add_to_a_prediction(model, ligands, tmp_path):
+    result = run("-s", "OCC", "--model", model, "--figure", tmp_path / "m.svg")
+    assert result.exit_code == 0, result.output
+    lines = {" ".join(line.split()[:-2]): [float(x) for x in line.split()[-2:]]
+             for line in result.stdout.splitlines()[1:]}  # fmt: skip
+    assert list(lines) == ["prediction", "bare skeleton", "O0", "C1", "C2", "all atoms", "unexplained"]
+    for k in range(2):
+        added = sum(lines[atom][k] for atom in ("O0", "C1", "C2"))
+        assert added == pytest.approx(lines["all atoms"][k], abs=2e-4)
+        assert lines["bare skeleton"][k] + added == pytest.approx(lines["prediction"][k], abs=5e-3)
+    assert (tmp_path / "m.svg").read_text().startswith("<?xml")
+    of_file = run(ligands, "--model", model, "--task", "nitrogens")
+    assert of_file.exit_code == 0, of_file.output
+    assert of_file.stdout.splitlines()[0].split() == ["nitrogens"]
+    assert float(of_file.stdout.splitlines()[1].split()[-1]) == pytest.approx(lines["prediction"][1], abs=1e-3)
+
+
+def test_a_property_that_the_model_does_not_have(model):
+    result = run("-s", "C", "--model", model, "--task", "logP")
+    assert result.exit_code == 2
+    assert "'logP' is none of the model's properties: atoms, nitrogens" in result.stderr
+
+
 def test_a_large_molecule_is_not_printed_in_full():
     assert "--figure draws them" in run("-s", "C" * 40).stdout
 
@@ -78,8 +150,13 @@ def test_a_large_molecule_is_not_printed_in_full():
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        ([], "give either a STORE or --smiles"),
-        (["x", "-s", "C"], "give either a STORE or --smiles"),
+        ([], "give either a STORE or FILE, or --smiles"),
+        (["x", "-s", "C"], "give either a STORE or FILE, or --smiles"),
+        (["-s", "C", "--task", "y"], "--task goes with --model"),
+        (["-s", "C", "--row", "1"], "leave out --row: --smiles is one molecule"),
+        (["nowhere", "--model", "m"], "leave out --model: it goes with a molecule, not with a data set"),
+        (["-s", "C", "--model", "m", "--positions", "embed"], "leave out --positions: the model remembers it"),
+        (["-s", "C", "--model", "nowhere"], "there is no model folder 'nowhere'"),
         (["nowhere"], "this is not a store"),
         (["-s", "C1CC"], "RDKit cannot read SMILES 'C1CC'"),
     ],
