@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgl_moleblend.nn.dropout import Dropout
+from dgl_moleblend.nn.recompute import recomputed
 from dgl_moleblend.schema import BOND_CLASSES, PATH_HOPS, SPD_CLASSES
 
 PAIR_SIZE = 32
@@ -72,7 +73,28 @@ def pair_form(pairs: PairStates, weight: Float[Tensor, "k u"], bias: Float[Tenso
     return out.view(b, n, k, n).transpose(2, 3)
 
 
-class SpdHead(nn.Module):
+class PairHead(nn.Module):
+    """Common part of the heads of both 2D relations: one linear form of the pair features.
+
+    Parameters
+    ----------
+    feat_size : int
+        Width d.
+    num_outputs : int
+        k.
+    """
+
+    def __init__(self, feat_size: int, num_outputs: int) -> None:
+        super().__init__()
+        self.pairs = PairProjection(feat_size)
+        self.out = nn.Linear(PAIR_SIZE**2, num_outputs)
+
+    def logits(self, atoms: Float[Tensor, "b n d"]) -> Float[Tensor, "b n n k"]:
+        """Return k numbers a pair."""
+        return recomputed(pair_form, self.pairs(atoms), self.out.weight, self.out.bias)
+
+
+class SpdHead(PairHead):
     """Atom states -> logits of 11 classes of shortest-path distance for every pair.
 
     Parameters
@@ -82,16 +104,14 @@ class SpdHead(nn.Module):
     """
 
     def __init__(self, feat_size: int) -> None:
-        super().__init__()
-        self.pairs = PairProjection(feat_size)
-        self.out = nn.Linear(PAIR_SIZE**2, SPD_CLASSES)
+        super().__init__(feat_size, SPD_CLASSES)
 
     def forward(self, atoms: Float[Tensor, "b n d"]) -> Float[Tensor, "b n n 11"]:
         """Return logits of 1, 2, .., 10 and "11 or more" bonds."""
-        return pair_form(self.pairs(atoms), self.out.weight, self.out.bias)
+        return self.logits(atoms)
 
 
-class BondPathHead(nn.Module):
+class BondPathHead(PairHead):
     """Atom states -> logits of 24 bond classes for each of 5 hops of every pair.
 
     Parameters
@@ -101,13 +121,11 @@ class BondPathHead(nn.Module):
     """
 
     def __init__(self, feat_size: int) -> None:
-        super().__init__()
-        self.pairs = PairProjection(feat_size)
-        self.out = nn.Linear(PAIR_SIZE**2, PATH_HOPS * BOND_CLASSES)
+        super().__init__(feat_size, PATH_HOPS * BOND_CLASSES)
 
     def forward(self, atoms: Float[Tensor, "b n d"]) -> Float[Tensor, "b n n 5 24"]:
         """Return logits of class 6 * type + 2 * stereo + conjugated, hop by hop from the receiver's end."""
-        return pair_form(self.pairs(atoms), self.out.weight, self.out.bias).unflatten(-1, (PATH_HOPS, BOND_CLASSES))
+        return self.logits(atoms).unflatten(-1, (PATH_HOPS, BOND_CLASSES))
 
 
 class PositionHead(nn.Module):

@@ -19,6 +19,7 @@ from dgl_moleblend.nn.blend import Blend
 from dgl_moleblend.nn.dropout import Dropout
 from dgl_moleblend.nn.graph_view import GraphView
 from dgl_moleblend.nn.layer import MoleBlendLayer
+from dgl_moleblend.nn.recompute import recomputed
 from dgl_moleblend.nn.relation_bias import BondPathBias, DistanceBias, SpdBias
 from dgl_moleblend.nn.views import Relations, View, open_view
 from dgl_moleblend.schema import ATOM_SIZES, ATOM_TERMS, NUM_DEGREES, RELATIONS
@@ -279,9 +280,8 @@ class MoleBlendEncoder(nn.Module):
             degree = self.degree_embedding(fields.degree.long().clamp(max=NUM_DEGREES - 1))
             terms.append(degree * atom_shows["2d"].unsqueeze(-1))
         if "distance" in relations:
-            term, bias = self._distance(
-                view, fields, shows["distance"] & fields.has_distance, atom_shows["3d"] & fields.has_conformer
-            )
+            shown, atoms = shows["distance"] & fields.has_distance, atom_shows["3d"] & fields.has_conformer
+            term, bias = recomputed(self._distance, view, fields, shown, atoms)  # k kernels a pair
             terms.append(term)
             biases.append(bias)
         return functools.reduce(torch.add, terms), functools.reduce(torch.add, biases)
