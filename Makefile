@@ -3,7 +3,7 @@ PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
 TYPED := tests/nn tests/test_heads.py tests/test_objectives.py tests/test_pretraining.py tests/test_predictor.py tests/data/test_relations.py
-BENCHMARKS := pretraining_step attention featurize large_molecules loader
+BENCHMARKS := pretraining_step attention featurize large_molecules loader precision
 
 .PHONY: demo test lint bench clean
 
