@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +13,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from dgl_moleblend.batch import MoleculeBatch, TensorStruct
+from dgl_moleblend.checkpoint import write_atomically
 from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.store import Sample
+from dgl_moleblend.errors import DataError
 
 _WINDOW = 64  # batches: molecules are sorted by size within so many, and shuffled beyond
 
@@ -298,9 +301,14 @@ def save_graphs(dataset: MoleculeDataset, path: str | os.PathLike[str], *, batch
     dataset : MoleculeDataset
         All its graphs, which hold n * n pairs each, are in memory at the end: for small sets.
     path : path
-        Usually ends in .bin.
+        Usually ends in .bin; a file that is there is replaced when the new one is whole.
     batch_size : int
         Molecules whose relations are made at a time.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be written, such as on a full disk.
     """
     import dgl
 
@@ -310,4 +318,15 @@ def save_graphs(dataset: MoleculeDataset, path: str | os.PathLike[str], *, batch
         for k, graph in zip(batch.index.tolist(), dgl.unbatch(relations.to_graph()), strict=True):
             graphs[k] = graph
     tensors = {"labels": torch.from_numpy(dataset.labels.copy()), "rows": torch.from_numpy(dataset.rows.copy())}
-    dgl.save_graphs(os.fspath(path), graphs, tensors)
+
+    def write(temporary: Path) -> None:
+        try:
+            dgl.save_graphs(str(temporary), graphs, tensors)
+        except dgl.DGLError as error:
+            raise OSError("DGL could not write all of it") from error
+
+    try:
+        write_atomically(Path(path), write)
+    except OSError as error:
+        raise DataError(f"the graphs cannot be written: {error}", where=os.fspath(path),
+                        fix="make room, or give a folder that can be written to") from error  # fmt: skip

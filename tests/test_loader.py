@@ -175,6 +175,23 @@ def test_subsets_keep_rows_and_labels(dataset):
     assert batch.molecules.atom_mask.sum(1).tolist() == SIZES[[7, 3, 100]].tolist()
 
 
+def test_a_model_is_trained_from_a_store_without_rdkit(tmp_path):
+    writer = StoreWriter(tmp_path / "s", featurizer=FeaturizerConfig(), task_names=["y", "z"], sources=[""])
+    writer.write_shard(record_batch([sample(k, n) for k, n in enumerate(SIZES[:20])], 2), [])
+    writer.finish()
+    code = f"""
+import sys
+from dgl_moleblend.cli import main
+main(["pretrain", {str(tmp_path / "s")!r}, "--size", "tiny", "--epochs", "1", "--loader-workers", "1", "--quiet",
+      "-o", {str(tmp_path / "model")!r}], standalone_mode=False)
+assert "torch" in sys.modules
+assert "rdkit" not in sys.modules
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "model" / "model.safetensors").exists()
+
+
 def test_a_store_is_loaded_without_rdkit_by_fresh_workers(tmp_path):
     writer = StoreWriter(tmp_path / "s", featurizer=FeaturizerConfig(), task_names=["y", "z"], sources=[""])
     writer.write_shard(record_batch([sample(k, n) for k, n in enumerate(SIZES)], 2), [])

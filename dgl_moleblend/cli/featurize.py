@@ -7,6 +7,7 @@ import click
 
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.executors import open_executor
+from dgl_moleblend.cli.inputs import resumable
 from dgl_moleblend.errors import DataError
 
 if TYPE_CHECKING:
@@ -110,6 +111,7 @@ def command(
       dgl-moleblend featurize --dataset pcqm4mv2 ogb/pcqm4m-v2 --positions given --on-failed-conformer keep -o pcq.store
       dgl-moleblend featurize - --input-format smi --positions embed -o zinc.store < zinc.smi
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    from dgl_moleblend.checkpoint import write_atomically
     from dgl_moleblend.config import FeaturizerConfig
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_store, featurize_to_table
@@ -126,13 +128,14 @@ def command(
     with open_executor(executor) as given:
         how: dict[str, Any] = {"workers": workers, "executor": given, "progress": not quiet}
         if output_format == "store":
-            table: MoleculeTable = featurize_to_store(
-                reader, output, config, shard_size=shard_size, overwrite=overwrite, **how
-            )
+            with resumable("; the same command goes on where it stopped"):
+                table: MoleculeTable = featurize_to_store(
+                    reader, output, config, shard_size=shard_size, overwrite=overwrite, **how
+                )
         else:
             table = featurize_to_table(reader, config, **how)
     if output_format == "dgl":
-        table.rejects.to_csv(rejects_path, index=False)
+        write_atomically(rejects_path, lambda temporary: table.rejects.to_csv(temporary, index=False))
         if len(table):
             save_graphs(MoleculeDataset(table), output)
     _report(len(table), table.rejects, output, rejects_path)

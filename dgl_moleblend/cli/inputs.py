@@ -86,7 +86,7 @@ def encoder_choice(ctx: click.Context, size: str, encoder: str | None) -> "Encod
 
 
 @contextmanager
-def resumable() -> Iterator[None]:
+def resumable(how: str = "; the same command with --resume goes on") -> Iterator[None]:
     """Say after Ctrl-C how the run goes on.
 
     Raises
@@ -97,7 +97,7 @@ def resumable() -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        raise click.ClickException("interrupted; the same command with --resume goes on") from None
+        raise click.ClickException(f"interrupted{how}") from None
 
 
 def say(text: str) -> None:

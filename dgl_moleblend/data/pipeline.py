@@ -10,9 +10,10 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
@@ -36,6 +37,7 @@ from dgl_moleblend.data.store import (
 from dgl_moleblend.errors import DataError, MoleculeError
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 CHUNK = {"none": 256, "given": 128, "embed": 16}
 """Rows per task of a worker, by `positions`."""
@@ -486,11 +488,11 @@ def featurize_to_store(
     try:
         if writer.complete:
             return MoleculeStore(folder)
-        with _Progress(reader, writer.next_row, progress) as bar:
-            records = itertools.islice(reader, writer.next_row, None)
-            chunks = run_tasks(_tasks(records, reader, config, shard_size), workers=workers, executor=executor)
-            for chunk in _join(bar.watch(chunks), shard_size):
-                writer.write_shard(chunk.batch, chunk.rejects)
+        with _Progress(reader, writer.next_row, progress) as bar, _closing(iter(reader)) as records:
+            tasks = _tasks(itertools.islice(records, writer.next_row, None), reader, config, shard_size)
+            with _closing(run_tasks(tasks, workers=workers, executor=executor)) as chunks:
+                for chunk in _join(bar.watch(chunks), shard_size):
+                    writer.write_shard(chunk.batch, chunk.rejects)
         return writer.finish()
     finally:
         writer.close()
@@ -505,12 +507,23 @@ def featurize_to_table(
     progress: bool = False,
 ) -> MoleculeTable:
     """Featurize files into memory; see `featurize_to_store`."""
-    with _Progress(reader, 0, progress) as bar:
-        chunks = run_tasks(_tasks(reader, reader, config, 1 << 62), workers=workers, executor=executor)
-        done = list(bar.watch(chunks))
+    with _Progress(reader, 0, progress) as bar, _closing(iter(reader)) as records:
+        tasks = _tasks(records, reader, config, 1 << 62)
+        with _closing(run_tasks(tasks, workers=workers, executor=executor)) as chunks:
+            done = list(bar.watch(chunks))
     rejects = rejects_frame(reject for chunk in done for reject in chunk.rejects)
     return MoleculeTable([c.batch for c in _join(done, 1 << 62)], reader.task_names, reader.sources, rejects,
                          config.featurizer)  # fmt: skip
+
+
+@contextmanager
+def _closing(iterator: Iterator[T]) -> Iterator[Iterator[T]]:
+    """Let a generator go of its files or processes at once, also after an error."""
+    try:
+        yield iterator
+    finally:
+        if isinstance(iterator, Generator):
+            iterator.close()
 
 
 def _tasks(records: Iterable[Record], reader: Reader, config: PipelineConfig, shard_size: int) -> Iterator[Task]:

@@ -571,7 +571,8 @@ class StoreWriter:
         self.folder.mkdir(parents=True, exist_ok=True)
         self._lock = _lock(self.folder)
         try:
-            self._begin(identity, overwrite)
+            with _disk_errors(self.folder):
+                self._begin(identity, overwrite)
         except BaseException:
             self.close()
             raise

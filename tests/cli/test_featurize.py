@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from dgl_moleblend.cli import main
 from dgl_moleblend.data.store import MoleculeStore
 
+FEATURIZE = (sys.executable, "-m", "dgl_moleblend", "featurize")
 CSV = "id,smiles,y\na,CCO,1\nb,C1CC,2\nc,c1ccccc1,\nd,CCCCCCCCCC,4\n"
 
 
@@ -132,16 +133,20 @@ def children(pid: int) -> set[int]:
 
 
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
-def test_kill_9_then_the_same_command_again(tmp_path):
-    """The run is killed while its input is still coming; its workers end, and a second run writes the same bytes."""
+@pytest.mark.parametrize(
+    ("how", "exit_code", "said"),
+    [(signal.SIGKILL, -9, ""), (signal.SIGTERM, -15, ""), (signal.SIGINT, 1, "interrupted; the same command goes on")],
+)
+def test_a_run_that_is_ended_and_the_same_command_again(tmp_path, how, exit_code, said):
+    """The run is ended while its input is still coming; its workers end, and a second run writes the same bytes."""
     rows = [f"{'C' * (k % 9 + 1)}{'O' * (k % 2)} m{k}" if k % 10 else f"C1CC bad{k}" for k in range(1_500)]
     data = ("\n".join(rows) + "\n").encode()
     options = ["-", "--shard-size", "50", "-o"]
     whole, cut = tmp_path / "whole", tmp_path / "cut"
     assert run(*options, whole, "--workers", 0, stdin=data).exit_code == 0
 
-    command = [sys.executable, "-m", "dgl_moleblend", "featurize", *options, cut, "--workers", "2"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    command = [*FEATURIZE, *options, cut, "--workers", "2"]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
     process.stdin.write(data[: len(data) // 2])
     process.stdin.flush()
     deadline = time.monotonic() + 120
@@ -151,9 +156,9 @@ def test_kill_9_then_the_same_command_again(tmp_path):
         time.sleep(0.05)
     workers = children(process.pid)
     assert workers
-    os.kill(process.pid, signal.SIGKILL)
-    process.stdin.close()
-    assert process.wait() == -9
+    os.kill(process.pid, how)
+    assert said.encode() in process.communicate()[1]
+    assert process.returncode == exit_code
     part = MoleculeStore(cut, allow_partial=True)
     assert 0 < part.manifest["counts"]["rows"] < 1_500
     while any(Path(f"/proc/{pid}").exists() for pid in workers):
@@ -165,6 +170,58 @@ def test_kill_9_then_the_same_command_again(tmp_path):
     store = MoleculeStore(cut)
     assert sorted([*store.rows.tolist(), *store.rejects["row"].tolist()]) == list(range(1_500))
     assert store.rejects["id"].tolist() == [f"bad{k}" for k in range(0, 1_500, 10)]
+
+
+def limited(size: int, *arguments: object) -> subprocess.CompletedProcess:
+    """Run the command where no file may become larger than `size` bytes, which is refused as a full disk is."""
+    resource = pytest.importorskip("resource")
+    return subprocess.run(
+        [*FEATURIZE, *map(str, arguments)],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, resource.RLIM_INFINITY)),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def test_a_disk_that_fills_up_leaves_a_store_that_goes_on(tmp_path):
+    path = tmp_path / "in.smi"
+    path.write_text("".join(f"{'C' * (k // 4 + 1)} m{k}\n" if k % 5 else f"C1CC bad{k}\n" for k in range(400)))
+    options = (path, "--workers", 0, "--quiet", "--shard-size", 100, "-o")
+    assert run(*options, tmp_path / "whole").exit_code == 0
+    shards = sorted(file.stat().st_size for file in (tmp_path / "whole").glob("shard-*"))
+    done = limited(shards[-2] + 1, *options, tmp_path / "s")
+    assert done.returncode == 1
+    assert "the store cannot be written: " in done.stderr
+    assert "make room and run the same command again; it goes on where it stopped" in done.stderr
+    assert "Traceback" not in done.stderr
+    part = MoleculeStore(tmp_path / "s", allow_partial=True)
+    assert part.manifest["counts"]["rows"] == 300
+    assert sorted([*part.rows, *part.rejects["row"]]) == list(range(300))
+    assert run(*options, tmp_path / "s").exit_code == 0
+    assert {p.name: p.read_bytes() for p in (tmp_path / "s").iterdir()} == {
+        p.name: p.read_bytes() for p in (tmp_path / "whole").iterdir()
+    }
+
+
+@pytest.mark.parametrize("size", [10, 3_000])
+def test_a_full_disk_from_the_beginning(tmp_path, path, size):
+    done = limited(size, path, "--workers", 0, "--quiet", "-o", tmp_path / "s")
+    assert done.returncode == 1
+    assert "the store cannot be written: " in done.stderr
+    assert run(path, "-o", tmp_path / "s", "--workers", 0).exit_code == 0
+
+
+def test_dgl_graphs_are_written_whole_or_not_at_all(tmp_path, path):
+    options = (path, "--workers", 0, "--quiet", "--format", "dgl", "--overwrite", "-o", tmp_path / "g.bin")
+    done = limited(5_000, *options)
+    assert done.returncode == 1
+    assert "the graphs cannot be written: DGL could not write all of it" in done.stderr
+    assert sorted(file.name for file in tmp_path.iterdir()) == ["g.rejects.csv", "in.csv"]
+    assert run(*options).exit_code == 0
+    whole = (tmp_path / "g.bin").read_bytes()
+    assert limited(5_000, *options).returncode == 1
+    assert (tmp_path / "g.bin").read_bytes() == whole
 
 
 def test_any_executor_writes_the_same(tmp_path, path, monkeypatch):

@@ -86,6 +86,18 @@ def test_every_row_is_kept_or_rejected(table_file):
     assert all(table.rejects["reason"].str.len() > 5)
 
 
+def test_identifiers_that_occur_twice_name_rows_of_their_own(tmp_path):
+    path = tmp_path / "in.csv"
+    path.write_text("id,smiles,y\na,CCO,1\na,CCN,2\n,C1CC,3\na,C1CC,4\n,CCO,5\n")
+    table = featurize_to_table(read(path), PipelineConfig())
+    assert [(s.row, s.id, s.smiles, s.labels[0]) for s in table] == [
+        (0, "a", "CCO", 1),
+        (1, "a", "CCN", 2),
+        (4, "", "CCO", 5),
+    ]
+    assert table.rejects[["row", "id"]].values.tolist() == [[2, ""], [3, "a"]]
+
+
 def test_max_atoms(table_file):
     table = featurize_to_table(read(table_file), PipelineConfig(max_atoms=10))
     assert_complete(table, 200)

@@ -97,6 +97,26 @@ def test_moleculenet_files_by_name(tmp_path):
     np.testing.assert_array_equal(regression.labels, [[7.5], [-1]], err_msg="-1 is a value where values are measured")
 
 
+@pytest.mark.parametrize(
+    ("name", "file", "tasks"),
+    [
+        (
+            "sider",
+            "sider.csv.gz",
+            ("Hepatobiliary disorders", "Neoplasms benign, malignant (incl cysts)", "Eye disorders"),
+        ),
+        ("clintox", "clintox.csv.gz", ("FDA_APPROVED", "CT_TOX")),
+    ],
+)
+def test_sider_and_clintox_have_the_smiles_first_and_tasks_after_it(tmp_path, name, file, tasks):
+    """The columns that DeepChem's loaders of the same files take: `smiles`, and every one after it."""
+    table = pd.DataFrame([["CCO", *[1] * len(tasks)], ["CC", *[0] * len(tasks)]], columns=["smiles", *tasks])
+    table.to_csv(tmp_path / file, index=False)
+    found = featurize_to_table(open_published(name, tmp_path), PipelineConfig())
+    assert found.task_names == tasks
+    assert found.labels.tolist() == [[1] * len(tasks), [0] * len(tasks)]
+
+
 def test_what_is_not_there_is_named(tmp_path):
     with pytest.raises(DataError, match=r"none of these files is here: gdb9.sdf, gdb9_\*.sdf \(or .gz\)"):
         open_published("qm9", tmp_path)

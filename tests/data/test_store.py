@@ -117,6 +117,26 @@ def test_molecules_are_mapped_not_copied(tmp_path):
     assert len(store) == len(again)
 
 
+def test_shards_are_mapped_without_open_files(tmp_path):
+    """A store of thousands of shards must not use up the files that a process may have open."""
+    resource = pytest.importorskip("resource")
+    out = writer(tmp_path / "s")
+    for k in range(60):
+        out.write_shard(*shard(4 * k))
+    out.finish()
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = os.open(tmp_path, os.O_RDONLY)
+    os.close(highest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 8, hard))
+    try:
+        store = MoleculeStore(tmp_path / "s")
+        again = pickle.loads(pickle.dumps(store))
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    assert_same(store[239], sample(239, 239 % 5 + 1, 239 % 3))
+    assert_same(again[3], store[3])
+
+
 def test_pandas_reads_a_shard(tmp_path):
     make(tmp_path / "s")
     frame = pd.read_feather(tmp_path / "s" / "shard-00000.arrow")
