@@ -211,6 +211,12 @@ class TrainingConfig(Config):
         As Lightning names it; softmax stays in float32.
     patience : int
         Epochs without a better validation score before fine-tuning stops; 0 for never.
+    layer_decay : float
+        Fine-tuning: each encoder layer learns so many times as fast as the one above it; embeddings slowest.
+    freeze_encoder : bool
+        Fine-tuning: only the property head learns.
+    class_weights : bool
+        Fine-tuning: the rarer class of each task weighs as much as the other, counted on the training rows.
     num_workers : int
         Processes that load batches.
     seed : int
@@ -226,6 +232,9 @@ class TrainingConfig(Config):
     clip_norm: float = 5.0
     precision: str = "32-true"
     patience: int = 0
+    layer_decay: float = 1.0
+    freeze_encoder: bool = False
+    class_weights: bool = False
     num_workers: int = 0
     seed: int = 0
 
@@ -240,4 +249,5 @@ class TrainingConfig(Config):
         check(self.precision in ("32-true", "bf16-mixed", "16-mixed"), "precision", self.precision,
               "'32-true', 'bf16-mixed' or '16-mixed'")  # fmt: skip
         check(self.patience >= 0, "patience", self.patience, "at least 0")
+        check(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "above 0 and at most 1")
         check(self.num_workers >= 0, "num_workers", self.num_workers, "at least 0")
