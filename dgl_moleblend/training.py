@@ -64,7 +64,7 @@ class TrainingModule(LightningModule):
     def configure_optimizers(self) -> OptimizerLRSchedulerConfig:
         """Adam (0.9, 0.999, 1e-8) with decoupled weight decay; the learning rate moves at every step."""
         optimizer = torch.optim.AdamW(
-            [p for p in self.parameters() if p.requires_grad],
+            self.parameter_groups(),
             lr=self.config.learning_rate,
             betas=(0.9, 0.999),
             eps=1e-8,
@@ -74,6 +74,10 @@ class TrainingModule(LightningModule):
         warmup = round(self.config.warmup * total)
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, warmup, total))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return what learns, in groups of one learning rate each."""
+        return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def on_train_batch_start(self, batch: "TrainingBatch", batch_idx: int) -> None:
         """Seed this step."""
@@ -158,6 +162,8 @@ class FinetuningModule(TrainingModule):
         Names of the targets.
     scaling : LabelScaling
         Of the training rows alone.
+    pos_weight : sequence of t floats, optional
+        Weight of class 1 of each task, from the training rows alone.
     """
 
     def __init__(
@@ -167,24 +173,48 @@ class FinetuningModule(TrainingModule):
         task_type: str,
         names: Sequence[str],
         scaling: LabelScaling,
+        pos_weight: Sequence[float] | None = None,
     ) -> None:
         super().__init__(config)
         self.model = model
         self.task_type = task_type
         self.scaling = scaling
+        self.pos_weight = pos_weight
         self.scores = PropertyScores(task_type, names)
+        if config.freeze_encoder:
+            model.encoder.requires_grad_(False)
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """Return head, layers from the last to the first, and embeddings with biases, ever slower by `layer_decay`."""
+        decay = self.config.layer_decay
+        if decay == 1:
+            return super().parameter_groups()
+        encoder = self.model.encoder
+        layers = [list(layer.parameters()) for layer in reversed(encoder.layers)]
+        above = {id(p) for layer in layers for p in layer}
+        groups = [list(self.model.head.parameters()), *layers, [p for p in encoder.parameters() if id(p) not in above]]
+        return [
+            {"params": learning, "lr": self.config.learning_rate * decay**depth}
+            for depth, group in enumerate(groups)
+            if (learning := [p for p in group if p.requires_grad])
+        ]
+
+    def on_train_epoch_start(self) -> None:
+        """Take dropout out of an encoder that is frozen: its states are what they will be at prediction."""
+        if self.config.freeze_encoder:
+            self.model.encoder.eval()
 
     def training_step(self, batch: "TrainingBatch", batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         output = self.model(batch.molecules.relations())
-        loss = property_loss(output, batch.labels, self.task_type, self.scaling)
+        loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight)
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(output), sync_dist=True)
         return loss
 
     def validation_step(self, batch: "TrainingBatch", batch_idx: int) -> None:
         """Log the loss of a batch and keep its predictions."""
         output = self.model(batch.molecules.relations())
-        loss = property_loss(output, batch.labels, self.task_type, self.scaling)
+        loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight)
         self.log("validation/loss", loss, prog_bar=True, batch_size=len(output), sync_dist=True)
         self.scores.update(to_prediction(output, self.task_type, self.scaling), batch.labels)
 

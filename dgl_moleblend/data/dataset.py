@@ -261,7 +261,12 @@ class MoleculeDataset(Dataset[Sample]):
         return type(self)(self.table, self._indices, [have.index(name) for name in names])
 
     def split(
-        self, method: str = "scaffold", fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0, task: int = 0
+        self,
+        method: str = "scaffold",
+        fractions: Sequence[float] = (0.8, 0.1, 0.1),
+        seed: int = 0,
+        task: int = 0,
+        scaffold: str = "smiles",
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Divide the molecules by one of dgllife's splitters.
 
@@ -276,6 +281,8 @@ class MoleculeDataset(Dataset[Sample]):
             Of "random" and "stratified".
         task : int
             Number of the label that "stratified" divides by.
+        scaffold : {"smiles", "decompose"}
+            dgllife's two ways to a scaffold: RDKit's MurckoScaffoldSmiles or MurckoDecompose.
 
         Returns
         -------
@@ -286,20 +293,21 @@ class MoleculeDataset(Dataset[Sample]):
         fractions = tuple(fractions)
         check(len(fractions) == 3 and all(f >= 0 for f in fractions) and abs(sum(fractions) - 1) < 1e-6, "fractions",
               fractions, "3 non-negative numbers that add up to 1")  # fmt: skip
-        parts = self._splitter(method, seed, task)(dict(zip(("frac_train", "frac_val", "frac_test"), fractions,
+        check(scaffold in ("smiles", "decompose"), "scaffold", scaffold, "'smiles' or 'decompose'")
+        parts = self._splitter(method, seed, task, scaffold)(dict(zip(("frac_train", "frac_val", "frac_test"), fractions,
                                                             strict=True)))  # fmt: skip
         train, val, test = (np.asarray(part.indices, np.int64) for part in parts)
         assert len(train) + len(val) + len(test) == len(self)
         return train, val, test
 
-    def _splitter(self, method: str, seed: int, task: int) -> Callable[[dict[str, float]], Any]:
+    def _splitter(self, method: str, seed: int, task: int, scaffold: str) -> Callable[[dict[str, float]], Any]:
         from dgllife.utils import splitters
 
         # dgllife wants something that has a length and, if it is to look at molecules, their SMILES
         stand_in: Any = _StandIn(self.smiles) if method in ("scaffold", "molecular_weight") else range(len(self))
         if method == "scaffold":
             return lambda shares: splitters.ScaffoldSplitter.train_val_test_split(
-                stand_in, mols=stand_in.mols(), log_every_n=None, scaffold_func="smiles", **shares
+                stand_in, mols=stand_in.mols(), log_every_n=None, scaffold_func=scaffold, **shares
             )
         if method == "molecular_weight":
             return lambda shares: splitters.MolecularWeightSplitter.train_val_test_split(
