@@ -26,8 +26,11 @@ from properties import (
 )
 from rdkit import Chem
 from torch import Generator
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
 
 import dgl_moleblend as mb
+from dgl_moleblend.batch import MoleculeBatch
+from dgl_moleblend.nn import views
 
 SIZES = {"num_layers": 2, "feat_size": 32, "ffn_size": 32, "num_heads": 4, "num_kernels": 8}  # EncoderConfig.tiny()
 
@@ -282,3 +285,21 @@ def test_a_graph_that_lacks_pairs_is_refused() -> None:
 def test_settings_that_there_are_not(changes: dict, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         mb.BlendPretraining.from_config(mb.EncoderConfig.tiny(), **changes)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16"])
+def test_a_padded_step_never_asks_a_tensor_for_its_value(precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host that asks waits for its accelerator. Fake tensors have no values: whoever asks for one fails."""
+    featurizer = mb.MoleculeFeaturizer()
+    molecules = MoleculeBatch.from_arrays([featurizer.arrays(smiles) for smiles in AWKWARD_SMILES])
+    monkeypatch.setattr(views, "leaves_out_padding", lambda device: False)
+    with FakeTensorMode() as mode:
+        on_device = molecules._map(mode.from_tensor)
+        model = mb.BlendPretraining.from_config(mb.EncoderConfig.tiny())
+        batch = on_device.relations()
+        with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+            loss = model(batch, blend=mb.draw_blend(batch), noise=mb.draw_noise(batch)).loss
+        loss.backward()
+        torch.optim.Adam(model.parameters(), fused=True).step()
+        with pytest.raises(DataDependentOutputException):
+            loss.item()
