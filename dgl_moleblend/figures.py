@@ -173,7 +173,7 @@ def roc(probability: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Fi
 
 
 def precision_recall(probability: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Figure:
-    """Draw precision against recall of all tasks in one panel, the share of class 1 dotted.
+    """Draw precision against recall of all tasks in one panel; of few, the share of class 1 dotted.
 
     Parameters
     ----------
@@ -187,7 +187,8 @@ def precision_recall(probability: np.ndarray, labels: np.ndarray, names: Sequenc
         precision, recall, _ = precision_recall_curve(label, value)
         axis.plot(recall, precision, color=color, alpha=0.8, drawstyle="steps-post",
                   label=f"{_plain(name)} ({average_precision_score(label, value):.3f})")  # fmt: skip
-        axis.axhline(label.mean(), color=color, linewidth=1, linestyle=":")
+        if len(names) <= _MANY_TASKS:
+            axis.axhline(label.mean(), color=color, linewidth=1, linestyle=":")
     axis.set(xlabel="recall: share of class 1 found", ylabel="precision: share right", ylim=(0, 1.02), xlim=(0, 1.02))
     if 0 < len(names) <= _MANY_TASKS and axis.lines:
         axis.legend(title="average precision", loc="best")
@@ -207,7 +208,7 @@ def reliability(probability: np.ndarray, labels: np.ndarray, names: Sequence[str
     figure, (axis,) = _panels(1)
     axis.plot([0, 1], [0, 1], color="grey", linewidth=1)
     for color, name, label, value in _both_classes(probability, labels, names):
-        found, given = calibration_curve(label, value, n_bins=max(2, min(10, len(label) // 10)), strategy="quantile")
+        found, given = calibration_curve(label, value, n_bins=max(2, min(10, len(label) // 20)), strategy="quantile")
         axis.plot(given, found, color=color, alpha=0.8, marker="o", label=_plain(name))
     axis.set(xlabel="predicted probability of class 1", ylabel="share of class 1 found", xlim=(-0.02, 1.02),
              ylim=(-0.02, 1.02))  # fmt: skip

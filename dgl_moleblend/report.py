@@ -26,6 +26,7 @@ MANY_TASKS = 12
 """More properties than these are reported in a table, without pictures of each."""
 WORST = 10
 _FIRST_REJECTS = 10
+_FEW_OF_CLASS = 10
 _FLAT = 0.1  # probabilities of which nine in ten lie closer together hardly differ
 _FEW = 50  # with fewer test labels, a score is said to be rough
 _OPTIONAL = ("calibration.json", "ensemble.json")
@@ -152,6 +153,7 @@ def write_report(folder: Path) -> Path:
         together=_together(run),
         each=[_task(run, task) for task in run.tasks] if len(run.tasks) <= MANY_TASKS else [],
         many_tasks=MANY_TASKS,
+        few_of_class=_FEW_OF_CLASS,
         similarity=_similarity(run),
         worst=_worst(run),
         settings=_settings(run),
@@ -343,6 +345,10 @@ def _meaning_of_classes(run: _Run, scores: Mapping[str, Any], over: str) -> list
         sentences.append(
             f"Its probabilities hardly differ between molecules{between}: use them to rank molecules, not to decide."
         )
+    guesses = [name for name, task in scores["tasks"].items() if (task["roc_auc"] or 1) <= 0.5]
+    if guesses and len(run.tasks) > 1:
+        shown = ", ".join(guesses[:MANY_TASKS]) + (", ..." if len(guesses) > MANY_TASKS else "")
+        sentences.append(f"It is no better than a guess for {len(guesses)} of {len(run.tasks)} properties: {shown}.")
     if scores["roc_auc"] <= 0.55:
         sentences.append("This is hardly better than a guess: do not rely on this model.")
     return sentences
@@ -407,7 +413,7 @@ def _task(run: _Run, task: str) -> dict[str, Any]:
     value, label = run.values(task)
     score = run.metrics[run.part]["tasks"][task]
     present = ~np.isnan(label[:, 0])
-    found = {"name": task, "labels": int(present.sum()), "pictures": [], "confusion": None}
+    found = {"name": task, "labels": int(present.sum()), "pictures": [], "confusion": None, "positive": 0}
     if not run.classifies:
         if present.any():
             caption = f"MAE {_number(score['mae'])}\nRMSE {_number(score['rmse'])}"
@@ -419,6 +425,7 @@ def _task(run: _Run, task: str) -> dict[str, Any]:
             ]
         return found
     positive, call = label[present, 0] == 1, value[present, 0] >= 0.5
+    found["positive"] = int(positive.sum())
     found["confusion"] = {
         "found": int((positive & call).sum()),
         "missed": int((positive & ~call).sum()),

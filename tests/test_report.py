@@ -1,0 +1,330 @@
+"""report.html: what it says is what the files say, it stands alone, and nothing in the files leaves its place."""
+
+import base64
+import html.parser
+import json
+import re
+import shutil
+import subprocess
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from tables import chains, parts
+
+import dgl_moleblend as mb
+from dgl_moleblend import report
+from dgl_moleblend.errors import CheckpointError, DataError
+from dgl_moleblend.workflows import finetune
+
+EVIL = "<img src=x onerror=alert(1)>\"'&</code><script>alert(2)</script>"
+SECTIONS = ["scores", "molecules", "predictions", "worst", "training", "use", "settings"]
+VOID = {"meta", "link", "img", "br"}
+
+
+class Page(html.parser.HTMLParser):
+    """The elements and the text of a page; every element that is opened is closed."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__()
+        self.source = path.read_text(encoding="utf-8")
+        self.elements: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.words: list[str] = []
+        self.feed(self.source)
+        self.close()
+        assert not self.open
+
+    def handle_starttag(self, tag, attrs):
+        self.elements.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if self.open and self.open[-1] != "style":
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.elements if name == tag]
+
+    def table(self, name: str) -> pd.DataFrame:
+        """The cells of the table with this id, as text."""
+        (text,) = re.findall(rf'<table id="{name}">.*?</table>', self.source, re.DOTALL)
+        rows = ElementTree.fromstring(text).iter("tr")
+        return pd.DataFrame([["".join(cell.itertext()) for cell in row] for row in rows])
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory):
+    """Folders of a regression and of a classification, of two properties each, with rejected rows."""
+    config = mb.TrainingConfig(max_epochs=2, batch_size=8, learning_rate=3e-3)
+    made = {}
+    for task_type in ("regression", "classification"):
+        dataset = chains(60, task_type=task_type, rejects=3)
+        split = parts(dataset, validation=12, test=20)
+        split["train"] = split["train"][:-1]  # one row in no part
+        out = tmp_path_factory.mktemp(task_type) / "m"
+        settings = {"encoder": mb.EncoderConfig.tiny(), "training_config": config, "progress": False}
+        finetune(dataset, split, out, facts={"split": "scaffold", "fractions": [0.4, 0.2, 0.4]}, **settings)
+        made[task_type] = out
+    return made
+
+
+@pytest.fixture(params=["regression", "classification"])
+def folder(request, folders, tmp_path):
+    """A copy to spoil."""
+    return shutil.copytree(folders[request.param], tmp_path / "m")
+
+
+@pytest.fixture
+def regression(folders, tmp_path):
+    """A copy of the regression to spoil."""
+    return shutil.copytree(folders["regression"], tmp_path / "m")
+
+
+def change(path: Path, **columns: object) -> None:
+    """Write columns of a CSV file anew."""
+    pd.read_csv(path, dtype=str, keep_default_na=False).assign(**columns).to_csv(path, index=False)
+
+
+def test_the_page_stands_alone(folder):
+    path = report.write_report(folder)
+    assert path == folder / "report.html"
+    page = Page(path)
+    assert not page.all("script")
+    addresses = [value for _, attributes in page.elements for name, value in attributes.items()
+                 if name in ("src", "href", "srcset", "data", "action", "poster")]  # fmt: skip
+    assert addresses
+    assert all(value.startswith(("data:", "#")) for value in addresses)
+    assert not re.search(r"url\(|@import|https?://", re.sub(r"data:[^\"]*", "", page.source))
+    assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+    identifiers = {attributes["id"] for _, attributes in page.elements if "id" in attributes}
+    assert {link.removeprefix("#") for link in addresses if link.startswith("#")} <= identifiers
+    assert set(SECTIONS) <= identifiers
+
+
+def test_every_picture_is_there_and_described(folder):
+    pictures = Page(report.write_report(folder)).all("img")
+    assert len(pictures) >= 10
+    for picture in pictures:
+        assert picture["alt"]
+        kind, _, data = picture["src"].partition(",")
+        assert kind == "data:image/svg+xml;base64"
+        drawing = ElementTree.fromstring(base64.b64decode(data, validate=True))
+        assert drawing.tag.endswith("svg")
+        for element in drawing.iter():
+            for name, value in element.attrib.items():
+                assert not name.endswith("href") or value.startswith(("#", "data:")), (name, value[:80])
+
+
+def test_every_input_row_is_counted(folder):
+    page = Page(report.write_report(folder))
+    counts = dict(page.table("counts").iloc[:, :2].itertuples(index=False))
+    assert counts == {"rows in the input": "63", "train": "27", "validation": "12", "test": "20", "not used": "1",
+                      "rejected": "3"}  # fmt: skip
+    numbers = [int(number) for number in counts.values()]
+    assert numbers[0] == sum(numbers[1:])
+    assert page.table("reasons").iloc[1:].to_numpy().tolist() == [["3", "parse", "no SMILES"]]
+    assert page.table("rejects")[0].tolist() == ["row", "1", "3", "5"]
+    assert "Split: scaffold . Molecules with the same ring scaffold" in page.text
+
+
+def test_scores_are_those_of_the_files(folder):
+    page = Page(report.write_report(folder))
+    metrics = json.loads((folder / "metrics.json").read_text())
+    tasks = page.table("tasks").set_index(0)
+    for name, score in metrics["test"]["tasks"].items():
+        assert tasks.loc[name, 1] == str(score["labels"])
+        for column, metric in enumerate(metrics["test"]["left_out"], 2):
+            mean = metrics["mean_predictor"]["test"]["tasks"][name][metric]
+            expected = f"{report._number(score[metric])} ({report._number(mean)})"
+            assert " ".join(tasks.loc[name, column].split()) == expected
+
+
+def test_one_property_is_put_in_words(regression):
+    config = json.loads((regression / "config.json").read_text())
+    metrics = json.loads((regression / "metrics.json").read_text())
+    config["extra"]["task_names"] = ["atoms"]
+    config["extra"]["scaling"] = {name: values[:1] for name, values in config["extra"]["scaling"].items()}
+    for part in (metrics["validation"], metrics["test"], *metrics["mean_predictor"].values()):
+        part["tasks"] = {"atoms": part["tasks"]["atoms"]}
+        part.update({name: part["tasks"]["atoms"][name] for name in ("rmse", "mae", "r2")})
+    (regression / "config.json").write_text(json.dumps(config))
+    (regression / "metrics.json").write_text(json.dumps(metrics))
+    table = pd.read_csv(regression / "predictions.csv")
+    test = table[table["split"] == "test"]
+    half, most = (test["atoms"] - test["atoms_predicted"]).abs().quantile([0.5, 0.9])
+    text = Page(report.write_report(regression)).text
+    assert f"within ±{report._number(half)} of the measured atoms, nine in ten within ±{report._number(most)}" in text
+    assert f"always predicting the training mean has {report._number(metrics['mean_predictor']['test']['mae'])}" in text
+    assert "There are only 20 test labels" in text
+
+
+def test_the_worst_are_the_worst(regression):
+    table = pd.read_csv(regression / "predictions.csv", dtype={"row": str})
+    test = (table["split"] == "test").to_numpy()
+    worst = np.flatnonzero(test)[[3, 8]]
+    table.loc[worst, "atoms_predicted"] = table.loc[worst, "atoms"] + [500.0, 1000.0]
+    table.to_csv(regression / "predictions.csv", index=False)
+    page = Page(report.write_report(regression))
+    rows = re.findall(r"row (\d+): chain", page.text)
+    assert len(rows) == 10
+    assert rows[:2] == table.loc[worst[::-1], "row"].tolist()
+
+
+def test_what_stands_in_the_files_stays_text(folder):
+    table = pd.read_csv(folder / "predictions.csv")
+    smiles = table["smiles"].where(table.index % 2 == 0, EVIL)
+    change(folder / "predictions.csv", id=EVIL, smiles=smiles.tolist())
+    change(folder / "rejects.csv", id=EVIL, smiles=EVIL, reason=EVIL, stage=EVIL)
+    config = json.loads((folder / "config.json").read_text())
+    config["extra"]["facts"] = {"split": EVIL, EVIL: EVIL}
+    (folder / "config.json").write_text(json.dumps(config))
+    page = Page(report.write_report(folder))
+    assert not page.all("script")
+    assert all(set(picture) == {"src", "alt"} for picture in page.all("img"))
+    assert EVIL in page.text
+    assert "cannot be drawn" in page.text
+
+
+def test_names_of_properties_stay_text(regression):
+    names = {"atoms": r"$\frac{<b>", "nitrogens": EVIL}
+    for file in ("config.json", "metrics.json"):
+        text = (regression / file).read_text()
+        for old, new in names.items():
+            text = text.replace(f'"{old}"', json.dumps(new))
+        (regression / file).write_text(text)
+    table = pd.read_csv(regression / "predictions.csv")
+    table.columns = [names.get(c, names.get(c.removesuffix("_predicted"), "") + "_predicted" if "_p" in c else c)
+                     for c in table.columns]  # fmt: skip
+    table.to_csv(regression / "predictions.csv", index=False)
+    page = Page(report.write_report(regression))
+    assert r"$\frac{<b>, <img" in page.text
+    assert not page.all("script")
+    assert not page.all("b") or all(not attributes for attributes in page.all("b"))
+
+
+def test_the_same_files_give_the_same_page(folder):
+    first = report.write_report(folder).read_bytes()
+    assert report.write_report(folder).read_bytes() == first
+    assert len(first) < 2_000_000
+
+
+def test_what_may_be_absent(regression):
+    (regression / "rejects.csv").unlink()
+    page = Page(report.write_report(regression))
+    assert dict(page.table("counts").iloc[:, :2].itertuples(index=False))["rejected"] == "0"
+    assert "nearest training molecule" not in page.text
+
+
+def test_what_may_be_there_besides(folder):
+    table = pd.read_csv(folder / "predictions.csv")
+    change(folder / "predictions.csv", similarity=np.linspace(0.1, 1, len(table)).round(3).astype(str))
+    (folder / "calibration.json").write_text(json.dumps({"coverage": {"asked": 0.9, "found": 0.87}}))
+    page = Page(report.write_report(folder))
+    assert "Tanimoto similarity" in page.text
+    assert "coverage.found 0.87" in page.text
+
+
+def test_without_test_rows_validation_stands_in(regression):
+    table = pd.read_csv(regression / "predictions.csv")
+    table[table["split"] == "validation"].to_csv(regression / "predictions.csv", index=False)
+    split = pd.read_csv(regression / "split.csv")
+    split[split["split"] != "test"].to_csv(regression / "split.csv", index=False)
+    metrics = json.loads((regression / "metrics.json").read_text())
+    metrics["rows"]["test"] = 0
+    nothing = {"labels": 0, "rmse": None, "mae": None, "r2": None}
+    for part in (metrics["test"], metrics["mean_predictor"]["test"]):
+        part |= {**nothing, "tasks": dict.fromkeys(part["tasks"], nothing)}
+    (regression / "metrics.json").write_text(json.dumps(metrics))
+    page = Page(report.write_report(regression))
+    assert "No row was left for testing" in page.text
+    assert "Predictions of validation molecules" in page.text
+
+
+def test_many_properties_stand_in_a_table(folder, monkeypatch):
+    before = len(Page(report.write_report(folder)).all("img"))
+    monkeypatch.setattr(report, "MANY_TASKS", 1)
+    page = Page(report.write_report(folder))
+    assert len(page.all("img")) < before
+    assert "There are more than 1 properties; the table" in page.text
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("metrics.json", None, "metrics.json is missing"),
+        ("metrics.json", "{", "this is no JSON"),
+        ("metrics.json", "{}", "validation, test, mean_predictor, rows, metric missing"),
+        ("run.json", "[]", "settings, versions missing"),
+        ("predictions.csv", None, "predictions.csv is missing"),
+        ("predictions.csv", "", "this is no table"),
+        ("predictions.csv", "row,id,smiles,split\n", "column 'atoms', 'atoms_predicted'"),
+        ("split.csv", "row,split\n0,train\n", "split.csv has 1 train rows, metrics.json 27"),
+        ("calibration.json", "x", "this is no JSON"),
+    ],
+)
+def test_damage_is_named(regression, file, text, message):
+    if text is None:
+        (regression / file).unlink()
+    else:
+        (regression / file).write_text(text)
+    with pytest.raises(DataError, match=message) as error:
+        report.write_report(regression)
+    assert str(regression) in error.value.where
+    assert error.value.fix
+    assert not (regression / "report.html").exists()
+
+
+def test_a_damaged_number_is_named(regression):
+    change(regression / "predictions.csv", atoms_predicted="1.5.2")
+    with pytest.raises(DataError, match=r"a number is damaged: .*1\.5\.2"):
+        report.write_report(regression)
+
+
+def test_another_folder_is_refused(tmp_path):
+    with pytest.raises(CheckpointError, match="there is no model folder"):
+        report.write_report(tmp_path / "nowhere")
+
+
+def visit(path: Path, folder: Path) -> tuple[str, list[str], set[str]]:
+    """Open a page in a browser that reaches nothing: its elements, what it says on the console, what it asks for."""
+    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+                 "--disable-background-networking", "--disable-component-update", "--disable-sync",
+                 "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={folder / 'user'}",
+                 "--enable-logging=stderr", f"--log-net-log={folder / 'net.json'}", "--virtual-time-budget=2000",
+                 "--window-size=400,900", "--dump-dom", path.as_uri()]  # fmt: skip
+    done = subprocess.run(["chromium", *arguments], capture_output=True, text=True, timeout=120, check=True)
+    log = (folder / "net.json").read_text()
+    asked = set(re.findall(r'site=file://;[^"]*","url":"([^"]*)"', log))  # others are the browser's own
+    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line], asked
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")
+def test_a_browser_shows_it_and_asks_for_nothing(folder, tmp_path):
+    change(folder / "predictions.csv", id=EVIL)
+    path = report.write_report(folder)
+    elements, console, asked = visit(path, tmp_path)
+    for section in SECTIONS:
+        assert f'<section id="{section}">' in elements
+    assert elements.count("<img ") == len(Page(path).all("img"))
+    assert not console
+    assert not asked
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")
+def test_the_browser_would_tell(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text('<img src="http://example.invalid/x.png"><script>console.error("heard")</script>')
+    _, console, asked = visit(path, tmp_path)
+    assert "heard" in console[0]
+    assert asked == {"http://example.invalid/x.png"}
