@@ -384,8 +384,8 @@ class Table:
         cleaned = clean(text)
         if cleaned is not text and not self._warned:
             self._warned = True
-            log.warning("%s, line %d: not UTF-8 text, read as Windows-1252 (--encoding sets another)",
-                        self.source.name, line)  # fmt: skip
+            where = f"{self.source.name}, line {line}" if line > 0 else self.source.name
+            log.warning("%s: not UTF-8 text, read as Windows-1252 (--encoding sets another)", where)
         return cleaned
 
 
@@ -622,19 +622,31 @@ def _open_parquet(source: Source) -> tuple[list[str], Iterator[_Row]]:
 
     try:
         file = pq.ParquetFile(source.seekable())
-    except (pa.ArrowInvalid, OSError) as error:
+        names = list(file.schema_arrow.names)
+    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"this is not a whole Parquet file: {error}", where=source.name, fix="export it again"
         ) from error
 
+    def values(column: pa.Array) -> list[object]:
+        try:
+            return column.to_pylist()
+        except UnicodeDecodeError:  # Arrow takes any bytes for text
+            texts = column.cast(pa.large_binary()).to_pylist()
+            return [None if text is None else text.decode("utf-8", "surrogateescape") for text in texts]
+
     def rows() -> Iterator[_Row]:
+        count = 0
         try:
             for batch in file.iter_batches(batch_size=4096):
-                for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                for cells in zip(*map(values, batch.columns), strict=True):
                     yield _Row(-1, cells)
-        except (pa.ArrowInvalid, OSError) as error:
+                count += batch.num_rows
+            if count != file.metadata.num_rows:
+                raise pa.ArrowInvalid(f"it has {count:,} rows and says that there are {file.metadata.num_rows:,}")
+        except (pa.ArrowException, OSError) as error:
             raise DataError(
                 f"the Parquet file is damaged: {error}", where=source.name, fix="export it again"
             ) from error
 
-    return list(file.schema_arrow.names), rows()
+    return names, rows()

@@ -167,6 +167,8 @@ def _check_same_atoms(mol: Chem.Mol, smiles: str) -> None:
 
 def _why_not(molblock: str) -> str:
     """Read once more, to catch what RDKit says; where it says nothing, see whether the number of lines is right."""
+    # RDKit counts bytes, quotes columns and so may cut a character in two: a "?" for each byte that is not ASCII
+    molblock = bytes(byte if byte < 128 else ord("?") for byte in molblock.encode()).decode()
     with rdBase.CaptureErrorLog() as captured:
         Chem.MolFromMolBlock(molblock)
     lines = [line.split("] ", 1)[-1].strip() for line in captured.messages.splitlines()]

@@ -303,6 +303,15 @@ def test_parquet(tmp_path):
         MoleculeReader(cut)
 
 
+def test_text_in_parquet_that_is_not_utf_8_costs_nothing_but_its_meaning(tmp_path):
+    path = tmp_path / "a.parquet"
+    pd.DataFrame({"id": ["cafe1", None, "tea"], "smiles": ["C", "CC", "CCC"]}).to_parquet(path, compression=None)
+    path.write_bytes(path.read_bytes().replace(b"cafe1", b"caf\xe9!").replace(b"CCC", b"C\xffC"))
+    records = read(path)
+    assert [record.id for record in records] == ["café!", "", "tea"]
+    assert [record.smiles for record in records] == ["C", "CC", "CÿC"]
+
+
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.smi", "a.sdf", "a.parquet"])
 def test_gzip_changes_nothing(tmp_path, name):
     path = tmp_path / name

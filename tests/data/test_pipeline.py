@@ -238,6 +238,19 @@ def test_a_structure_that_rdkit_cannot_read(tmp_path):
     assert "no reason" not in table.rejects["reason"][0]
 
 
+def test_a_structure_with_characters_cut_in_two(tmp_path):
+    """RDKit quotes the columns that it cannot read, which may be half of a character."""
+    path = tmp_path / "in.sdf"
+    write_sdf(path, ["CCO", "CCC"])
+    text = path.read_text()
+    place = text.splitlines()[4][:30]
+    path.write_text(text.replace(place, place + "é", 1), encoding="utf-8")
+    table = featurize_to_table(read(path), PipelineConfig())
+    assert table.rows.tolist() == [1]
+    assert table.rejects["stage"].tolist() == ["parse"]
+    assert table.rejects["reason"][0] == "RDKit cannot read the structure: Element '? C' not found"
+
+
 class FailingFeaturizer:
     """Has no positions for molecules of three atoms, whoever asks."""
 
