@@ -33,6 +33,8 @@ from dgl_moleblend.training import TrainingModule
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
 RUN_FILE = "run.json"
+ENSEMBLE_FILE = "ensemble.json"
+"""Names the model folders that several runs left in one folder."""
 SAVE_EVERY = timedelta(minutes=10)
 """A run that is interrupted within an epoch loses at most so much."""
 _FREE = ("num_workers",)  # settings that may change when a run is resumed
@@ -149,7 +151,7 @@ def open_run(out: Path, settings: dict[str, Any], *, resume: bool = False, overw
     file = out / RUN_FILE
     settings = json.loads(json.dumps(settings))
     if file.exists() and overwrite and not resume:
-        for path in (file, out / checkpoint.CONFIG_FILE, out / checkpoint.WEIGHTS_FILE):
+        for path in (file, out / checkpoint.CONFIG_FILE, out / checkpoint.WEIGHTS_FILE, out / ENSEMBLE_FILE):
             path.unlink(missing_ok=True)
         for folder in (CHECKPOINTS, LOGS):
             shutil.rmtree(out / folder, ignore_errors=True)
@@ -196,6 +198,11 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     """Write a JSON file, whole or not at all; NaN is no JSON and is refused."""
     text = json.dumps(values, indent=2, allow_nan=False) + "\n"
     checkpoint.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def write_table(path: Path, table: pd.DataFrame) -> None:
+    """Write a CSV file, whole or not at all."""
+    checkpoint.write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
 
 
 def library_versions() -> dict[str, str]:

@@ -24,13 +24,23 @@ from dgl_moleblend.fitting import (
     read_curves,
     set_seeds,
     write_json,
+    write_table,
 )
 from dgl_moleblend.nn.encoder import MoleBlendEncoder
 from dgl_moleblend.prediction import PropertyModel, predicted
 from dgl_moleblend.predictor import MoleBlendPredictor
 from dgl_moleblend.pretraining import BlendPretraining
 from dgl_moleblend.schema import RELATIONS
-from dgl_moleblend.targets import METRICS, TASK_TYPES, LabelScaling, check_labels, check_presence, find_task_type, score
+from dgl_moleblend.targets import (
+    METRICS,
+    TASK_TYPES,
+    LabelScaling,
+    check_labels,
+    check_presence,
+    find_task_type,
+    positive_weights,
+    score,
+)
 from dgl_moleblend.training import FinetuningModule, PretrainingModule
 
 if TYPE_CHECKING:
@@ -205,7 +215,8 @@ def finetune(
         or "loss". Where no task has it on the validation rows, the loss takes its place; metrics.json says which.
     training_config : TrainingConfig, optional
     facts : mapping, optional
-        Further facts to keep with the model, such as how the split was made.
+        Further facts to keep with the model, such as how the split was made (`dgl_moleblend.data.splits`); those whose
+        names begin with "split", and "duplicates", also stand in metrics.json.
     resume, overwrite : bool
         Go on with the run in `out`, or delete it.
     progress : bool
@@ -243,6 +254,9 @@ def finetune(
     possible = score(np.zeros_like(validation_labels), validation_labels, task_type, names)
     monitor = metric if possible.get(metric) is not None else "loss"
     scaling = LabelScaling.fit(train_labels) if task_type == "regression" else LabelScaling.none(len(names))
+    if config.class_weights and task_type != "classification":
+        raise DataError("class weights are for classification, and the labels are numbers", fix="leave them out")
+    weights = positive_weights(train_labels) if config.class_weights else None
     settings = {
         "encoder": encoder.to_dict() if isinstance(encoder, EncoderConfig) else str(encoder),
         "predictor": {"readout": readout, "relations": list(relations), "dropout": dropout},
@@ -259,7 +273,7 @@ def finetune(
     )
     open_run(out, settings, resume=resume, overwrite=overwrite)
     done = fit(
-        FinetuningModule(predictor, config, task_type, names, scaling),
+        FinetuningModule(predictor, config, task_type, names, scaling, weights),
         MoleculeData(dataset, parts, config),
         out,
         description="finetune",
@@ -283,16 +297,32 @@ def finetune(
         for name, values in predictions.items()
     }
     metrics["rows"] = {name: len(part) for name, part in parts.items()}
-    model.save_pretrained(out, versions=library_versions(), metric=metric, facts=dict(facts or {}))
+    if weights is not None:
+        metrics["class_weights"] = dict(zip(names, weights, strict=True))
+    facts = dict(facts or {})
+    metrics |= split_facts(facts)
+    model.save_pretrained(out, versions=library_versions(), metric=metric, facts=facts)
     write_json(out / "metrics.json", metrics)
     table = _tabulate(dataset, parts, predictions)
-    table.to_csv(out / "predictions.csv", index=False)
-    _split_table(dataset, parts).to_csv(out / "split.csv", index=False)
+    write_table(out / "predictions.csv", table)
+    write_table(out / "split.csv", _split_table(dataset, parts))
     if len(dataset.rejects):
-        dataset.rejects.to_csv(out / "rejects.csv", index=False)
-    _draw(out, table, names, task_type, metrics)
+        write_table(out / "rejects.csv", dataset.rejects)
+    _finish_folder(out, table, names, task_type, metrics)
     close_run(out)
     return FinetuneResult(out, metrics, table)
+
+
+def split_facts(facts: Mapping[str, object]) -> dict[str, object]:
+    """Return those facts that say how molecules were divided."""
+    return {name: value for name, value in facts.items() if name.startswith("split") or name == "duplicates"}
+
+
+def _finish_folder(
+    out: Path, table: pd.DataFrame, names: Sequence[str], task_type: str, metrics: Mapping[str, Any]
+) -> None:
+    """Add what is made of a finished model and its files: pictures."""
+    _draw(out, table, names, task_type, metrics)
 
 
 def _check_split(split: Mapping[str, Sequence[int] | np.ndarray], size: int) -> dict[str, np.ndarray]:

@@ -1,12 +1,20 @@
 """`finetune`: molecules with measured properties -> a model folder, scores and predictions of held-out rows."""
 
 from collections.abc import Mapping
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dgl_moleblend.cli import options
-from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, resumable, say, training_config
+from dgl_moleblend.cli.inputs import READING, encoder_choice, open_molecules, refuse, resumable, say, training_config
+
+if TYPE_CHECKING:
+    from dgl_moleblend.data.dataset import MoleculeDataset
+    from dgl_moleblend.data.splits import Split
+
+DIVIDING = ("split", "scaffold", "fractions", "keep_duplicates_together")
+TUNED = ("learning_rate", "weight_decay", "dropout", "readout", "layer_decay")
 
 
 @click.command()
@@ -14,20 +22,40 @@ from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, resumable, 
 @options.output
 @options.columns
 @options.tasks
-@options.featurizer
-@options.training(epochs=50, batch_size=32, learning_rate=2e-4, patience=15)
 @click.option("--task-type", type=click.Choice(["regression", "classification"]),
               help="[default: classification if every label is 0 or 1]")  # fmt: skip
-@click.option("--metric", type=click.Choice(["rmse", "mae", "r2", "roc_auc", "pr_auc", "loss"]),
-              help="Validation score that chooses the weights. [default: rmse, or roc_auc]")  # fmt: skip
+@options.featurizer
 @click.option("--split", type=click.Choice(["scaffold", "random", "molecular_weight", "stratified", "consecutive"]),
               default="scaffold", show_default=True, help="How molecules are divided, by dgllife.")  # fmt: skip
+@click.option("--scaffold", type=click.Choice(["smiles", "decompose"]), default="smiles", show_default=True,
+              help="Which of dgllife's scaffolds: RDKit's MurckoScaffoldSmiles or MurckoDecompose.")  # fmt: skip
 @click.option("--fractions", nargs=3, type=float, default=(0.8, 0.1, 0.1), show_default=True,
               metavar="TRAIN VALIDATION TEST", help="Shares of the molecules.")  # fmt: skip
+@click.option("--keep-duplicates-together", is_flag=True, help="Never divide rows that hold the same molecule.")
+@click.option(
+    "--split-column", metavar="NAME", help="Divide as this column says: train, validation (valid, val), test."
+)
+@click.option("--validation-file", multiple=True, metavar="FILE",
+              help="Validate on this file; FILE... are the others. May be repeated.")  # fmt: skip
+@click.option("--test-file", multiple=True, metavar="FILE", help="Test on this file. May be repeated.")
+@click.option("--folds", type=click.IntRange(3), metavar="K",
+              help="K models, each tested on another part of the molecules.")  # fmt: skip
+@click.option("--seeds", type=click.IntRange(1), default=1, metavar="N",
+              help="N models from seeds S, S+1, .. (--seed S), on the same split.")  # fmt: skip
+@click.option("--trials", type=click.IntRange(1), metavar="N",
+              help="First search in N trials for the learning rate, weight decay, dropout, read-out (and layer decay of"
+              " a pretrained encoder) of the best validation score.")  # fmt: skip
+@options.training(epochs=50, batch_size=32, learning_rate=2e-4, patience=15)
+@click.option("--metric", type=click.Choice(["rmse", "mae", "r2", "roc_auc", "pr_auc", "loss"]),
+              help="Validation score that chooses the weights. [default: rmse, or roc_auc]")  # fmt: skip
 @click.option("--readout", type=click.Choice(["token", "mean", "sum"]), default="token", show_default=True,
               help="What represents a molecule: its graph token, or the mean or sum over its atoms.")  # fmt: skip
 @click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
               help="Rate in the property head.")  # fmt: skip
+@click.option("--class-weights", is_flag=True, help="Give both classes of each task the same weight in training.")
+@click.option("--freeze", "freeze_encoder", is_flag=True, help="Train the property head alone (with --encoder).")
+@click.option("--layer-decay", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
+              help="Each layer learns so many times as fast as the one above it, such as 0.8.")  # fmt: skip
 @options.accelerator
 @options.workers
 @options.quiet
@@ -43,10 +71,14 @@ def command(
     encoder: str | None,
     task_type: str | None,
     metric: str | None,
-    split: str,
-    fractions: tuple[float, float, float],
     readout: str,
     dropout: float,
+    seeds: int,
+    folds: int | None,
+    trials: int | None,
+    class_weights: bool,
+    freeze_encoder: bool,
+    layer_decay: float,
     accelerator: str,
     resume: bool,
     overwrite: bool,
@@ -59,44 +91,137 @@ def command(
     FILE is CSV, TSV, SMI, SDF or Parquet with columns (or SDF properties) of labels, or one data set that `featurize`
     wrote. Blank labels are missing labels; rows whose molecule cannot be read are left out and listed in rejects.csv.
     Test rows are looked at once, at the end. The output folder is the model for `predict`, with metrics.json,
-    predictions.csv of the held-out rows, split.csv and pictures.
+    predictions.csv of the held-out rows, split.csv and pictures. With --seeds or --folds it holds a model folder for
+    each, and `predict` takes their mean.
 
     \b
       dgl-moleblend finetune esol.csv --tasks logS -o esol-model
+      dgl-moleblend finetune esol.csv --tasks logS --folds 5 --split random -o esol-folds
       dgl-moleblend finetune tox21.csv --tasks 'NR-*,SR-*' --encoder pretrained --positions embed -o tox21-model
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     from dgl_moleblend.config import FeaturizerConfig
 
+    dividing = {name: values.pop(name) for name in (*DIVIDING, "split_column", "validation_file", "test_file")}
+    _check_together(ctx, inputs, dividing, folds=folds, seeds=seeds, trials=trials, encoder=encoder)
     config = training_config(values)
+    config = config.replace(class_weights=class_weights, freeze_encoder=freeze_encoder, layer_decay=layer_decay)
     start = encoder_choice(ctx, size, encoder)
     featurizer = FeaturizerConfig(positions, seed=config.seed, num_conformers=num_conformers, timeout=timeout)
-    dataset = open_molecules(ctx, inputs, featurizer, workers=workers, quiet=quiet, **values)
-    parts = dataset.split(split, fractions, config.seed)
-    say(f"{split} split: {len(parts[0]):,} molecules train, {len(parts[1]):,} validate, {len(parts[2]):,} test")
+    files = {part: name for part in ("validation", "test") if (name := dividing[f"{part}_file"])}
+    every_input = (*inputs, *(name for names in files.values() for name in names))
+    dataset = open_molecules(ctx, every_input, featurizer, workers=workers, quiet=quiet, **values)
+    reading = {name: values[name] for name in READING if name != "id_column"}
+    splits = _divide(dataset, inputs, dividing, files, reading, folds=folds, seed=config.seed)
+    facts = [{**split.facts, "duplicates": _report(dataset, split), "inputs": list(every_input)} for split in splits]
 
+    from dgl_moleblend.runs import finetune_folds, finetune_seeds
+    from dgl_moleblend.tuning import tune
     from dgl_moleblend.workflows import finetune
 
+    again = {"resume": resume, "overwrite": overwrite}
+    fixed: dict[str, Any] = {"encoder": start, "task_type": task_type, "metric": metric, "progress": not quiet,
+             "accelerator": accelerator}  # fmt: skip
+    predictor = {"readout": readout, "dropout": dropout}
     with resumable():
-        result = finetune(
-            dataset,
-            dict(zip(("train", "validation", "test"), parts, strict=True)),
-            output,
-            encoder=start,
-            readout=readout,
-            dropout=dropout,
-            task_type=task_type,
-            metric=metric,
-            training_config=config,
-            facts={"split": split, "fractions": list(fractions), "inputs": list(inputs)},
-            resume=resume,
-            overwrite=overwrite,
-            progress=not quiet,
-            accelerator=accelerator,
-        )
-    found = "" if task_type else " (as the labels are)"
-    say(f"{result.metrics['task_type']}{found}, weights chosen by validation {result.metrics['chosen_by']}")
-    click.echo(to_text(result.metrics))
+        if trials:
+            found = tune(dataset, splits[0].parts, output, trials=trials, training_config=config, **fixed, **again)
+            predictor, config = found.predictor, found.training_config
+            best = {name: getattr(config, name, predictor.get(name)) for name in TUNED}
+            say("best settings: " + ", ".join(f"{k} {_short(v)}" for k, v in best.items()) + "; all are in trials.csv")
+            facts[0]["trials"] = trials
+            again["resume"] = resume and (Path(output) / "run.json").exists()
+        chosen: dict[str, Any] = {**fixed, **predictor, **again, "training_config": config}
+        if folds:
+            result = finetune_folds(dataset, [split.parts for split in splits], output, facts=facts, **chosen)
+        elif seeds > 1:
+            result = finetune_seeds(dataset, splits[0].parts, output, seeds=seeds, facts=facts[0], **chosen)
+        else:
+            result = finetune(dataset, splits[0].parts, output, facts=facts[0], **chosen)
+    guessed = "" if task_type else " (as the labels are)"
+    chosen_by = result.metrics.get("chosen_by", result.metrics["metric"])
+    say(f"{result.metrics['task_type']}{guessed}, weights chosen by validation {chosen_by}")
+    click.echo(runs_to_text(result.metrics) if "runs" in result.metrics else to_text(result.metrics))
     say(f"model: {output}")
+
+
+def _check_together(
+    ctx: click.Context,
+    inputs: tuple[str, ...],
+    dividing: Mapping[str, Any],
+    *,
+    folds: int | None,
+    seeds: int,
+    trials: int | None,
+    encoder: str | None,
+) -> None:
+    """Refuse options that contradict each other, before anything is read."""
+    column, files = dividing["split_column"], dividing["validation_file"] + dividing["test_file"]
+    ways = {"--split-column": column, "--validation-file or --test-file": files, "--folds": folds}
+    given = [name for name, value in ways.items() if value]
+    if len(given) > 1:
+        raise click.UsageError(f"leave out {given[1]}: {given[0]} says already how molecules are divided")
+    if column:
+        refuse(ctx, DIVIDING, "--split-column says how molecules are divided")
+    if dividing["validation_file"] and dividing["test_file"]:
+        refuse(ctx, DIVIDING, "the files say how molecules are divided")
+    if (column or files) and any(name == "-" or Path(name).is_dir() for name in (*inputs, *files)):
+        raise click.UsageError(f"{given[0]} needs files of molecules, not a data set or standard input")
+    if dividing["split"] != "scaffold":
+        refuse(ctx, ("scaffold",), f"the split is {dividing['split']}")
+    if folds:
+        refuse(ctx, ("seeds", "trials"), "--folds makes several models of one setting")
+        refuse(ctx, ("fractions",), "one fold tests, one validates, the others train")
+        if dividing["split"] in ("molecular_weight", "consecutive"):
+            raise click.UsageError("--folds are by --split scaffold, random or stratified")
+    if encoder is None:
+        refuse(ctx, ("freeze_encoder",), "a fresh encoder knows nothing; give a pretrained one with --encoder")
+    if ctx.params["freeze_encoder"]:
+        refuse(ctx, ("layer_decay", "trials"), "--freeze trains the head alone")
+    if trials:
+        refuse(ctx, TUNED, "--trials searches for it")
+
+
+def _divide(
+    dataset: "MoleculeDataset",
+    inputs: tuple[str, ...],
+    dividing: Mapping[str, Any],
+    files: Mapping[str, tuple[str, ...]],
+    reading: Mapping[str, Any],
+    *,
+    folds: int | None,
+    seed: int,
+) -> "list[Split]":
+    """Return the split, or those of all folds."""
+    from dgl_moleblend.data import splits
+    from dgl_moleblend.data.files import expand_inputs
+
+    how = {"method": dividing["split"], "seed": seed, "scaffold": dividing["scaffold"],
+           "keep_duplicates_together": dividing["keep_duplicates_together"]}  # fmt: skip
+    if folds:
+        return splits.split_into_folds(dataset, folds, **how)
+    if dividing["split_column"]:
+        return [splits.split_by_column(dataset, inputs, dividing["split_column"], **reading)]
+    how["fractions"] = dividing["fractions"]
+    if files:
+        found = {part: expand_inputs(names) for part, names in files.items()}
+        if both := set(expand_inputs(inputs)) & {name for names in found.values() for name in names}:
+            raise click.UsageError(f"{min(both)} is a training file, too: name it once")
+        return [splits.split_by_file(dataset, found, how)]
+    return [splits.split_by_method(dataset, **how)]
+
+
+def _report(dataset: "MoleculeDataset", split: "Split") -> dict[str, int]:
+    """Say how molecules are divided; count those that are in two parts."""
+    from dgl_moleblend.data.splits import describe_duplicates, find_duplicates
+
+    fold = f", fold {split.facts['fold']}" if "fold" in split.facts else ""
+    say(f"{split.facts['split']} split ({split.facts['split_variant']}){fold}: {split}")
+    if not len(split.parts["test"]):
+        say("no test rows: there will be no score of molecules that chose nothing")
+    found = find_duplicates(dataset, split.parts)
+    if text := describe_duplicates(found):
+        say(text)
+    return found
 
 
 def to_text(metrics: Mapping[str, Any]) -> str:
@@ -105,8 +230,30 @@ def to_text(metrics: Mapping[str, Any]) -> str:
     lines = [f"{'':8}{'validation':>12}{'test':>12}{'mean predictor, test':>24}"]
     for name in names:
         values = (metrics["validation"][name], metrics["test"][name], metrics["mean_predictor"]["test"][name])
-        cells = ["-" if value is None else f"{value:.4f}" for value in values]
+        cells = [_cell(value) for value in values]
         lines.append(f"{name:8}{cells[0]:>12}{cells[1]:>12}{cells[2]:>24}")
         if left_out := metrics["test"]["left_out"][name]:
             lines[-1] += f"   ({left_out} of {len(metrics['test']['tasks'])} tasks have no test {name})"
     return "\n".join(lines)
+
+
+def runs_to_text(metrics: Mapping[str, Any]) -> str:
+    """Write scores of several runs as a table: mean and deviation of single runs, then all of them together."""
+    together = "out_of_fold" if "out_of_fold" in metrics else "test"
+    title = "all test rows" if together == "out_of_fold" else "test, of the mean"
+    lines = [f"{len(metrics['runs'])} runs{'validation':>20}{'test':>20}{title:>20}"]
+    for name in metrics[together]["left_out"]:
+        cells = [
+            f"{_cell(metrics['mean'][part][name])} +- {_cell(metrics['deviation'][part][name])}"
+            for part in ("validation", "test")
+        ]
+        lines.append(f"{name:8}{cells[0]:>18}{cells[1]:>20}{_cell(metrics[together][name]):>20}")
+    return "\n".join(lines)
+
+
+def _cell(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _short(value: object) -> str:
+    return f"{value:.3g}" if isinstance(value, float) else str(value)

@@ -294,8 +294,8 @@ class MoleculeDataset(Dataset[Sample]):
         check(len(fractions) == 3 and all(f >= 0 for f in fractions) and abs(sum(fractions) - 1) < 1e-6, "fractions",
               fractions, "3 non-negative numbers that add up to 1")  # fmt: skip
         check(scaffold in ("smiles", "decompose"), "scaffold", scaffold, "'smiles' or 'decompose'")
-        parts = self._splitter(method, seed, task, scaffold)(dict(zip(("frac_train", "frac_val", "frac_test"), fractions,
-                                                            strict=True)))  # fmt: skip
+        shares = dict(zip(("frac_train", "frac_val", "frac_test"), fractions, strict=True))
+        parts = self._splitter(method, seed, task, scaffold)(shares)
         train, val, test = (np.asarray(part.indices, np.int64) for part in parts)
         assert len(train) + len(val) + len(test) == len(self)
         return train, val, test

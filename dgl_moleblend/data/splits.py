@@ -1,4 +1,4 @@
-"""Which molecules train, validate and test: by dgllife's splitters, a column, files or folds; and who is in two parts."""
+"""Which molecules train, validate and test: by splitter, column, file or folds; which stand in two parts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -257,7 +257,7 @@ def _fold_tests(dataset: MoleculeDataset, folds: int, method: str, seed: int, sc
     rarest = int(np.unique(classes, return_counts=True)[1].min())
     if rarest < folds:
         raise DataError(
-            f"a class of {dataset.task_names[0]!r} (or its missing labels) has {rarest} rows, too few for {folds} folds",
+            f"a class of {dataset.task_names[0]!r} (or its blanks) has {rarest} rows, too few for {folds} folds",
             fix="ask for fewer folds, or --split random",
         )
     return [test for _, test in StratifiedKFold(folds, shuffle=True, random_state=seed).split(rows, classes)]
@@ -312,7 +312,8 @@ def describe_duplicates(found: Mapping[str, int]) -> str:
     if not found["molecules"]:
         return ""
     return (
-        f"{found['molecules']:,} molecules stand in several rows, {found['conflicting']:,} of them with different labels; "
+        f"{found['molecules']:,} molecules stand in several rows, "
+        f"{found['conflicting']:,} of them with different labels; "
         f"{found['held_out_rows_seen_in_training']:,} held-out rows hold a molecule that is also trained on"
     )
 
