@@ -9,11 +9,13 @@ from typing import Any, ClassVar
 
 from typing_extensions import Self
 
+from dgl_moleblend.errors import ConfigError
+
 
 def check(condition: bool, name: str, value: object, allowed: str) -> None:
-    """Raise a ValueError that names the option, its value and the values allowed."""
+    """Raise a ConfigError that names the option, its value and the values allowed."""
     if not condition:
-        raise ValueError(f"{name}={value!r} is not allowed\n  fix:   {name} must be {allowed}")
+        raise ConfigError(f"{name}={value!r} is not allowed", fix=f"{name} must be {allowed}")
 
 
 def check_ratio(name: str, ratio: tuple[float, ...], length: int) -> None:
@@ -44,14 +46,14 @@ class Config:
 
         Raises
         ------
-        ValueError
+        ConfigError
             If a key is unknown (the nearest known one is named) or a value is not allowed.
         """
         known = [f.name for f in dataclasses.fields(cls)]
         for key in values:
             if key not in known:
                 near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
-                raise ValueError(f"{cls.__name__} has no setting {key!r}\n  fix:   did you mean {near[0]!r}?")
+                raise ConfigError(f"{cls.__name__} has no setting {key!r}", fix=f"did you mean {near[0]!r}?")
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()})
 
     @classmethod

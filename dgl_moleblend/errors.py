@@ -50,6 +50,10 @@ class DataError(MoleBlendError, ValueError):
     """A file, a column, or a data set on disk is not what was asked for."""
 
 
+class ConfigError(MoleBlendError, ValueError):
+    """A setting has a value that is not allowed, or there is no such setting."""
+
+
 class SchemaError(MoleBlendError, ValueError):
     """A graph or batch lacks a field of the schema, or holds it with another shape or dtype."""
 
