@@ -105,8 +105,9 @@ class _Attend(torch.autograd.Function):
         query_key_value, bias, kept = ctx.saved_tensors
         scale, layout, given = ctx.scale, ctx.layout, gradients[0]
         if torch.is_grad_enabled():  # the gradient is to be differentiated once more
-            out = _plainly(query_key_value, bias, kept, scale, layout)
-            found = torch.autograd.grad(out, (query_key_value, bias), given, create_graph=True, allow_unused=True)
+            inputs = (query_key_value.view_as(query_key_value), bias.view_as(bias))  # rows may depend on the bias
+            out = _plainly(*inputs, kept, scale, layout)
+            found = torch.autograd.grad(out, inputs, given, create_graph=True, allow_unused=True)
             return (*found, None, None, None)
         placed = _place(query_key_value, layout)
         (query, key, value), (t, _, h, c) = placed, query_key_value.shape

@@ -63,8 +63,16 @@ def test_gradients_can_be_differentiated_again(inputs, layout) -> None:
     def attention(rows: Tensor, finite: Tensor) -> Tensor:
         return _Attend.apply(rows, finite + absent, kept, scale, layout)
 
-    assert gradcheck(attention, (rows, finite))
-    assert gradgradcheck(attention, (rows, finite))
+    def second_layer(rows: Tensor, finite: Tensor) -> Tensor:
+        """Its rows depend on the bias already."""
+        return attention(rows + attention(rows, finite)[:, None], finite)
+
+    assert gradcheck(second_layer, (rows, finite))
+    assert gradgradcheck(second_layer, (rows, finite))
+    plainly = torch.autograd.grad(second_layer(rows, finite).sin().sum(), (rows, finite))
+    to_differentiate = torch.autograd.grad(second_layer(rows, finite).sin().sum(), (rows, finite), create_graph=True)
+    for actual, expected in zip(to_differentiate, plainly, strict=True):
+        assert torch.allclose(actual, expected, atol=1e-12)
 
 
 def test_nothing_padded_is_kept_for_the_gradient(inputs, layout) -> None:
