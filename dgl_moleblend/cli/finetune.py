@@ -118,7 +118,7 @@ def command(
     from dgl_moleblend.tuning import tune
     from dgl_moleblend.workflows import finetune
 
-    again = {"resume": resume, "overwrite": overwrite}
+    again: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
     fixed: dict[str, Any] = {"encoder": start, "task_type": task_type, "metric": metric, "progress": not quiet,
              "accelerator": accelerator}  # fmt: skip
     predictor = {"readout": readout, "dropout": dropout}
@@ -126,7 +126,7 @@ def command(
         if trials:
             found = tune(dataset, splits[0].parts, output, trials=trials, training_config=config, **fixed, **again)
             predictor, config = found.predictor, found.training_config
-            best = {name: getattr(config, name, predictor.get(name)) for name in TUNED}
+            best = {name: getattr(config, name, predictor.get(name)) for name in TUNED if name in found.trials}
             say("best settings: " + ", ".join(f"{k} {_short(v)}" for k, v in best.items()) + "; all are in trials.csv")
             facts[0]["trials"] = trials
             again["resume"] = resume and (Path(output) / "run.json").exists()
@@ -216,6 +216,8 @@ def _report(dataset: "MoleculeDataset", split: "Split") -> dict[str, int]:
 
     fold = f", fold {split.facts['fold']}" if "fold" in split.facts else ""
     say(f"{split.facts['split']} split ({split.facts['split_variant']}){fold}: {split}")
+    for part, counts in split.facts.get("split_files", {}).items():
+        say(f"{part} file: {counts['kept']:,} rows kept, {counts['rejected']:,} rejected")
     if not len(split.parts["test"]):
         say("no test rows: there will be no score of molecules that chose nothing")
     found = find_duplicates(dataset, split.parts)

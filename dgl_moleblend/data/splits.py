@@ -151,41 +151,24 @@ def split_by_file(
         If a part gets no molecule.
     """
     part_of = {name: part for part, names in files.items() for name in names}
-    sources = [dataset[k].source for k in range(len(dataset))]
-    parts = {part: np.flatnonzero([part_of.get(s) == part for s in sources]) for part in files}
-    others = np.flatnonzero([s not in part_of for s in sources])
-    facts: dict[str, Any] = {
-        "split": "file",
-        "split_variant": "by file",
-        "files": {k: list(v) for k, v in files.items()},
+    origin = np.array([part_of.get(dataset[k].source, "rest") for k in range(len(dataset))], dtype=object)
+    lost = [part_of.get(source) for source in dataset.rejects["source"]]
+    parts = {part: np.flatnonzero(origin == part) for part in files}
+    counts = {
+        part: {"names": list(names), "kept": len(parts[part]), "rejected": lost.count(part)}
+        for part, names in files.items()
     }
-    missing = [part for part in PARTS[1:] if part not in files]
-    if missing:
-        part = missing[0]
-        train_share, share = rest["fractions"][0], rest["fractions"][PARTS.index(part)]
-        check(train_share + share > 0, "fractions", tuple(rest["fractions"]), f"above 0 for train or {part}")
-        train = train_share / (train_share + share)
-        shares = (train, 1 - train, 0.0) if part == "validation" else (train, 0.0, 1 - train)
-        drawn = (
-            split_by_method(
-                dataset.subset(others),
-                **{**rest, "fractions": shares},
-            )
-            if share
-            else None
-        )
-        parts |= (
-            {"train": others, part: others[:0]}
-            if drawn is None
-            else {
-                "train": others[drawn.parts["train"]],
-                part: others[np.concatenate([drawn.parts[name] for name in PARTS[1:]])],
-            }
-        )
-        if drawn is not None:
-            facts["split_variant"] += f"; {part} drawn by {drawn.facts['split_variant']}"
-    else:
-        parts["train"] = others
+    parts["train"], variant = np.flatnonzero(origin == "rest"), "by file"
+    for part in {"validation", "test"} - files.keys():
+        train, share = rest["fractions"][0], rest["fractions"][PARTS.index(part)]
+        check(train > 0, "fractions", tuple(rest["fractions"]), "above 0 for train")
+        shares = (train / (train + share), share / (train + share), 0.0)
+        drawn = split_by_method(dataset.subset(parts["train"]), **{**rest, "fractions": shares})
+        # rounding may put a molecule into the third part
+        parts[part] = parts["train"][np.concatenate([drawn.parts["validation"], drawn.parts["test"]])]
+        parts["train"] = parts["train"][drawn.parts["train"]]
+        variant += f"; {part} drawn by {drawn.facts['split_variant']}"
+    facts = {"split": "file", "split_variant": variant, "split_files": counts}
     return Split(_check_parts({name: parts[name] for name in PARTS}), facts)
 
 
