@@ -1,4 +1,5 @@
 import dataclasses
+from collections.abc import Callable
 
 import dgl
 import pytest
@@ -172,3 +173,37 @@ def test_settings_that_there_are_not(settings: dict, words: str) -> None:
 def test_prediction_of_a_hand_made_batch() -> None:
     batch = by_hand(2, [(0, 1, 24)], elements=[6, 7])
     assert fresh()(batch).shape == (1, 3)
+
+
+def test_forces_are_the_slope_of_an_energy_and_can_be_learned(
+    predictor: mb.MoleBlendPredictor, awkward: mb.RelationBatch, generator: Generator
+) -> None:
+    """Gradients with respect to positions are right, and so are the gradients of a loss on them."""
+    weight = predictor.encoder.layers[0].attention.query_key_value.weight
+
+    def energy(positions: torch.Tensor) -> torch.Tensor:
+        return predictor(dataclasses.replace(awkward, positions=positions))[:, 0].sum()
+
+    def force_loss() -> torch.Tensor:
+        positions = awkward.positions.clone().requires_grad_()
+        return torch.autograd.grad(energy(positions), positions, create_graph=True)[0].square().sum()
+
+    def slope(function: Callable[[torch.Tensor], torch.Tensor], at: torch.Tensor, way: torch.Tensor) -> float:
+        return float((function(at + 1e-5 * way) - function(at - 1e-5 * way)) / 2e-5)
+
+    way = torch.randn(awkward.positions.shape, generator=generator, dtype=torch.float64) * awkward.atom_mask[:, :, None]
+    positions = awkward.positions.clone().requires_grad_()
+    for to_differentiate in (False, True):
+        force = torch.autograd.grad(energy(positions), positions, create_graph=to_differentiate)[0]
+        with torch.no_grad():
+            assert (force * way).sum().item() == pytest.approx(slope(energy, positions, way), rel=1e-5)
+
+    direction = torch.randn(weight.shape, generator=generator, dtype=torch.float64)
+    found = torch.autograd.grad(force_loss(), weight)[0]
+    kept = weight.detach().clone()
+
+    def at(value: torch.Tensor) -> torch.Tensor:
+        weight.data.copy_(value)
+        return force_loss().detach()
+
+    assert (found * direction).sum().item() == pytest.approx(slope(at, kept, direction), rel=1e-5)
