@@ -4,7 +4,7 @@ import base64
 import json
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from matplotlib.figure import Figure
 from dgl_moleblend import checkpoint, figures
 from dgl_moleblend.data.summary import _rejects as count_reasons
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.fitting import RUN_FILE, read_curves
+from dgl_moleblend.fitting import ENSEMBLE_FILE, RUN_FILE, read_curves
 from dgl_moleblend.prediction import predicted
 from dgl_moleblend.targets import METRICS
 
@@ -29,7 +29,7 @@ _FIRST_REJECTS = 10
 _FEW_OF_CLASS = 10
 _FLAT = 0.1  # probabilities of which nine in ten lie closer together hardly differ
 _FEW = 50  # with fewer test labels, a score is said to be rough
-_OPTIONAL = ("calibration.json", "ensemble.json")
+_LONG = 12  # longer lists of settings are summed up
 _METRIC_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "roc_auc": "ROC AUC", "pr_auc": "PR AUC"}
 _METRIC_HELP = {
     "rmse": "root mean square error; large errors weigh more; smaller is better",
@@ -83,7 +83,7 @@ class _Run:
     split: pd.DataFrame
     rejects: pd.DataFrame | None
     curves: pd.DataFrame
-    optional: dict[str, Any]
+    calibration: dict[str, Any] | None = None
 
     @property
     def tasks(self) -> list[str]:
@@ -92,6 +92,16 @@ class _Run:
     @property
     def classifies(self) -> bool:
         return self.extra["task_type"] == "classification"
+
+    @property
+    def runs(self) -> dict[str, Any]:
+        """Scores of each model, where the folder holds several; else none."""
+        return self.metrics.get("runs", {})
+
+    @property
+    def folds(self) -> bool:
+        """Whether each of several models was tested on another part of the molecules."""
+        return "out_of_fold" in self.metrics
 
     @cached_property
     def part(self) -> str:
@@ -108,7 +118,7 @@ class _Run:
 
 
 def write_report(folder: Path) -> Path:
-    """Write `report.html` from the files that fine-tuning left in a model folder.
+    """Write `report.html` from the files that fine-tuning left in a folder: of one model, of seeds or of folds.
 
     The page holds its pictures, loads nothing and runs nothing. The same files give the same page.
 
@@ -116,7 +126,8 @@ def write_report(folder: Path) -> Path:
     ----------
     folder : Path
         With config.json, model.safetensors, metrics.json, predictions.csv, split.csv, run.json and logs; rejects.csv,
-        calibration.json, ensemble.json and a column "similarity" of predictions.csv are reported where they are.
+        calibration.json and a column "similarity" of predictions.csv are reported where they are. Or with
+        ensemble.json, metrics.json, predictions.csv and such a folder for every model.
 
     Returns
     -------
@@ -129,7 +140,7 @@ def write_report(folder: Path) -> Path:
         If a file is missing or damaged, or two do not agree; the message names it.
     """
     folder = Path(folder)
-    run = _read(folder)
+    run = _read_several(folder) if (folder / ENSEMBLE_FILE).exists() else _read(folder)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -142,6 +153,7 @@ def write_report(folder: Path) -> Path:
         run=run,
         name=folder.resolve().name,
         place=shlex.quote(str(folder)),
+        one_model=shlex.quote(str(folder / next(iter(run.runs), ""))),
         counts=_counts(run),
         reasons=count_reasons(run.rejects) if run.rejects is not None else None,
         first_rejects=run.rejects.head(_FIRST_REJECTS) if run.rejects is not None else None,
@@ -175,8 +187,7 @@ def _read(folder: Path) -> _Run:
     tasks = saved.extra["task_names"]
     document = _read_json(folder / RUN_FILE, ("settings", "versions"))
     metrics = _read_json(folder / "metrics.json", ("validation", "test", "mean_predictor", "rows", "metric"))
-    numbers = [column for task in tasks for column in (task, predicted(task))]
-    predictions = _read_table(folder / "predictions.csv", ("row", "id", "smiles", "split"), numbers, ("similarity",))
+    predictions = _read_predictions(folder, tasks)
     split = _read_table(folder / "split.csv", ("row", "split"))
     rejects_file = folder / "rejects.csv"
     run = _Run(
@@ -192,10 +203,41 @@ def _read(folder: Path) -> _Run:
         if rejects_file.exists()
         else None,
         curves=read_curves(folder),
-        optional={name: _read_json(folder / name) for name in _OPTIONAL if (folder / name).exists()},
+        calibration=_read_calibration(folder),
     )
     _check_agreement(run)
     return run
+
+
+def _read_several(folder: Path) -> _Run:
+    """Read the folder of several models: what they share from the first of them, what they gave from the folder."""
+    models = _read_json(folder / ENSEMBLE_FILE, ("models",))["models"]
+    first = _read(folder / models[0])
+    metrics = _read_json(folder / "metrics.json", ("runs", "mean", "deviation", "metric"))
+    predictions = _read_predictions(folder, first.tasks)
+    if "out_of_fold" in metrics:
+        unknown = {**dict.fromkeys(METRICS[first.extra["task_type"]]), "labels": 0}
+        nothing = {**unknown, "left_out": {}, "tasks": dict.fromkeys(first.tasks, unknown)}
+        metrics |= {"validation": nothing, "test": metrics["out_of_fold"]}
+        metrics |= {"mean_predictor": {"validation": nothing, "test": nothing}}
+        metrics["rows"] = {"train": 0, "validation": 0, "test": len(predictions)}
+    else:
+        metrics["rows"] = first.metrics["rows"]
+    run = replace(first, folder=folder, metrics=metrics, predictions=predictions,
+                  calibration=_read_calibration(folder))  # fmt: skip
+    if not run.folds:
+        _check_agreement(run)
+    return run
+
+
+def _read_predictions(folder: Path, tasks: Sequence[str]) -> pd.DataFrame:
+    numbers = [column for task in tasks for column in (task, predicted(task))]
+    return _read_table(folder / "predictions.csv", ("row", "id", "smiles", "split"), numbers, ("similarity",))
+
+
+def _read_calibration(folder: Path) -> dict[str, Any] | None:
+    file = folder / "calibration.json"
+    return _read_json(file) if file.exists() else None
 
 
 def _check_agreement(run: _Run) -> None:
@@ -260,12 +302,15 @@ def _counts(run: _Run) -> list[tuple[str, int, str]]:
     """Where every input row went: name, number, what it was for. All but the first add up to the first."""
     rows, molecules = run.metrics["rows"], int(run.settings["molecules"])
     rejected = len(run.rejects) if run.rejects is not None else 0
-    counts = [
-        ("rows in the input", molecules + rejected, ""),
-        ("train", rows["train"], "the model learned from these"),
-        ("validation", rows["validation"], "chose the epoch whose weights were kept"),
-        ("test", rows["test"], "looked at once, at the end"),
-    ]
+    counts = [("rows in the input", molecules + rejected, "")]
+    if run.folds:
+        counts.append(("test", rows["test"], "each in one fold, and trained on or validated with in the others"))
+    else:
+        counts += [
+            ("train", rows["train"], "the model learned from these"),
+            ("validation", rows["validation"], "chose the epoch whose weights were kept"),
+            ("test", rows["test"], "looked at once, at the end"),
+        ]
     unused = molecules - sum(rows.values())
     if unused:
         counts.append(("not used", unused, "in no part of the split"))
@@ -275,8 +320,14 @@ def _counts(run: _Run) -> list[tuple[str, int, str]]:
 def _split(run: _Run) -> dict[str, Any]:
     facts = run.extra.get("facts", {})
     kind = facts.get("split")
-    others = {key: value for key, value in facts.items() if key != "split"}
-    return {"kind": kind, "text": _SPLITS.get(kind, "") if isinstance(kind, str) else "", "facts": _flat(others)}
+    of_one_fold = ("fold", "duplicates") if run.folds else ()
+    others = {key: value for key, value in facts.items() if key not in ("split", "split_variant", *of_one_fold)}
+    return {
+        "kind": kind,
+        "variant": facts.get("split_variant"),
+        "text": _SPLITS.get(kind, "") if isinstance(kind, str) else "",
+        "facts": _flat(others),
+    }
 
 
 def _meaning(run: _Run) -> list[str]:
@@ -305,7 +356,7 @@ def _meaning(run: _Run) -> list[str]:
                 )
         if scores["mae"] is not None and not several:
             sentences.append(_against(scores["mae"], constant["mae"], "mean absolute error", over))
-        elif scores["rmse"] is not None:
+        elif scores["rmse"] is not None and constant["rmse"] is not None:
             better = sum(
                 task["rmse"] < constant["tasks"][name]["rmse"]
                 for name, task in scores["tasks"].items()
@@ -354,7 +405,9 @@ def _meaning_of_classes(run: _Run, scores: Mapping[str, Any], over: str) -> list
     return sentences
 
 
-def _against(error: float, constant: float, name: str, over: str) -> str:
+def _against(error: float, constant: float | None, name: str, over: str) -> str:
+    if constant is None:
+        return f"The {name} is {_number(error)}{over}."
     text = f"The {name} is {_number(error)}{over}; always predicting the training mean has {_number(constant)}. "
     if error >= constant:
         return text + "The model is no better than that: do not rely on it."
@@ -366,9 +419,11 @@ def _against(error: float, constant: float, name: str, over: str) -> str:
 def _scores(run: _Run) -> list[dict[str, Any]]:
     rows = []
     for metric in METRICS[run.extra["task_type"]]:
-        columns = [run.metrics[part][metric] for part in ("validation", "test")]
-        columns += [run.metrics["mean_predictor"][part][metric] for part in ("validation", "test")]
-        left_out = run.metrics["test"]["left_out"][metric] if run.metrics["rows"]["test"] else 0
+        sources = [run.metrics, run.metrics["mean_predictor"]]
+        columns = [source[part][metric] for source in sources for part in ("validation", "test")]
+        if run.folds:
+            columns = [run.metrics["test"][metric]]
+        left_out = run.metrics["test"]["left_out"].get(metric, 0) if run.metrics["rows"]["test"] else 0
         note = f"{left_out} of {len(run.tasks)} properties have no test {_METRIC_NAMES[metric]}" if left_out else ""
         rows.append(
             {"name": _METRIC_NAMES[metric], "help": _METRIC_HELP[metric], "values": columns, "note": note}
@@ -378,6 +433,8 @@ def _scores(run: _Run) -> list[dict[str, Any]]:
 
 def _learning(run: _Run) -> list[Picture]:
     """One picture for the loss and one for each score, so that they can stand below each other on a phone."""
+    if run.runs:
+        return []  # each model has a report of its own
     names: dict[str, list[str]] = {}
     for column in run.curves.columns:
         stage, _, name = column.partition("/")
@@ -496,18 +553,21 @@ def _settings(run: _Run) -> dict[str, dict[str, str]]:
         "Model": {**run.model.get("encoder", {}), **run.model.get("predictor", {})},
         "Training": {**run.settings.get("training", {}),
                      **{key: run.metrics[key] for key in ("epochs", "steps") if key in run.metrics}},
-        **{name.removesuffix(".json").capitalize(): values for name, values in run.optional.items()},
+        **({"Calibration": run.calibration} if run.calibration else {}),
         "Versions": run.versions,
     }  # fmt: skip
     if isinstance(run.settings.get("encoder"), str):
         sections["Model"] = {"started from": run.settings["encoder"], **sections["Model"]}
-    return {name: _flat(values) for name, values in sections.items()}
+    return {name: _flat(values, "" if isinstance(values, Mapping) else "value") for name, values in sections.items()}
 
 
 def _flat(values: object, prefix: str = "") -> dict[str, str]:
     """Name every value of nested settings, as text."""
+    if isinstance(values, list):
+        text = ", ".join(map(str, values)) if len(values) <= _LONG else f"{len(values)} values"
+        return {prefix: text}
     if not isinstance(values, Mapping):
-        return {prefix or "value": ", ".join(map(str, values)) if isinstance(values, list) else str(values)}
+        return {prefix: str(values)}
     flat: dict[str, str] = {}
     for key, value in values.items():
         flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))

@@ -16,7 +16,9 @@ from tables import chains, parts
 
 import dgl_moleblend as mb
 from dgl_moleblend import report
+from dgl_moleblend.data.splits import split_into_folds
 from dgl_moleblend.errors import CheckpointError, DataError
+from dgl_moleblend.runs import finetune_folds, finetune_seeds
 from dgl_moleblend.workflows import finetune
 
 EVIL = "<img src=x onerror=alert(1)>\"'&</code><script>alert(2)</script>"
@@ -257,6 +259,29 @@ def test_many_properties_stand_in_a_table(folder, monkeypatch):
     page = Page(report.write_report(folder))
     assert len(page.all("img")) < before
     assert "There are more than 1 properties; the table" in page.text
+
+
+@pytest.mark.parametrize("kind", ["seeds", "folds"])
+def test_several_models_are_reported_together(kind, tmp_path):
+    dataset = chains(36, rejects=2)
+    settings = {"encoder": mb.EncoderConfig.tiny(), "progress": False,
+                "training_config": mb.TrainingConfig(max_epochs=1, batch_size=8)}  # fmt: skip
+    if kind == "seeds":
+        finetune_seeds(dataset, parts(dataset), tmp_path / "m", seeds=2, **settings)
+    else:
+        folds = [split.parts for split in split_into_folds(dataset, 3, method="random")]
+        finetune_folds(dataset, folds, tmp_path / "m", **settings)
+    metrics = json.loads((tmp_path / "m" / "metrics.json").read_text())
+    page = Page(report.write_report(tmp_path / "m"))
+    runs = page.table("runs").set_index(0)
+    assert list(runs.index) == ["model", *metrics["runs"], "mean ± deviation"]
+    for name, run in metrics["runs"].items():
+        assert runs.loc[name, 4] == report._number(run["test"]["rmse"])
+    counts = dict(page.table("counts").iloc[:, :2].itertuples(index=False))
+    numbers = [int(number) for number in counts.values()]
+    assert numbers[0] == sum(numbers[1:]) == 38
+    together = metrics["test" if kind == "seeds" else "out_of_fold"]["tasks"]["atoms"]["rmse"]
+    assert page.table("tasks").set_index(0).loc["atoms", 2].startswith(report._number(together))
 
 
 @pytest.mark.parametrize(
