@@ -10,6 +10,7 @@ from dgl_moleblend.targets import (
     check_labels,
     check_presence,
     find_task_type,
+    positive_weights,
     property_loss,
     score,
     to_prediction,
@@ -115,3 +116,11 @@ def test_every_task_needs_a_training_label_and_validation_needs_some():
     with pytest.raises(DataError, match="no validation row has a label"):
         check_presence(np.ones((1, 2)), none, ["a", "b"])
     check_presence(np.ones((1, 2)), some, ["a", "b"])
+
+
+def test_weights_make_both_classes_count_the_same():
+    labels = np.array([[1.0], [0.0], [0.0], [0.0]])
+    weight = positive_weights(labels)
+    output = torch.zeros(4, 1, requires_grad=True)
+    property_loss(output, torch.tensor(labels), "classification", LabelScaling.none(1), weight).backward()
+    assert output.grad[0].abs().item() == pytest.approx(output.grad[1:].abs().sum().item())

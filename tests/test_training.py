@@ -182,3 +182,33 @@ def test_scores_of_several_batches_are_scored_together():
     scores.update(torch.tensor([[1.0]]), torch.tensor([[2.0]]))
     scores.update(torch.tensor([[1.0], [5.0]]), torch.tensor([[4.0], [NAN]]))
     assert scores.compute()["rmse"] == pytest.approx(5**0.5)
+
+
+def test_each_layer_learns_at_its_own_rate_and_nothing_is_left_out():
+    module = finetuning(chains(8), CONFIG.replace(layer_decay=0.5), size=mb.EncoderConfig.tiny())
+    groups = module.parameter_groups()
+    layers = module.model.encoder.layers
+    rate = {id(p): group["lr"] for group in groups for p in group["params"]}
+    assert rate.keys() == {id(p) for p in module.parameters()}
+    assert {rate[id(p)] for p in module.model.head.parameters()} == {1e-3}
+    for depth, layer in enumerate(reversed(layers), 1):
+        assert {rate[id(p)] for p in layer.parameters()} == {1e-3 * 0.5**depth}
+    lowest = 1e-3 * 0.5 ** (len(layers) + 1)
+    assert rate[id(module.model.encoder.atom_embedding.embedding.weight)] == lowest
+    assert rate[id(module.model.encoder.token)] == lowest
+    assert len(finetuning(chains(8), CONFIG).parameter_groups()) == 1
+
+
+def test_a_frozen_encoder_stays_as_it_is_and_the_head_learns(tmp_path):
+    module = finetuning(chains(12), CONFIG.replace(freeze_encoder=True, weight_decay=0.1))
+    before = {name: value.clone() for name, value in module.model.state_dict().items()}
+    seen = []
+
+    class Modes(Callback):
+        def on_train_batch_end(self, trainer, module, *_):
+            seen.append((module.model.encoder.training, module.model.head.training))
+
+    run(module, chains(12), tmp_path, callbacks=[Modes()], monitor="rmse")
+    assert set(seen) == {(False, True)}
+    for name, value in module.model.state_dict().items():
+        assert torch.equal(value, before[name]) == name.startswith("encoder."), name

@@ -263,3 +263,17 @@ def test_pretraining_takes_molecules_with_and_without_positions_and_single_atoms
     table = MoleculeTable([record_batch(both, 2, ("chains.csv",))], ("atoms", "nitrogens"), ("chains.csv",))
     folder = pretrain(mb.MoleculeDataset(table), tmp_path / "p", **QUICK)
     assert all(np.isfinite(value).all() for value in load_file(folder / "model.safetensors").values())
+
+
+def test_class_weights_are_those_of_the_training_rows(tmp_path):
+    dataset = chains(40, task_type="classification", num_tasks=1)
+    split = parts(dataset, 10, 10)
+    dataset = relabel(dataset, np.r_[0:5], np.ones_like)
+    dataset = relabel(dataset, np.r_[5:20], np.zeros_like)
+    weighted = QUICK | {"training_config": CONFIG.replace(class_weights=True)}
+    result = finetune(dataset, split, tmp_path / "m", **weighted)
+    assert result.metrics["class_weights"] == {"atoms": 3.0}
+    plain = finetune(dataset, split, tmp_path / "n", **QUICK)
+    assert not same_weights(result.folder, plain.folder)
+    with pytest.raises(DataError, match="class weights are for classification"):
+        finetune(chains(20), parts(chains(20)), tmp_path / "r", **weighted)

@@ -76,14 +76,14 @@ def split_by_method(
     Raises
     ------
     DataError
-        If the training or validation part gets no molecule although its share is not 0.
+        If the training or validation part gets no molecule.
     """
     groups = _groups(dataset, keep_duplicates_together)
     chosen = dataset.subset([rows[0] for rows in groups])
     parts = dict(zip(PARTS, _gather(groups, chosen.split(method, fractions, seed, scaffold=scaffold)), strict=True))
     facts = _facts(dataset, method, _VARIANTS[method], seed, scaffold, keep_duplicates_together)
     facts["fractions"] = list(fractions)
-    return Split(_check_parts(parts, dict(zip(PARTS, fractions, strict=True))), facts)
+    return Split(_check_parts(parts, "give more rows, other --fractions, or --split random"), facts)
 
 
 def split_by_column(
@@ -337,13 +337,11 @@ def _facts(
     }
 
 
-def _check_parts(parts: dict[str, np.ndarray], fractions: Mapping[str, float] | None = None) -> dict[str, np.ndarray]:
+def _check_parts(
+    parts: dict[str, np.ndarray], fix: str = "give it rows in the column or file that divides them"
+) -> dict[str, np.ndarray]:
     sizes = ", ".join(f"{name} {len(part)}" for name, part in parts.items())
     for name in PARTS[:2]:
-        if not len(parts[name]) and (fractions is None or fractions[name] > 0):
-            raise DataError(
-                f"the {name} part of the split is empty ({sizes})",
-                fix="give more rows, other --fractions, or --split random" if fractions is not None
-                else "give it rows in the column or file that divides them",
-            )  # fmt: skip
+        if not len(parts[name]):
+            raise DataError(f"the {name} part of the split is empty ({sizes})", fix=fix)
     return parts
