@@ -396,7 +396,8 @@ def _meaning_of_classes(run: _Run, scores: Mapping[str, Any], over: str) -> list
         sentences.append(
             f"Its probabilities hardly differ between molecules{between}: use them to rank molecules, not to decide."
         )
-    guesses = [name for name, task in scores["tasks"].items() if (task["roc_auc"] or 1) <= 0.5]
+    ranked = {name: task["roc_auc"] for name, task in scores["tasks"].items() if task["roc_auc"] is not None}
+    guesses = [name for name, area in ranked.items() if area <= 0.5]
     if guesses and len(run.tasks) > 1:
         shown = ", ".join(guesses[:MANY_TASKS]) + (", ..." if len(guesses) > MANY_TASKS else "")
         sentences.append(f"It is no better than a guess for {len(guesses)} of {len(run.tasks)} properties: {shown}.")
