@@ -14,6 +14,7 @@ from rdkit.Chem import AllChem
 
 from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.molecules import MoleculeReader
+from dgl_moleblend.data.pairing import PairedReader
 from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_table
 from dgl_moleblend.errors import DataError
 
@@ -107,23 +108,30 @@ def damage(lines: list[bytes], rng: random.Random) -> bytes:
     return data
 
 
-def check(path: Path, config: PipelineConfig, tasks: list[str]) -> str:
-    """Read a damaged file; return what came of it."""
+def check(path: Path, config: PipelineConfig, tasks: list[str], labels: Path | None = None) -> str:
+    """Read a damaged file, perhaps with a table beside it; return what came of it."""
+    arguments = (path,) if labels is None else (path, labels)
+    kind = MoleculeReader if labels is None else PairedReader
     try:
-        records = list(MoleculeReader(path, task_columns=tasks))
-        table = featurize_to_table(MoleculeReader(path, task_columns=tasks), config)
+        records = list(kind(*arguments, task_columns=tasks))
+        table = featurize_to_table(kind(*arguments, task_columns=tasks), config)
     except DataError:
         return "refused"
     assert [record.row for record in records] == list(range(len(records)))
     lines = [record.line for record in records]
-    assert lines == sorted(lines)
-    assert len(set(lines)) == len(lines) or set(lines) == {-1}, "two records of one line"
+    if labels is None:  # or a line may be of either file
+        assert lines == sorted(lines)
+        assert len(set(lines)) == len(lines) or set(lines) == {-1}, "two records of one line"
     kept, rejected = table.rows.tolist(), table.rejects["row"].tolist()
     assert sorted(kept + rejected) == list(range(len(records)))
     unknown = table.rejects[table.rejects["reason"].str.contains(r"^[A-Za-z]*(?:Error|Exception): ", regex=True)]
     assert unknown.empty, unknown[["smiles", "reason"]].to_string()
     for sample in table:
         assert sample.line == records[sample.row].line
+        if labels is not None:  # the SMILES and its label are of the table, the atoms of the structure
+            elements = sorted(atom.GetAtomicNum() - 1 for atom in Chem.MolFromSmiles(sample.smiles).GetAtoms())
+            assert sorted(sample.molecule.atom[:, 0].tolist()) == elements, "another molecule's label"
+            assert sample.labels.tolist() == [len(sample.smiles)]
         assert sample.molecule.num_atoms > 0
         assert abs(sample.molecule.positions).max(initial=0) < 1e6
     return f"{len(kept)} kept, {len(rejected)} rejected"
@@ -154,6 +162,25 @@ def test_damaged_files(tmp_path, name, make, positions, tasks):
             except Exception as error:
                 raise AssertionError(f"seed {seed}: {data[:2_000]!r}") from error
     assert len(outcomes) > 3, "damage that changes nothing tests nothing"
+
+
+def test_structures_and_their_table_damaged(tmp_path):
+    """Whatever is lost on either side, no molecule is given the label of another."""
+    structures, labels = tmp_path / "a.sdf", tmp_path / "a.csv"
+    smiles = SMILES[:2] + SMILES[3:7]
+    lines = embedded_sdf_lines()
+    rows = [b"smiles,gap", *(f"{text},{len(text)}".encode() for text in smiles)]
+    outcomes: set[str] = set()
+    for seed in SEEDS:
+        rng = random.Random(seed)
+        structures.write_bytes(damage(lines, rng))
+        chosen = rng.sample(rows[1:], rng.randint(0, len(smiles))) if seed % 2 else rows[1:]
+        labels.write_bytes(b"\n".join([rows[0], *chosen]))
+        try:
+            outcomes.add(check(structures, PipelineConfig(FeaturizerConfig("given"), max_atoms=500), ["gap"], labels))
+        except Exception as error:
+            raise AssertionError(f"seed {seed}") from error
+    assert len(outcomes) > 3
 
 
 def test_damaged_parquet(tmp_path):
