@@ -163,7 +163,7 @@ def roc(probability: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Fi
     figure, (axis,) = _panels(1)
     for color, name, label, value in _both_classes(probability, labels, names):
         false_rate, true_rate, _ = roc_curve(label, value)
-        axis.plot(false_rate, true_rate, color=color, alpha=0.8, rasterized=len(names) > 3 * _MANY_TASKS,
+        axis.plot(false_rate, true_rate, color=color, alpha=0.8,
                   label=f"{_plain(name)} ({roc_auc_score(label, value):.3f})")  # fmt: skip
     axis.plot([0, 1], [0, 1], color="grey", linewidth=1)
     axis.set(xlabel="false positive rate", ylabel="true positive rate")
@@ -186,7 +186,6 @@ def precision_recall(probability: np.ndarray, labels: np.ndarray, names: Sequenc
     for color, name, label, value in _both_classes(probability, labels, names):
         precision, recall, _ = precision_recall_curve(label, value)
         axis.plot(recall, precision, color=color, alpha=0.8, drawstyle="steps-post",
-                  rasterized=len(names) > 3 * _MANY_TASKS,
                   label=f"{_plain(name)} ({average_precision_score(label, value):.3f})")  # fmt: skip
         if len(names) <= _MANY_TASKS:
             axis.axhline(label.mean(), color=color, linewidth=1, linestyle=":")

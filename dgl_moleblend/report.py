@@ -27,6 +27,8 @@ MANY_TASKS = 12
 WORST = 10
 _FIRST_REJECTS = 10
 _FEW_OF_CLASS = 10
+_NAMED = 6  # so many properties are named in a sentence or a heading
+_GUESS = 0.55  # ROC AUC up to which a model is called hardly better than a guess
 _FLAT = 0.1  # probabilities of which nine in ten lie closer together hardly differ
 _FEW = 50  # with fewer test labels, a score is said to be rough
 _LONG = 12  # longer lists of settings are summed up
@@ -165,6 +167,7 @@ def write_report(folder: Path) -> Path:
         together=_together(run),
         each=[_task(run, task) for task in run.tasks] if len(run.tasks) <= MANY_TASKS else [],
         many_tasks=MANY_TASKS,
+        named=_NAMED,
         few_of_class=_FEW_OF_CLASS,
         similarity=_similarity(run),
         worst=_worst(run),
@@ -334,7 +337,8 @@ def _meaning(run: _Run) -> list[str]:
     """Say what the scores mean, in sentences."""
     scores, constant = run.metrics[run.part], run.metrics["mean_predictor"][run.part]
     several = len(run.tasks) > 1
-    over = f", on average over {len(run.tasks)} properties" if several else ""
+    scored = len(run.tasks) - scores["left_out"].get(run.metrics["metric"], 0)
+    over = f", on average over {scored} properties" if several else ""
     labels = sum(task["labels"] for task in scores["tasks"].values())
     sentences = []
     if run.part == "validation":
@@ -391,7 +395,7 @@ def _meaning_of_classes(run: _Run, scores: Mapping[str, Any], over: str) -> list
     ]
     low, high = np.nanquantile(run.shown[[predicted(task) for task in run.tasks]].to_numpy(float), (0.05, 0.95), axis=0)
     flat = (high - low) < _FLAT
-    if flat.all():
+    if flat.all() and scores["roc_auc"] > _GUESS:
         between = f" (from {low[0]:.2f} to {high[0]:.2f})" if len(run.tasks) == 1 else ""
         sentences.append(
             f"Its probabilities hardly differ between molecules{between}: use them to rank molecules, not to decide."
@@ -399,9 +403,9 @@ def _meaning_of_classes(run: _Run, scores: Mapping[str, Any], over: str) -> list
     ranked = {name: task["roc_auc"] for name, task in scores["tasks"].items() if task["roc_auc"] is not None}
     guesses = [name for name, area in ranked.items() if area <= 0.5]
     if guesses and len(run.tasks) > 1:
-        shown = ", ".join(guesses[:MANY_TASKS]) + (", ..." if len(guesses) > MANY_TASKS else "")
-        sentences.append(f"It is no better than a guess for {len(guesses)} of {len(run.tasks)} properties: {shown}.")
-    if scores["roc_auc"] <= 0.55:
+        named = ": " + ", ".join(guesses) if len(guesses) <= _NAMED else ""
+        sentences.append(f"It is no better than a guess for {len(guesses)} of {len(ranked)} properties{named}.")
+    if scores["roc_auc"] <= _GUESS:
         sentences.append("This is hardly better than a guess: do not rely on this model.")
     return sentences
 
@@ -452,7 +456,7 @@ def _learning(run: _Run) -> list[Picture]:
 
 def _together(run: _Run) -> list[Picture]:
     """ROC and precision-recall curves of several properties in one panel each."""
-    if not run.classifies or len(run.tasks) == 1:
+    if not run.classifies or not 1 < len(run.tasks) <= MANY_TASKS:
         return []
     values = run.shown[[predicted(task) for task in run.tasks]].to_numpy(float)
     labels = run.shown[run.tasks].to_numpy(float)
