@@ -14,7 +14,7 @@ from dgl_moleblend.config import EncoderConfig, TrainingConfig, check
 from dgl_moleblend.fitting import ENSEMBLE_FILE, RUN_FILE, close_run, fingerprint, open_run, write_json, write_table
 from dgl_moleblend.prediction import predicted
 from dgl_moleblend.targets import METRICS, score
-from dgl_moleblend.workflows import SPLITS, FinetuneResult, finetune, split_facts
+from dgl_moleblend.workflows import SPLITS, FinetuneResult, check_request, finetune, split_facts
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -138,6 +138,8 @@ def _finetune_each(
         **{name: settings.get(name) for name in ("readout", "dropout", "task_type", "metric")},
         "fingerprint": fingerprint(dataset.num_atoms, dataset.labels, *arrays),
     }
+    for split, config, _ in runs.values():
+        check_request(dataset, split, settings.get("task_type"), settings.get("metric"), config)
     if overwrite and not resume:
         remove_runs(out)
     open_run(out, plan, resume=resume, overwrite=overwrite)

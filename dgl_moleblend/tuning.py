@@ -16,7 +16,7 @@ from dgl_moleblend.errors import DataError, MoleBlendError
 from dgl_moleblend.fitting import RUN_FILE, close_run, fingerprint, open_run, write_json, write_table
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.targets import LOWER_IS_BETTER
-from dgl_moleblend.workflows import finetune
+from dgl_moleblend.workflows import check_request, finetune
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -106,6 +106,7 @@ def tune(
     out, folder = Path(out), Path(out) / TRIALS
     config = training_config or TrainingConfig()
     parts = {name: np.asarray(split[name], np.int64) for name in ("train", "validation")}
+    check_request(dataset, parts, settings.get("task_type"), settings.get("metric"), config)
     if (out / RUN_FILE).exists() and not (resume or overwrite):
         raise DataError("the folder already holds a run", where=str(out), fix="choose another folder, or --overwrite")
     space = search_space(pretrained=not (encoder is None or isinstance(encoder, EncoderConfig)))

@@ -240,22 +240,12 @@ def finetune(
     out = Path(out)
     encoder = encoder or EncoderConfig.small()
     config = training_config or TrainingConfig()
-    parts = _check_split(split, len(dataset))
+    parts, task_type, metric = check_request(dataset, split, task_type, metric, config)
     names, labels = dataset.task_names, dataset.labels.astype(np.float64)
-    if not names:
-        raise DataError("the molecules have no labels", fix="name their columns with --tasks")
-    task_type = task_type or find_task_type(labels)
-    check(task_type in TASK_TYPES, "task_type", task_type, "'regression' or 'classification'")
-    metric = metric or METRICS[task_type][0]
-    check(metric in ("loss", *METRICS[task_type]), "metric", metric, f"one of {', '.join(METRICS[task_type])}, loss")
-    check_labels(labels, task_type, names)
     train_labels, validation_labels = labels[parts["train"]], labels[parts["validation"]]
-    check_presence(train_labels, validation_labels, names)
     possible = score(np.zeros_like(validation_labels), validation_labels, task_type, names)
     monitor = metric if possible.get(metric) is not None else "loss"
     scaling = LabelScaling.fit(train_labels) if task_type == "regression" else LabelScaling.none(len(names))
-    if config.class_weights and task_type != "classification":
-        raise DataError("class weights are for classification, and the labels are numbers", fix="leave them out")
     weights = positive_weights(train_labels) if config.class_weights else None
     settings = {
         "encoder": encoder.to_dict() if isinstance(encoder, EncoderConfig) else str(encoder),
@@ -323,6 +313,40 @@ def _finish_folder(
 ) -> None:
     """Add what is made of a finished model and its files: pictures."""
     _draw(out, table, names, task_type, metrics)
+
+
+def check_request(
+    dataset: "MoleculeDataset",
+    split: Mapping[str, Sequence[int] | np.ndarray],
+    task_type: str | None,
+    metric: str | None,
+    config: TrainingConfig,
+) -> tuple[dict[str, np.ndarray], str, str]:
+    """Check what `finetune` is asked for, before anything is written.
+
+    Returns
+    -------
+    tuple
+        The three parts of the split, the type of task and the metric.
+
+    Raises
+    ------
+    DataError, ValueError
+        See `finetune`.
+    """
+    parts = _check_split(split, len(dataset))
+    names, labels = dataset.task_names, dataset.labels.astype(np.float64)
+    if not names:
+        raise DataError("the molecules have no labels", fix="name their columns with --tasks")
+    task_type = task_type or find_task_type(labels)
+    check(task_type in TASK_TYPES, "task_type", task_type, "'regression' or 'classification'")
+    metric = metric or METRICS[task_type][0]
+    check(metric in ("loss", *METRICS[task_type]), "metric", metric, f"one of {', '.join(METRICS[task_type])}, loss")
+    if config.class_weights and task_type != "classification":
+        raise DataError("class weights are for classification, and the labels are numbers", fix="leave them out")
+    check_labels(labels, task_type, names)
+    check_presence(labels[parts["train"]], labels[parts["validation"]], names)
+    return parts, task_type, metric
 
 
 def _check_split(split: Mapping[str, Sequence[int] | np.ndarray], size: int) -> dict[str, np.ndarray]:

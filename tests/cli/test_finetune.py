@@ -5,6 +5,7 @@ import json
 import pandas as pd
 import pytest
 from commands import BAD_ROW, QUICK, SMILES, run, succeed
+from safetensors.numpy import load_file
 
 import dgl_moleblend as mb
 from dgl_moleblend import checkpoint
@@ -17,7 +18,8 @@ def test_scores_go_to_stdout_and_files_messages_to_stderr(table, tmp_path):
     assert lines[0] == ["validation", "test", "mean", "predictor,", "test"]
     assert lines[1][:2] == ["rmse", f"{metrics['validation']['rmse']:.4f}"]
     assert lines[1][2:] == [f"{metrics['test']['rmse']:.4f}", f"{metrics['mean_predictor']['test']['rmse']:.4f}"]
-    for words in ("31 rows: 30 kept, 1 rejected", "random split: 24 molecules train, 3 validate, 3 test",
+    for words in ("31 rows: 30 kept, 1 rejected",
+                  "random split (dgllife RandomSplitter, seed 0): 24 molecules train, 3 validate, 3 test",
                   "regression (as the labels are), weights chosen by validation rmse"):  # fmt: skip
         assert words in result.stderr
 
@@ -78,7 +80,101 @@ def test_a_pretrained_encoder_with_its_positions(table, pretrained, tmp_path):
 
 def test_scaffold_split_is_the_default(table, tmp_path):
     result = succeed("finetune", table, "--tasks", "size", "--fractions", 0.6, 0.2, 0.2, *QUICK, "-o", tmp_path / "m")
-    assert "scaffold split" in result.stderr
+    assert "scaffold split (dgllife ScaffoldSplitter, scaffold_func='smiles'): " in result.stderr
+    metrics = json.loads((tmp_path / "m" / "metrics.json").read_text())
+    assert metrics["split_variant"] == "dgllife ScaffoldSplitter, scaffold_func='smiles'"
+    assert metrics["duplicates"]["molecules"] == 0
+
+
+def test_folds_and_seeds_leave_a_list_of_models_and_a_table(table, tmp_path):
+    options = ["--tasks", "size", "--split", "random"]
+    result = succeed("finetune", table, *options, "--folds", 3, *QUICK, "-o", tmp_path / "folds")
+    metrics = json.loads((tmp_path / "folds" / "metrics.json").read_text())
+    lines = [line.split() for line in result.stdout.splitlines()]
+    assert lines[1][0] == "rmse"
+    assert lines[1][-1] == f"{metrics['out_of_fold']['rmse']:.4f}"
+    assert "fold 2: 10 molecules train, 10 validate, 10 test" in result.stderr
+    assert len(pd.read_csv(tmp_path / "folds" / "predictions.csv")) == 30
+    succeed("finetune", table, *options, "--seeds", 2, "--seed", 5, *QUICK, "-o", tmp_path / "seeds")
+    models = json.loads((tmp_path / "seeds" / "ensemble.json").read_text())["models"]
+    assert models == ["seed-5", "seed-6"]
+
+
+def test_a_column_and_files_divide(table, tmp_path):
+    frame = pd.read_csv(table).assign(part=["train"] * 20 + ["val"] * 6 + ["test"] * 5)
+    frame.to_csv(tmp_path / "all.csv", index=False)
+    options = ["--tasks", "size", "--split-column", "part"]
+    result = succeed("finetune", tmp_path / "all.csv", *options, *QUICK, "-o", tmp_path / "m")
+    assert "column split (column 'part'): 19 molecules train, 6 validate, 5 test" in result.stderr
+    for name, part in frame.groupby("part"):
+        part.to_csv(tmp_path / f"{name}.csv", index=False)
+    files = ["--validation-file", tmp_path / "val.csv", "--test-file", tmp_path / "test.csv"]
+    result = succeed("finetune", tmp_path / "train.csv", *files, "--tasks", "size", *QUICK, "-o", tmp_path / "n")
+    assert "19 molecules train, 6 validate, 5 test" in result.stderr
+    assert "validation file: 6 rows kept, 0 rejected" in result.stderr
+
+
+def test_duplicates_are_reported(table, tmp_path):
+    frame = pd.read_csv(table)
+    pd.concat([frame, frame.assign(size=lambda f: f["size"] + 1)]).to_csv(tmp_path / "twice.csv", index=False)
+    options = ["--tasks", "size", "--split", "random"]
+    result = succeed("finetune", tmp_path / "twice.csv", *options, *QUICK, "-o", tmp_path / "m")
+    assert "30 molecules stand in several rows, 29 of them with different labels; " in result.stderr
+    options.append("--keep-duplicates-together")
+    result = succeed("finetune", tmp_path / "twice.csv", *options, *QUICK, "-o", tmp_path / "n")
+    assert "; 0 held-out rows hold a molecule that is also trained on" in result.stderr
+
+
+def test_the_best_of_some_trials_becomes_the_model(table, tmp_path):
+    options = ["--tasks", "size", "--split", "random", "--trials", 2]
+    result = succeed("finetune", table, *options, *QUICK, "-o", tmp_path / "m")
+    assert "best settings: learning_rate " in result.stderr
+    trials = pd.read_csv(tmp_path / "m" / "trials.csv")
+    best = trials.loc[trials["score"].idxmin()]
+    found = checkpoint.read(tmp_path / "m")
+    assert found.config["predictor"]["readout"] == best["readout"]
+    assert found.extra["facts"]["trials"] == 2
+    metrics = json.loads((tmp_path / "m" / "metrics.json").read_text())
+    assert metrics["best"] == pytest.approx(best["score"], rel=1e-5)
+
+
+def test_a_pretrained_encoder_can_be_frozen(table, pretrained, tmp_path):
+    quick = [option for option in QUICK if option not in ("--size", "tiny")]
+    options = ["--tasks", "size", "--encoder", pretrained, "--freeze", "--split", "random", *quick]
+    succeed("finetune", table, *options, "-o", tmp_path / "m")
+    before, after = (load_file(folder / "model.safetensors") for folder in (pretrained, tmp_path / "m"))
+    shared = [name for name in after if name.startswith("encoder.")]
+    assert len(shared) > 20
+    assert all((before[name] == after[name]).all() for name in shared)
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--split-column", "ring", "--folds", "3"], "leave out --folds: --split-column says already"),
+        (["--split-column", "ring", "--split", "random"], "leave out --split: --split-column says"),
+        (["--split-column", "ring"], "'0' in column 'ring' names no part of the split"),
+        (["--split-column", "part"], "there is no split column 'part'"),
+        (["--split", "random", "--scaffold", "decompose"], "leave out --scaffold: the split is random"),
+        (["--folds", "3", "--seeds", "2"], "leave out --seeds: --folds makes several models"),
+        (["--folds", "3", "--split", "consecutive"], "--folds are by --split scaffold, random or stratified"),
+        (["--folds", "3", "--fractions", "0.8", "0.1", "0.1"], "leave out --fractions: one fold tests"),
+        (["--freeze"], "leave out --freeze: a fresh encoder knows nothing"),
+        (["--trials", "3", "--dropout", "0.1"], "leave out --dropout: --trials searches for it"),
+        (["--test-file", "{table}"], "is a training file, too: name it once"),
+        (["--class-weights", "--split", "random"], "class weights are for classification"),
+        (["--split", "random", "--seeds", "2", "--metric", "roc_auc"], "metric='roc_auc' is not allowed"),
+        (["--split", "random", "--folds", "3", "--task-type", "classification"], "are 0, 1 or empty"),
+        (["--split", "random", "--trials", "2", "--metric", "roc_auc"], "metric='roc_auc' is not allowed"),
+    ],
+)
+def test_options_that_contradict_each_other_are_named(table, tmp_path, options, text):
+    options = [option.format(table=table) for option in options]
+    result = run("finetune", table, "--tasks", "size", *options, *QUICK, "-o", tmp_path / "m")
+    assert result.exit_code == 2, result.output
+    assert text in result.stderr
+    assert "Traceback" not in result.output
+    assert not (tmp_path / "m").exists()
 
 
 @pytest.mark.parametrize(
