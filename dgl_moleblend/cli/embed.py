@@ -1,12 +1,17 @@
-"""`embed`: any saved model over files of molecules -> one embedding for every input row."""
+"""`embed`: any saved model over files of molecules -> one embedding for every input row, or for every atom."""
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dgl_moleblend.cli import options
-from dgl_moleblend.cli.inputs import open_molecules, say
+from dgl_moleblend.cli.inputs import open_molecules, refuse, say
+from dgl_moleblend.cli.predict import check_output, summarize
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from dgl_moleblend.data.dataset import MoleculeDataset
 
 
 @click.command()
@@ -15,10 +20,14 @@ from dgl_moleblend.cli.inputs import open_molecules, say
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), metavar="PATH",
               help="File to write: .parquet (column embedding holds lists) or .npz.")  # fmt: skip
 @options.columns
+@click.option("--atoms", is_flag=True, help="One embedding for every atom instead of every molecule.")
 @click.option("--pooling", type=click.Choice(["token", "mean", "sum"]), default="token", show_default=True,
               help="What represents a molecule: its graph token, or the mean or sum over its atoms.")  # fmt: skip
 @click.option("--positions", type=click.Choice(["none", "given", "embed"]),
               help="3D coordinates. [default: as the model was trained]")  # fmt: skip
+@click.option("--picture", type=click.Path(dir_okay=False), metavar="PATH",
+              help="Draw the embeddings' two main components: .png, .svg or .pdf.")  # fmt: skip
+@click.option("--color", metavar="NAME", help="Column of numbers that colours the picture.")
 @options.accelerator
 @options.workers
 @options.quiet
@@ -28,39 +37,64 @@ def command(
     model: str,
     inputs: tuple[str, ...],
     output: str,
+    atoms: bool,
     pooling: str,
     positions: str | None,
+    picture: str | None,
+    color: str | None,
     accelerator: str,
     workers: int,
     quiet: bool,
     **reading: Any,
 ) -> None:
-    """Compute molecule embeddings with MODEL, a folder that `pretrain` or `finetune` wrote.
+    """Compute embeddings with MODEL, a folder that `pretrain` or `finetune` wrote.
 
     FILE is one data set that `featurize` wrote, or CSV, TSV, SMI, SDF or Parquet; - is standard input. The output has
     the input's rows in the input's order: row, source, line, id, smiles, embedding (NaN where there is none) and
-    reason.
+    reason. With --atoms it has a row for every atom: row of the molecule, id, smiles, atom (from 0), embedding.
 
     \b
       dgl-moleblend embed pretrained molecules.smi -o molecules.parquet
+      dgl-moleblend embed pretrained esol.csv -o esol.npz --picture esol.png --color logS
+      dgl-moleblend embed pretrained molecules.smi -o atoms.parquet --atoms
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    suffix = Path(output).suffix
-    if suffix not in (".parquet", ".npz"):
-        raise click.BadParameter(f"{output!r} ends in neither .parquet nor .npz", param_hint="--output")
+    check_output(output, (".parquet", ".npz"))
+    if picture is not None:
+        check_output(picture, (".png", ".svg", ".pdf"), "--picture")
+    if color is not None and picture is None:
+        raise click.UsageError("--color says how to colour a --picture: give both")
+    if atoms:
+        refuse(ctx, ("pooling",), "with --atoms nothing is pooled")
+    if color is not None:
+        reading["task_columns"] = (color,)
 
-    from dgl_moleblend.prediction import align, embed, featurizer_of, write_embeddings
+    from dgl_moleblend.prediction import align, embed, embed_atoms, featurizer_of, tabulate_atoms, write_embeddings
 
     featurizer = featurizer_of(model)
     if positions is not None:
         featurizer = featurizer.replace(positions=positions)
     dataset = open_molecules(ctx, inputs, featurizer, workers=workers, quiet=quiet, **reading)
-    vectors = []
+    how: dict[str, Any] = {"progress": not quiet, "accelerator": accelerator}
+    vectors: np.ndarray | list[np.ndarray] = []
     if len(dataset):
-        vectors = list(embed(model, dataset, pooling=pooling, progress=not quiet, accelerator=accelerator))
-    table = align(dataset, {"embedding": vectors})
-    write_embeddings(table, output)
-    if len(dataset.rejects):
-        say(f"{len(dataset.rejects):,} of {len(table):,} rows have no embedding; column reason says why")
-    if not len(dataset):
-        raise click.ClickException("no molecule was kept")
+        vectors = embed_atoms(model, dataset, **how) if atoms else embed(model, dataset, pooling=pooling, **how)
+    molecules = align(dataset, {} if atoms else {"embedding": list(vectors)})
+    write_embeddings(tabulate_atoms(dataset, vectors) if atoms else molecules, output)
+    summarize(molecules, "embedded")
     say(f"embeddings: {output}")
+    if picture is not None:
+        draw(dataset, vectors, picture, color)
+        say(f"picture: {picture}")
+
+
+def draw(dataset: "MoleculeDataset", vectors: "np.ndarray | list[np.ndarray]", path: str, color: str | None) -> None:
+    """Draw embeddings of molecules or atoms, coloured by the molecules' labels."""
+    import numpy as np
+
+    from dgl_moleblend import figures
+    from dgl_moleblend.projection import embedding_map
+
+    values = None if color is None else dataset.labels[:, 0].astype(np.float64)
+    if values is not None and len(values) < len(vectors):
+        values = np.repeat(values, dataset.num_atoms)
+    figures.save(embedding_map(np.asarray(vectors), values, color or ""), path)

@@ -1,20 +1,29 @@
-"""`predict`: a fine-tuned model over files of molecules -> one row of CSV for every input row."""
+"""`predict`: fine-tuned models over files of molecules -> one row of a table for every input row."""
 
 import sys
-from typing import Any
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.inputs import open_molecules, say
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dgl_moleblend.prediction import Ensemble
+
 
 @click.command()
-@click.argument("model", type=click.Path())
+@click.argument("model", type=click.Path(), metavar="MODEL...")
 @click.argument("inputs", nargs=-1, metavar="[FILE]...")
 @click.option("-s", "--smiles", multiple=True, help="Predict this molecule; may be repeated.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="PATH",
-              help="CSV file to write. [default: standard output]")  # fmt: skip
+              help="File to write: .csv or .parquet. [default: CSV to standard output]")  # fmt: skip
+@click.option("--coverage", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.9, show_default=True,
+              help="Share of molecules whose measured value is to lie between NAME_lower and NAME_upper.")  # fmt: skip
 @options.columns
 @options.accelerator
 @options.workers
@@ -26,6 +35,7 @@ def command(
     inputs: tuple[str, ...],
     smiles: tuple[str, ...],
     output: str | None,
+    coverage: float,
     accelerator: str,
     workers: int,
     quiet: bool,
@@ -33,29 +43,93 @@ def command(
 ) -> None:
     """Predict properties with MODEL, a folder that `finetune` wrote.
 
-    FILE is CSV, TSV, SMI, SDF or Parquet; - is standard input. The output has the input's rows in the input's order:
-    row, source, line, id, smiles, a column NAME_predicted for each property, and reason, which says why a row has no
-    prediction. Classes are predicted as the probability of 1. The model remembers how molecules are featurized.
+    Several MODEL folders, or one with an ensemble.json, predict their mean. FILE is CSV, TSV, SMI, SDF or Parquet, or
+    a data set that `featurize` wrote; - is standard input. The models remember how molecules are featurized. The
+    output has the input's rows in the input's order, with the columns
+
+    \b
+      row, source, line, id, smiles   where the molecule comes from
+      NAME_predicted                  the property, or the probability of class 1
+      NAME_spread                     several models: standard deviation over them
+      NAME_lower, NAME_upper          regression: holds the measured value of 90 % (--coverage) of
+                                      molecules like the validation rows; infinite if these are too few
+      similarity                      Tanimoto, to the nearest training molecule
+      warning                         "unlike the training set" where similarity is low
+      reason                          why a row has no prediction
 
     \b
       dgl-moleblend predict esol-model new.csv -o predictions.csv
       dgl-moleblend predict esol-model -s CCO -s c1ccccc1
+      dgl-moleblend predict seed-0 seed-1 seed-2 new.csv --coverage 0.8 > predictions.csv
       zcat big.smi.gz | dgl-moleblend predict esol-model - --input-format smi > predictions.csv
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    if bool(inputs) == bool(smiles):
-        raise click.UsageError("give either files or --smiles")
+    check_output(output, (".csv", ".parquet"))
 
     from dgl_moleblend.data.dataset import MoleculeDataset
-    from dgl_moleblend.prediction import PropertyModel
+    from dgl_moleblend.prediction import Ensemble, is_model, write_table
 
-    trained = PropertyModel.from_pretrained(model)
+    further = next((k for k, path in enumerate(inputs) if not is_model(path)), len(inputs))
+    models, files = (model, *inputs[:further]), inputs[further:]
+    if bool(files) == bool(smiles):
+        raise click.UsageError("give either files or --smiles")
+    ensemble = Ensemble.from_pretrained(models)
+    for text in ensemble.missing:
+        say(text)
     if smiles:
-        dataset = MoleculeDataset.from_smiles(smiles, featurizer=trained.featurizer)
+        dataset = MoleculeDataset.from_smiles(smiles, featurizer=ensemble.featurizer)
     else:
-        dataset = open_molecules(ctx, inputs, trained.featurizer, workers=workers, quiet=quiet, **reading)
-    table = trained.predict_table(dataset, progress=not quiet, accelerator=accelerator)
-    table.to_csv(output or sys.stdout, index=False)
-    if len(dataset.rejects):
-        say(f"{len(dataset.rejects):,} of {len(table):,} rows have no prediction; column reason says why")
-    if not len(dataset):
+        dataset = open_molecules(ctx, files, ensemble.featurizer, workers=workers, quiet=quiet, **reading)
+    table = ensemble.predict_table(dataset, coverage=coverage, progress=not quiet, accelerator=accelerator)
+    if output is None:
+        table.to_csv(sys.stdout, index=False)
+    else:
+        write_table(table, output)
+    for text in describe(ensemble, coverage):
+        say(text)
+    warned = f", {(table['warning'] != '').sum():,} warned (unlike the training set)" if "warning" in table else ""
+    summarize(table, "predicted", warned)
+
+
+def describe(ensemble: "Ensemble", coverage: float) -> list[str]:
+    """Say how many models predicted, and what was calibrated, on how many rows."""
+    texts = [f"mean of {len(ensemble.members)} models"] if len(ensemble.members) > 1 else []
+    for name, task in ({} if ensemble.calibration is None else ensemble.calibration.tasks).items():
+        if task.platt is not None:
+            texts.append(f"{name}: probabilities rescaled by {task.rows:,} validation rows (Platt)")
+        if ensemble.members[0].task_type != "regression":
+            continue
+        width = task.half_width(coverage)
+        if width == float("inf"):
+            texts.append(f"{name}: {task.rows:,} validation rows are too few for a coverage of {coverage:.0%}:"
+                         " the interval is infinite")  # fmt: skip
+            continue
+        text = f"{name}: interval of +-{width:.3g} for a coverage of {coverage:.0%}, by {task.rows:,} validation rows"
+        if (share := task.test.get("covered", {}).get(str(coverage))) is not None:
+            text += f"; it held {share:.0%} of {task.test['rows']:,} test rows"
+        texts.append(text)
+    return texts
+
+
+def check_output(output: str | None, suffixes: Sequence[str], option: str = "--output") -> None:
+    """Raise a BadParameter, before anything is computed, if a file cannot be written or is of no known format."""
+    if output is None:
+        return
+    if Path(output).suffix not in suffixes:
+        raise click.BadParameter(f"{output!r} does not end in {' or '.join(suffixes)}", param_hint=option)
+    if not Path(output).parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(Path(output).parent)!r}", param_hint=option)
+
+
+def summarize(table: "pd.DataFrame", done: str, more: str = "") -> None:
+    """Say what became of the rows.
+
+    Raises
+    ------
+    click.ClickException
+        If there is no molecule among them.
+    """
+    rejected = int((table["reason"] != "").sum())
+    why = " (column reason says why)" if rejected else ""
+    say(f"{len(table):,} rows: {len(table) - rejected:,} {done}, {rejected:,} rejected{why}{more}")
+    if rejected == len(table):
         raise click.ClickException("no molecule was kept")

@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import BAD_ROW, run, succeed
+from rdkit import Chem
 
 import dgl_moleblend as mb
 
@@ -11,7 +12,7 @@ import dgl_moleblend as mb
 def test_rows_keep_their_place_in_both_formats(table, pretrained, tmp_path):
     for name in ("e.parquet", "e.npz"):
         result = succeed("embed", pretrained, table, "-o", tmp_path / name, "--workers", 0, "--quiet")
-        assert "1 of 31 rows have no embedding" in result.stderr
+        assert "31 rows: 30 embedded, 1 rejected (column reason says why)" in result.stderr
     frame, arrays = pd.read_parquet(tmp_path / "e.parquet"), np.load(tmp_path / "e.npz")
     assert arrays["embedding"].shape == (31, 32)
     assert np.isnan(arrays["embedding"]).all(1).tolist() == [k == BAD_ROW for k in range(31)]
@@ -40,11 +41,39 @@ def test_a_fine_tuned_model_embeds_as_well(table, model, tmp_path):
     assert np.load(tmp_path / "e.npz")["embedding"].shape == (31, 32)
 
 
+def test_atoms_have_a_row_each(table, model, tmp_path):
+    for name in ("a.parquet", "a.npz"):
+        succeed("embed", model, table, "-o", tmp_path / name, "--atoms", "--workers", 0, "--quiet")
+    frame, arrays = pd.read_parquet(tmp_path / "a.parquet"), np.load(tmp_path / "a.npz", allow_pickle=False)
+    assert list(frame.columns) == ["row", "id", "smiles", "atom", "embedding"]
+    sizes = {row: Chem.MolFromSmiles(s).GetNumAtoms() for row, s in enumerate(pd.read_csv(table)["smiles"])
+             if row != BAD_ROW}  # fmt: skip
+    assert frame.groupby("row").size().to_dict() == sizes
+    assert frame["atom"].tolist() == [k for size in sizes.values() for k in range(size)]
+    assert frame["id"].tolist() == arrays["id"].tolist()
+    np.testing.assert_array_equal(np.stack(frame["embedding"]), arrays["embedding"])
+    succeed("embed", model, table, "-o", tmp_path / "m.npz", "--pooling", "sum", "--workers", 0, "--quiet")
+    sums = np.load(tmp_path / "m.npz")["embedding"]
+    for row, part in frame.groupby("row"):
+        np.testing.assert_allclose(np.stack(part["embedding"]).sum(0), sums[row], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("more", [[], ["--atoms"]])
+def test_a_picture_of_them(table, model, tmp_path, more):
+    arguments = ("--picture", tmp_path / "e.png", "--color", "size", "--workers", 0, "--quiet", *more)
+    succeed("embed", model, table, "-o", tmp_path / "e.npz", *arguments)
+    assert (tmp_path / "e.png").read_bytes().startswith(b"\x89PNG")
+
+
 @pytest.mark.parametrize(
     ("arguments", "exit_code", "text"),
     [
-        (["{pretrained}", "{table}", "-o", "e.csv"], 2, "ends in neither .parquet nor .npz"),
+        (["{pretrained}", "{table}", "-o", "e.csv"], 2, "does not end in .parquet or .npz"),
         (["nowhere", "{table}", "-o", "e.npz"], 2, "there is no model folder 'nowhere'"),
+        (["{pretrained}", "{table}", "-o", "nowhere/e.npz"], 2, "there is no folder 'nowhere'"),
+        (["{pretrained}", "{table}", "-o", "e.npz", "--picture", "e.txt"], 2, "does not end in .png or .svg or .pdf"),
+        (["{pretrained}", "{table}", "-o", "e.npz", "--color", "size"], 2, "give both"),
+        (["{pretrained}", "{table}", "-o", "e.npz", "--atoms", "--pooling", "sum"], 2, "leave out --pooling"),
         (["{pretrained}", "nowhere.csv", "-o", "e.npz"], 2, "there is no such file"),
         (["{pretrained}", "-o", "e.npz"], 2, "Missing argument"),
         (["{model}", "{table}", "-o", "e.npz", "--positions", "embed"], 2, 'positions is "embed", expected "none"'),

@@ -1,11 +1,17 @@
 """`predict`: the input's rows in the input's order, from every kind of input, with no option repeated."""
 
 import io
+import json
+import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 from commands import BAD_ROW, QUICK, SMILES, run, succeed
 from rdkit import Chem
+
+from dgl_moleblend.prediction import write_training_set
+from dgl_moleblend.uncertainty import write_calibration
 
 
 def read(text):
@@ -13,13 +19,44 @@ def read(text):
 
 
 @pytest.fixture(scope="module")
+def older(model, tmp_path_factory):
+    """The model as written before there were calibrations and training sets."""
+    folder = tmp_path_factory.mktemp("older") / "model"
+    shutil.copytree(model, folder)
+    for name in ("calibration.json", "training_set.npz"):
+        (folder / name).unlink(missing_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def complete(table, older, tmp_path_factory):
+    """The model with its calibration and its training set."""
+    folder = tmp_path_factory.mktemp("complete") / "model"
+    shutil.copytree(older, folder)
+    split = pd.read_csv(folder / "split.csv")
+    write_training_set(folder, pd.read_csv(table)["smiles"][split["row"][split["split"] == "train"]].tolist())
+    write_calibration(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def other(table, tmp_path_factory):
+    """A model of the same property from another seed."""
+    folder = tmp_path_factory.mktemp("other") / "model"
+    succeed("finetune", table, "--tasks", "size", "--split", "random", "--seed", 1, *QUICK, "-o", folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
 def expected(table, model):
     return read(succeed("predict", model, table, "--workers", 0, "--quiet").stdout)
 
 
-def test_rows_keep_their_place(table, expected):
+def test_rows_keep_their_place(table, complete):
+    expected = read(succeed("predict", complete, table, "--workers", 0, "--quiet").stdout)
     original = pd.read_csv(table)
-    assert list(expected.columns) == ["row", "source", "line", "id", "smiles", "size_predicted", "reason"]
+    assert list(expected.columns) == ["row", "source", "line", "id", "smiles", "size_predicted", "size_lower",
+                                      "size_upper", "similarity", "warning", "reason"]  # fmt: skip
     assert expected["row"].tolist() == list(range(31))
     assert expected["id"].tolist() == original["id"].tolist()
     assert expected["smiles"].tolist() == original["smiles"].tolist()
@@ -41,7 +78,8 @@ def test_smiles_on_the_command_line(model, expected):
     assert found["size_predicted"][0] == pytest.approx(by_smiles[SMILES[0]], rel=1e-4)
     assert found["size_predicted"][2] == pytest.approx(by_smiles[SMILES[7]], rel=1e-4)
     assert found["reason"].map(bool).tolist() == [False, True, False]
-    assert "1 of 3 rows have no prediction" in result.stderr
+    assert found["line"].tolist() == ["", "", ""] or found["line"].isna().all()
+    assert "3 rows: 2 predicted, 1 rejected (column reason says why)" in result.stderr
 
 
 def test_a_file_of_smiles_standard_input_and_an_output_file(model, expected, tmp_path):
@@ -85,6 +123,74 @@ def test_the_model_remembers_that_positions_are_embedded(table, tmp_path):
     assert held_out["size_predicted"].tolist() == pytest.approx(again.tolist(), rel=1e-4)
 
 
+def test_intervals_hold_their_share_of_the_validation_rows(table, complete):
+    result = succeed("predict", complete, table, "--coverage", 0.5, "--workers", 0, "--quiet")
+    found = read(result.stdout).set_index("row")
+    held_out = pd.read_csv(complete / "predictions.csv").query("split == 'validation'").dropna(subset="size")
+    width = np.sort(abs(held_out["size"] - held_out["size_predicted"]))[int(np.ceil((len(held_out) + 1) * 0.5)) - 1]
+    kept = found.drop(index=BAD_ROW)
+    for column, sign in (("size_lower", -1), ("size_upper", 1)):
+        difference = pd.to_numeric(kept[column]) - kept["size_predicted"]
+        np.testing.assert_allclose(difference, sign * width, rtol=1e-3)
+    assert f"for a coverage of 50%, by {len(held_out)} validation rows; it held" in result.stderr
+
+
+def test_too_few_validation_rows_are_told(table, complete):
+    result = succeed("predict", complete, table, "--coverage", 0.99, "--workers", 0, "--quiet")
+    assert "validation rows are too few for a coverage of 99%: the interval is infinite" in result.stderr
+    assert read(result.stdout)["size_upper"][0] in (np.inf, "inf")
+
+
+def test_molecules_unlike_the_training_set_are_warned_of(complete, tmp_path):
+    folder = shutil.copytree(complete, tmp_path / "model")
+    write_training_set(folder, ["CCO", "CCCO", "CCCCO", "CC(C)O"])
+    result = succeed("predict", folder, "-s", SMILES[0], "-s", "FS(F)(F)(F)(F)F", "--quiet")
+    found = read(result.stdout)
+    assert found["warning"].map(bool).tolist() == [False, True]
+    assert found["warning"][1] == f"unlike the training set: nearest {found['similarity'][1]:.2f}"
+    assert "1 warned (unlike the training set)" in result.stderr
+
+
+def test_a_model_of_an_older_version_predicts_without_those_columns(older):
+    result = succeed("predict", older, "-s", SMILES[0], "--quiet")
+    assert "no column similarity: the model folder holds no training_set.npz" in result.stderr
+    assert {"similarity", "warning"}.isdisjoint(read(result.stdout).columns)
+    assert "size_lower" in read(result.stdout).columns, "predictions.csv is enough for intervals"
+
+
+def test_several_models_predict_their_mean(table, complete, other, expected, tmp_path):
+    result = succeed("predict", complete, other, table, "--workers", 0, "--quiet")
+    found = read(result.stdout)
+    second = read(succeed("predict", other, table, "--workers", 0, "--quiet").stdout)
+    both = np.stack([expected["size_predicted"], second["size_predicted"]])
+    np.testing.assert_allclose(found["size_predicted"], both.mean(0), rtol=1e-4)
+    spread = pd.to_numeric(found["size_spread"], errors="coerce")
+    np.testing.assert_allclose(spread, both.std(0, ddof=1), rtol=1e-2, atol=1e-5)
+    assert "mean of 2 models" in result.stderr
+    shutil.copytree(complete, tmp_path / "seed-0")
+    shutil.copytree(other, tmp_path / "seed-1")
+    (tmp_path / "ensemble.json").write_text(json.dumps({"models": ["seed-0", "seed-1"]}))
+    assert succeed("predict", tmp_path, table, "--workers", 0, "--quiet").stdout == result.stdout
+    write_calibration(tmp_path)
+    assert succeed("predict", tmp_path, table, "--workers", 0, "--quiet").stdout == result.stdout
+
+
+def test_parquet(table, complete, tmp_path):
+    succeed("predict", complete, table, "-o", tmp_path / "p.parquet", "--workers", 0, "--quiet")
+    frame = pd.read_parquet(tmp_path / "p.parquet")
+    assert frame["size_predicted"].isna().tolist() == [k == BAD_ROW for k in range(31)]
+    assert (frame["size_lower"].dropna() <= frame["size_predicted"].dropna()).all()
+    assert [path.name for path in tmp_path.iterdir()] == ["p.parquet"], "no temporary file stays"
+
+
+def test_models_of_different_things_are_no_ensemble(table, model, tmp_path):
+    succeed("finetune", table, "--tasks", "ring", "--split", "random", *QUICK, "-o", tmp_path / "ring")
+    result = run("predict", model, tmp_path / "ring", "-s", "CCO")
+    assert result.exit_code == 2
+    assert 'task_names is ["ring"], expected ["size"], task_type is "classification"' in result.stderr
+    assert f"model {tmp_path / 'ring'} of the ensemble against {model}" in result.stderr
+
+
 def test_nothing_that_can_be_predicted(model):
     result = run("predict", model, "-s", "C1CC")
     assert result.exit_code == 1
@@ -99,6 +205,9 @@ def test_nothing_that_can_be_predicted(model):
         (["{model}", "{table}", "-s", "CCO"], "give either files or --smiles"),
         (["nowhere", "{table}"], "there is no model folder 'nowhere'"),
         (["{pretrained}", "{table}"], "kind 'pretraining', but 'predictor' is needed"),
+        (["{model}", "{table}", "-o", "p.txt"], "does not end in .csv or .parquet"),
+        (["{model}", "{table}", "-o", "nowhere/p.csv"], "there is no folder 'nowhere'"),
+        (["{model}", "{table}", "--coverage", "1"], "1.0 is not in the range 0<x<1"),
         (["{model}", "nowhere.csv"], "there is no such file"),
         (["{model}", "{table}", "--smiles-column", "mol"], "there is no SMILES column 'mol'"),
         (["{model}", "{store}"], 'positions is "embed", expected "none"'),
