@@ -22,6 +22,7 @@ import loader
 import measure
 import numpy as np
 import plain_features
+import precision
 import pretraining_step
 import pytest
 import torch
@@ -73,6 +74,21 @@ def test_a_benchmark_writes_all_contenders(name: str, tmp_path: Path, capsys: py
     assert {"cpu", "threads", "torch", "dgl", "device"} <= result["machine"].keys()
     printed = capsys.readouterr().out
     assert all(title in printed for title in result["sections"])
+
+
+def test_both_precisions_are_trained_alike_and_drawn(tmp_path: Path) -> None:
+    path = tmp_path / "precision.json"
+    result = precision.main(["--short", "--molecules", "12", "--epochs", "2", "--batch", "4", "--json", str(path)])
+    by_epoch, validation = result["sections"].values()
+    assert [(row["stage"], row["epoch"]) for row in by_epoch] == [
+        (s, e) for s in ("train", "validation") for e in (1, 2)
+    ]
+    assert [row["loss"] for row in validation] == list(precision.LOSSES)
+    for row in [*by_epoch, *validation]:
+        assert row["bf16"] != row["float32"]
+        assert row["bf16"] == pytest.approx(row["float32"], rel=0.02)
+    assert json.loads(path.read_text()) == result
+    assert path.with_suffix(".png").stat().st_size > 10_000
 
 
 @pytest.fixture
