@@ -222,7 +222,8 @@ def _report(dataset: "MoleculeDataset", split: "Split") -> dict[str, int]:
         say("no test rows: there will be no score of molecules that chose nothing")
     found = find_duplicates(dataset, split.parts)
     if text := describe_duplicates(found):
-        say(text)
+        drawn = "keep_duplicates_together" in split.facts
+        say(text + (" (--keep-duplicates-together prevents it)" if drawn and found["across_parts"] else ""))
     return found
 
 

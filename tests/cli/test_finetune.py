@@ -120,6 +120,7 @@ def test_duplicates_are_reported(table, tmp_path):
     options = ["--tasks", "size", "--split", "random"]
     result = succeed("finetune", tmp_path / "twice.csv", *options, *QUICK, "-o", tmp_path / "m")
     assert "30 molecules stand in several rows, 29 of them with different labels; " in result.stderr
+    assert "(--keep-duplicates-together prevents it)" in result.stderr
     options.append("--keep-duplicates-together")
     result = succeed("finetune", tmp_path / "twice.csv", *options, *QUICK, "-o", tmp_path / "n")
     assert "; 0 held-out rows hold a molecule that is also trained on" in result.stderr
