@@ -40,7 +40,8 @@ import dgl_moleblend as mb
 from dgl_moleblend.prediction import predict
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
-SCRIPTS = ("blending.py", "csv_classification.py", "csv_regression.py", "custom_gnn.py", "pretrain_sdf.py")
+SCRIPTS = ("blending.py", "csv_classification.py", "csv_regression.py", "custom_gnn.py", "embeddings_sklearn.py",
+           "pretrain_sdf.py")  # fmt: skip
 CMET_SDF = Path(RDConfig.RDContribDir, "FreeWilson", "data", "cmet_ligands.sdf")  # 24 ligands in 3D
 Run = Callable[..., dict[str, Any]]
 
@@ -224,6 +225,17 @@ def test_blending(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert max(before["hidden spd found"], before["hidden bonds found"]) < 0.5
     assert min(after["hidden spd found"], after["hidden bonds found"]) > 0.9
     assert after["error of hidden distances, angstrom"] < 0.5 < before["error of hidden distances, angstrom"]
+
+
+def test_embeddings_sklearn(run: Run, freesolv: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    names = run("embeddings_sklearn.py", "--csv", freesolv, "--epochs", 2, "--out", tmp_path / "out")
+    assert "199 molecules, 1 left out" in capsys.readouterr().out
+    assert names["rmse"]["ridge regression"] < 0.85 * names["rmse"]["the mean"]
+    table = pd.read_csv(freesolv).drop(index=4)
+    with np.load(tmp_path / "out" / "embeddings.npz", allow_pickle=False) as saved:
+        assert saved["smiles"].tolist() == table["smiles"].tolist()
+        assert saved["target"].tolist() == table["expt"].tolist()
+        assert saved["embedding"].shape == (199, 32)
 
 
 def test_csv_regression_is_a_script_with_processes_of_its_own(freesolv: Path, tmp_path: Path) -> None:

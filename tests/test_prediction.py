@@ -1,5 +1,8 @@
 """Predictions and embeddings: each row its own, in the input's order, equal to the model called by hand."""
 
+import copy
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -8,8 +11,19 @@ from tables import chains
 import dgl_moleblend as mb
 from dgl_moleblend.data.store import MoleculeTable, record_batch
 from dgl_moleblend.errors import CheckpointError, DataError
-from dgl_moleblend.prediction import PropertyModel, embed, infer, predict
+from dgl_moleblend.prediction import (
+    Ensemble,
+    PropertyModel,
+    align,
+    embed,
+    embed_atoms,
+    infer,
+    predict,
+    tabulate_atoms,
+    write_training_set,
+)
 from dgl_moleblend.targets import LabelScaling
+from dgl_moleblend.uncertainty import Calibration, TaskCalibration
 
 GIVEN = mb.FeaturizerConfig(positions="given")
 
@@ -104,6 +118,88 @@ def test_a_folder_that_does_not_say_what_it_predicts(model, tmp_path):
     model.predictor.encoder.save_pretrained(tmp_path / "encoder")
     with pytest.raises(CheckpointError, match="kind 'encoder', but 'predictor' is needed"):
         predict(tmp_path / "encoder", chains(2), progress=False)
+
+
+def test_an_ensemble_predicts_the_mean_and_its_spread(model, tmp_path):
+    second = PropertyModel(perturbed(model.predictor), GIVEN, model.task_names, model.task_type, model.scaling)
+    folders = [model.save_pretrained(tmp_path / "a"), second.save_pretrained(tmp_path / "b")]
+    dataset = chains(6, rejects=1)
+    table = predict(folders, dataset, progress=False).query("reason == ''")
+    both = np.stack([one.predict(dataset, progress=False) for one in (model, second)])
+    for k, name in enumerate(model.task_names):
+        np.testing.assert_allclose(table[f"{name}_predicted"], both[..., k].mean(0))
+        np.testing.assert_allclose(table[f"{name}_spread"], abs(both[0] - both[1])[:, k] / np.sqrt(2))
+    assert both.std(0).min() > 1e-6
+
+
+def perturbed(predictor):
+    other = copy.deepcopy(predictor)
+    for value in other.parameters():
+        value.data += 0.1 * torch.randn_like(value)
+    return other
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"task_names": ("atoms", "oxygens")}, r'task_names is \["atoms", "oxygens"\]'),
+        ({"task_type": "other"}, 'task_type is "other"'),
+        ({"featurizer": mb.FeaturizerConfig(positions="embed", num_conformers=3)}, 'positions is "embed"'),
+    ],
+)
+def test_models_that_differ_are_no_ensemble(model, tmp_path, change, text):
+    model.save_pretrained(tmp_path / "a")
+    dataclasses.replace(model, **change).save_pretrained(tmp_path / "b")
+    with pytest.raises(CheckpointError, match=rf"settings differ: [\s\S]*{text}[\s\S]*of the ensemble against"):
+        Ensemble.from_pretrained([tmp_path / "a", tmp_path / "b"])
+
+
+def test_the_seed_of_an_embedding_makes_no_difference(model, tmp_path):
+    dataclasses.replace(model, featurizer=GIVEN.replace(seed=1)).save_pretrained(tmp_path / "a")
+    model.save_pretrained(tmp_path / "b")
+    assert len(Ensemble.from_pretrained([tmp_path / "a", tmp_path / "b"]).members) == 2
+
+
+def test_an_ensemble_that_names_a_folder_that_is_not_there(model, tmp_path):
+    (tmp_path / "ensemble.json").write_text('{"models": ["seed-0"]}')
+    with pytest.raises(CheckpointError, match=r"there is no model folder '.*seed-0'"):
+        Ensemble.from_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"an ensemble has no embeddings of its own"):
+        embed(tmp_path, chains(2), progress=False)
+
+
+def test_a_calibration_of_another_model_is_named(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    Calibration("regression", {"mass": TaskCalibration(0)}).write(tmp_path / "calibration.json")
+    with pytest.raises(CheckpointError, match=r'task_names is \["mass"\][\s\S]*calibration.json against the model'):
+        Ensemble.from_pretrained(tmp_path)
+
+
+def test_a_molecule_of_no_file_has_no_line():
+    dataset = mb.MoleculeDataset.from_smiles(["CCO", "C1CC"])
+    assert align(dataset, {})["line"].isna().all()
+    assert align(chains(2), {})["line"].tolist() == [2, 3]
+
+
+def test_atom_embeddings_are_averaged_over_conformers(model, tmp_path):
+    dataset = chains(5, conformers=2)
+    encoder = model.predictor.encoder.eval()
+    encoder.save_pretrained(tmp_path)
+    expected = []
+    with torch.no_grad():
+        for sample in dataset:
+            pair = [mb.MoleculeBatch.from_arrays([sample.molecule], [k]).relations() for k in range(2)]
+            expected.append(sum(encoder(batch).atoms[0] for batch in pair).numpy() / 2)
+    found = embed_atoms(tmp_path, dataset, progress=False)
+    np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-3, atol=1e-4)
+    table = tabulate_atoms(dataset, found)
+    assert table["row"].tolist() == np.repeat(np.arange(5), dataset.num_atoms).tolist()
+
+
+def test_a_training_set_that_cannot_be_read_leaves_no_file(tmp_path):
+    assert write_training_set(tmp_path, ["CCO"]).is_file()
+    assert write_training_set(tmp_path, ["", "C1CC"]) is None
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("pooling", ["token", "mean", "sum"])

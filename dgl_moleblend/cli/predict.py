@@ -94,9 +94,9 @@ def describe(ensemble: "Ensemble", coverage: float) -> list[str]:
     """Say how many models predicted, and what was calibrated, on how many rows."""
     texts = [f"mean of {len(ensemble.members)} models"] if len(ensemble.members) > 1 else []
     for name, task in ({} if ensemble.calibration is None else ensemble.calibration.tasks).items():
-        if task.platt is not None:
-            texts.append(f"{name}: probabilities rescaled by {task.rows:,} validation rows (Platt)")
-        if ensemble.members[0].task_type != "regression":
+        if ensemble.members[0].task_type == "classification":
+            how = "as the model gives them: to rescale them did not help on" if task.platt is None else "rescaled by"
+            texts.append(f"{name}: probabilities {how} {task.rows:,} validation rows")
             continue
         width = task.half_width(coverage)
         if width == float("inf"):
