@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from dgl_moleblend.cut_off import cut_off
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.data.featurize import MoleculeFeaturizer
-    from dgl_moleblend.errors import CheckpointError, DataError, MoleBlendError, MoleculeError, SchemaError
+    from dgl_moleblend.errors import CheckpointError, ConfigError, DataError, MoleBlendError, MoleculeError, SchemaError
     from dgl_moleblend.nn.blend import Blend, draw_blend, draw_noise
     from dgl_moleblend.nn.encoder import MoleBlendEncoder
     from dgl_moleblend.nn.layer import MoleBlendLayer
@@ -33,6 +33,7 @@ _HOMES = {
     "BlendConfig": "config",
     "BlendPretraining": "pretraining",
     "CheckpointError": "errors",
+    "ConfigError": "errors",
     "DataError": "errors",
     "EncoderConfig": "config",
     "FeaturizerConfig": "config",
@@ -57,6 +58,7 @@ __all__ = [
     "BlendConfig",
     "BlendPretraining",
     "CheckpointError",
+    "ConfigError",
     "DataError",
     "EncoderConfig",
     "FeaturizerConfig",

@@ -15,7 +15,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from dgl_moleblend import checkpoint, figures
-from dgl_moleblend.data.summary import _rejects as count_reasons
+from dgl_moleblend.data.summary import count_reasons
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.fitting import ENSEMBLE_FILE, RUN_FILE, read_curves
 from dgl_moleblend.prediction import predicted

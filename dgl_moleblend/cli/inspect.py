@@ -184,7 +184,7 @@ def explain(found: "Attribution", symbols: Sequence[str], names: Sequence[str]) 
 def _read(smiles: str | None, file: str | None, row: int) -> "tuple[Mol, str | None]":
     """Return one molecule, prepared for the featurizer, and where it stands."""
     from dgl_moleblend.data.molecules import MoleculeReader
-    from dgl_moleblend.data.pipeline import _read_mol
+    from dgl_moleblend.data.pipeline import read_mol
     from dgl_moleblend.data.sanitize import read_smiles
     from dgl_moleblend.errors import DataError, MoleculeError
 
@@ -195,7 +195,7 @@ def _read(smiles: str | None, file: str | None, row: int) -> "tuple[Mol, str | N
         if number == row:
             if record.error is not None:
                 raise MoleculeError(record.error, where=record.where, fix="correct the row, or choose another")
-            return _read_mol(record), record.where
+            return read_mol(record), record.where
     raise DataError(f"there is no row {row}", where=file, fix=f"the file has {number + 1:,} rows, counted from 0")
 
 

@@ -90,7 +90,7 @@ def featurize_record(record: Record, config: PipelineConfig, *, without_position
         return _reject(record, record.stage, record.error or "")
     stage = "parse"
     try:
-        mol = _read_mol(record)
+        mol = read_mol(record)
         stage = "pair"
         if record.molblock is not None and record.smiles:
             _check_same_atoms(mol, record.smiles)
@@ -125,7 +125,14 @@ def _featurizers(kind: type[MoleculeFeaturizer], config: FeaturizerConfig) -> tu
     return kind.from_config(config.replace(positions="none")), kind.from_config(config)
 
 
-def _read_mol(record: Record) -> Chem.Mol:
+def read_mol(record: Record) -> Chem.Mol:
+    """Return the molecule of a record, with the positions that it gives.
+
+    Raises
+    ------
+    MoleculeError
+        If RDKit cannot read it; the message says where it stands.
+    """
     if record.positions is not None:
         return _with_positions(read_smiles(record.smiles, where=record.where), record)
     if record.molblock is None:

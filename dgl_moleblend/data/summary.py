@@ -59,7 +59,7 @@ class Summary:
             num_conformers=table.num_conformers,
             elements={ELEMENTS[k]: int(counts[k]) for k in order},
             labels=_labels(table.labels, table.task_names),
-            rejects=_rejects(rejects),
+            rejects=count_reasons(rejects),
         )
 
     @property
@@ -108,7 +108,8 @@ def _labels(labels: np.ndarray, names: tuple[str, ...]) -> pd.DataFrame:
     )
 
 
-def _rejects(rejects: pd.DataFrame) -> pd.DataFrame:
+def count_reasons(rejects: pd.DataFrame) -> pd.DataFrame:
+    """Return stage, reason and rows, the most frequent first; reasons that differ in names and numbers count as one."""
     reason = rejects["reason"].map(_generalise)
     counts = pd.DataFrame({"stage": rejects["stage"], "reason": reason}).value_counts().rename("rows").reset_index()
     return counts.sort_values(["rows", "stage", "reason"], ascending=[False, True, True], ignore_index=True)
