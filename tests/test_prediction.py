@@ -6,6 +6,7 @@ import dataclasses
 import numpy as np
 import pytest
 import torch
+from scipy.special import expit, logit
 from tables import chains
 
 import dgl_moleblend as mb
@@ -236,3 +237,18 @@ def test_unknown_pooling(tmp_path):
 def test_no_molecules():
     with pytest.raises(DataError, match="there are no molecules"):
         infer(torch.nn.Identity(), lambda batch: batch.spd, chains(4).subset([]), description="")
+
+
+def test_probabilities_are_rescaled_and_targets_get_an_interval(model):
+    platt = (0.5, 1.0) if model.task_type == "classification" else None
+    tasks = {name: TaskCalibration(9, tuple(range(1, 10)), platt) for name in model.task_names}
+    dataset = chains(4)
+    values = model.predict(dataset, progress=False)[:, 0]
+    table = Ensemble((model,), Calibration(model.task_type, tasks)).predict_table(dataset, coverage=0.5, progress=False)
+    if platt is None:
+        np.testing.assert_allclose(table["atoms_predicted"], values)
+        np.testing.assert_allclose(table["atoms_lower"], values - 5)
+        np.testing.assert_allclose(table["atoms_upper"], values + 5)
+    else:
+        np.testing.assert_allclose(table["atoms_predicted"], expit(0.5 * logit(values) + 1))
+        assert "atoms_lower" not in table

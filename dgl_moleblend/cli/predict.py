@@ -57,6 +57,9 @@ def command(
       warning                         "unlike the training set" where similarity is low
       reason                          why a row has no prediction
 
+    The interval is as wide for every molecule. It keeps its promise for molecules like the validation rows: those of
+    new scaffolds are not, and fewer may lie within. What it held of the test rows is written to standard error.
+
     \b
       dgl-moleblend predict esol-model new.csv -o predictions.csv
       dgl-moleblend predict esol-model -s CCO -s c1ccccc1
