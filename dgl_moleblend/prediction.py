@@ -19,7 +19,7 @@ from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.similarity import TRAINING_SET_FILE, TrainingSet
 from dgl_moleblend.errors import CheckpointError, DataError
-from dgl_moleblend.fitting import quiet_lightning
+from dgl_moleblend.fitting import ENSEMBLE_FILE, quiet_lightning
 from dgl_moleblend.loader import TrainingBatch, make_inference_loader
 from dgl_moleblend.nn.encoder import MoleBlendEncoder
 from dgl_moleblend.nn.readout import READOUTS, readout
@@ -27,7 +27,7 @@ from dgl_moleblend.predictor import MoleBlendPredictor
 from dgl_moleblend.progress import RunProgress
 from dgl_moleblend.schema import RELATIONS
 from dgl_moleblend.targets import LabelScaling, to_prediction
-from dgl_moleblend.uncertainty import CALIBRATION_FILE, ENSEMBLE_FILE, Calibration, find_calibration, member_folders
+from dgl_moleblend.uncertainty import CALIBRATION_FILE, Calibration, find_calibration, member_folders
 from dgl_moleblend.uncertainty import predicted as predicted  # its column is met wherever predictions are
 
 BATCH_SIZE = 64

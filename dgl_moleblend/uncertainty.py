@@ -18,9 +18,9 @@ from typing_extensions import Self
 from dgl_moleblend import checkpoint
 from dgl_moleblend.config import check
 from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.fitting import ENSEMBLE_FILE
 
 CALIBRATION_FILE = "calibration.json"
-ENSEMBLE_FILE = "ensemble.json"
 PREDICTIONS_FILE = "predictions.csv"
 COVERAGES = (0.5, 0.8, 0.9, 0.95)
 """Coverages whose share of covered test rows is written down."""
