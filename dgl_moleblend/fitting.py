@@ -35,6 +35,11 @@ LOGS = "logs"
 RUN_FILE = "run.json"
 ENSEMBLE_FILE = "ensemble.json"
 """Names the model folders that several runs left in one folder."""
+RESULTS = (
+    RUN_FILE, ENSEMBLE_FILE, checkpoint.CONFIG_FILE, checkpoint.WEIGHTS_FILE, "calibration.json", "training_set.npz",
+    "metrics.json", "predictions.csv", "split.csv", "rejects.csv", "report.html", "curves.png", "parity.png", "roc.png",
+)  # fmt: skip
+"""Files that a run leaves; those of the run before are deleted when it is overwritten."""
 SAVE_EVERY = timedelta(minutes=10)
 """A run that is interrupted within an epoch loses at most so much."""
 _FREE = ("num_workers",)  # settings that may change when a run is resumed
@@ -151,8 +156,8 @@ def open_run(out: Path, settings: dict[str, Any], *, resume: bool = False, overw
     file = out / RUN_FILE
     settings = json.loads(json.dumps(settings))
     if file.exists() and overwrite and not resume:
-        for path in (file, out / checkpoint.CONFIG_FILE, out / checkpoint.WEIGHTS_FILE, out / ENSEMBLE_FILE):
-            path.unlink(missing_ok=True)
+        for name in RESULTS:
+            (out / name).unlink(missing_ok=True)
         for folder in (CHECKPOINTS, LOGS):
             shutil.rmtree(out / folder, ignore_errors=True)
     if file.exists():

@@ -367,7 +367,7 @@ def is_model(path: str | PathLike[str]) -> bool:
     return Path(path, checkpoint.WEIGHTS_FILE).is_file() or Path(path, ENSEMBLE_FILE).is_file()
 
 
-def write_training_set(folder: str | PathLike[str], smiles: Sequence[str]) -> Path | None:
+def write_training_set(folder: str | PathLike[str], smiles: Sequence[str]) -> TrainingSet | None:
     """Write training_set.npz, by which `predict` knows molecules unlike the training set.
 
     Parameters
@@ -379,8 +379,8 @@ def write_training_set(folder: str | PathLike[str], smiles: Sequence[str]) -> Pa
 
     Returns
     -------
-    Path or None
-        The file; None, and no file, where RDKit can read none of them.
+    TrainingSet or None
+        What was written; None, and no file, where RDKit can read none of them.
     """
     path = Path(folder, TRAINING_SET_FILE)
     path.unlink(missing_ok=True)  # it is about the run that was here before
@@ -388,7 +388,7 @@ def write_training_set(folder: str | PathLike[str], smiles: Sequence[str]) -> Pa
     if not len(found.fingerprints):
         return None
     checkpoint.write_atomically(path, found.write)
-    return path
+    return found
 
 
 def check_featurizer(expected: FeaturizerConfig, dataset: MoleculeDataset) -> None:

@@ -13,7 +13,9 @@ import pandas as pd
 from dgl_moleblend.config import EncoderConfig, TrainingConfig, check
 from dgl_moleblend.fitting import ENSEMBLE_FILE, RUN_FILE, close_run, fingerprint, open_run, write_json, write_table
 from dgl_moleblend.prediction import predicted
+from dgl_moleblend.report import write_report
 from dgl_moleblend.targets import METRICS, score
+from dgl_moleblend.uncertainty import write_calibration
 from dgl_moleblend.workflows import SPLITS, FinetuneResult, check_request, finetune, split_facts
 
 if TYPE_CHECKING:
@@ -200,6 +202,8 @@ def _finish(
     write_json(out / "metrics.json", metrics)
     write_table(out / "predictions.csv", table)
     write_json(out / ENSEMBLE_FILE, {"models": list(results), "task_type": first["task_type"]})
+    write_calibration(out)
+    write_report(out)
     close_run(out)
     return FinetuneResult(out, metrics, table)
 

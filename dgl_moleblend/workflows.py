@@ -27,9 +27,10 @@ from dgl_moleblend.fitting import (
     write_table,
 )
 from dgl_moleblend.nn.encoder import MoleBlendEncoder
-from dgl_moleblend.prediction import PropertyModel, predicted
+from dgl_moleblend.prediction import PropertyModel, predicted, write_training_set
 from dgl_moleblend.predictor import MoleBlendPredictor
 from dgl_moleblend.pretraining import BlendPretraining
+from dgl_moleblend.report import write_report
 from dgl_moleblend.schema import RELATIONS
 from dgl_moleblend.targets import (
     METRICS,
@@ -42,11 +43,14 @@ from dgl_moleblend.targets import (
     score,
 )
 from dgl_moleblend.training import FinetuningModule, PretrainingModule
+from dgl_moleblend.uncertainty import write_calibration
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
 
 SPLITS = ("train", "validation", "test")
+PREDICTION_COLUMNS = ("row", "id", "smiles", "split", "similarity", "fold")
+"""Columns of predictions.csv beside labels and predictions."""
 
 
 def pretrain(
@@ -202,8 +206,8 @@ def finetune(
     split : mapping of "train", "validation" and "test" to indices into `dataset`
         No index twice. "test" may be empty or absent.
     out : path
-        Receives the model (config.json, model.safetensors), metrics.json, predictions.csv, split.csv, rejects.csv,
-        run.json, logs and pictures.
+        Receives the model (config.json, model.safetensors, calibration.json, training_set.npz), report.html,
+        metrics.json, predictions.csv, split.csv, rejects.csv, run.json, logs and pictures.
     encoder : EncoderConfig or path, optional
         Size of a fresh encoder, or the folder of a pretrained one. By default ``EncoderConfig.small()``.
     readout, relations, dropout
@@ -294,11 +298,15 @@ def finetune(
     model.save_pretrained(out, versions=library_versions(), metric=metric, facts=facts)
     write_json(out / "metrics.json", metrics)
     table = _tabulate(dataset, parts, predictions)
+    if (training_set := write_training_set(out, dataset.subset(parts["train"]).smiles)) is not None:
+        table["similarity"] = training_set.similarity(table["smiles"].tolist())
     write_table(out / "predictions.csv", table)
     write_table(out / "split.csv", _split_table(dataset, parts))
     if len(dataset.rejects):
         write_table(out / "rejects.csv", dataset.rejects)
-    _finish_folder(out, table, names, task_type, metrics)
+    write_calibration(out)
+    _draw(out, table, names, task_type, metrics)
+    write_report(out)
     close_run(out)
     return FinetuneResult(out, metrics, table)
 
@@ -306,13 +314,6 @@ def finetune(
 def split_facts(facts: Mapping[str, object]) -> dict[str, object]:
     """Return those facts that say how molecules were divided."""
     return {name: value for name, value in facts.items() if name.startswith("split") or name == "duplicates"}
-
-
-def _finish_folder(
-    out: Path, table: pd.DataFrame, names: Sequence[str], task_type: str, metrics: Mapping[str, Any]
-) -> None:
-    """Add what is made of a finished model and its files: pictures."""
-    _draw(out, table, names, task_type, metrics)
 
 
 def check_request(
@@ -338,6 +339,9 @@ def check_request(
     names, labels = dataset.task_names, dataset.labels.astype(np.float64)
     if not names:
         raise DataError("the molecules have no labels", fix="name their columns with --tasks")
+    if taken := sorted({*names} & {*PREDICTION_COLUMNS}):
+        raise DataError(f"a property cannot be called {', '.join(map(repr, taken))}: predictions.csv has a column of "
+                        "that name", fix="rename the column of labels")  # fmt: skip
     task_type = task_type or find_task_type(labels)
     check(task_type in TASK_TYPES, "task_type", task_type, "'regression' or 'classification'")
     metric = metric or METRICS[task_type][0]
@@ -371,11 +375,10 @@ def _tabulate(
     tables = []
     for name, values in predictions.items():
         part = dataset.subset(parts[name])
-        table = pd.DataFrame({"row": part.rows, "id": part.ids, "smiles": part.smiles, "split": name})
+        columns = {"row": part.rows, "id": part.ids, "smiles": part.smiles, "split": name}
         for k, task in enumerate(dataset.task_names):
-            table[task] = part.labels[:, k]
-            table[predicted(task)] = values[:, k]
-        tables.append(table)
+            columns |= {task: part.labels[:, k], predicted(task): values[:, k]}
+        tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
 
 

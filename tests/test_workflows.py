@@ -60,7 +60,7 @@ def test_the_folder_holds_all_that_prediction_needs(finetuned):
     dataset, result = finetuned
     assert {p.name for p in result.folder.iterdir()} == {
         "config.json", "model.safetensors", "metrics.json", "predictions.csv", "split.csv", "run.json", "logs",
-        "curves.png", "parity.png", "rejects.csv",
+        "curves.png", "parity.png", "rejects.csv", "report.html", "calibration.json", "training_set.npz",
     }  # fmt: skip
     extra = checkpoint.read(result.folder).extra
     assert extra["task_names"] == ["atoms", "nitrogens"]
