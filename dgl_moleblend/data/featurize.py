@@ -1,13 +1,13 @@
 """MoleculeFeaturizer: SMILES or RDKit Mol -> DGLGraph that satisfies the schema."""
 
+from __future__ import annotations
+
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import dgl
 import numpy as np
 import torch
-from dgl import DGLGraph
 from rdkit import Chem
 from torch import Tensor
 from typing_extensions import Self
@@ -20,6 +20,9 @@ from dgl_moleblend.data.sanitize import prepare_mol, rdkit_session, read_smiles
 from dgl_moleblend.data.vocabulary import mol_to_arrays
 from dgl_moleblend.errors import MoleculeError
 from dgl_moleblend.schema import NODE_FIELDS
+
+if TYPE_CHECKING:
+    from dgl import DGLGraph
 
 logger = logging.getLogger(__name__)
 
@@ -279,6 +282,8 @@ def _graphs(molecules: Sequence[MoleculeArrays]) -> list[DGLGraph]:
 
 def _complete_graph(num_atoms: int) -> DGLGraph:
     """Every ordered pair of atoms, sorted by receiver; each graph has edges of its own, for a user may change them."""
+    import dgl  # takes a second, which a process that fills a store can do without
+
     atoms = torch.arange(num_atoms)
     return dgl.graph((atoms.repeat(num_atoms), atoms.repeat_interleave(num_atoms)), num_nodes=num_atoms)
 

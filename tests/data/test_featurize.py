@@ -4,6 +4,8 @@ import csv
 import gzip
 import logging
 import pickle
+import subprocess
+import sys
 from pathlib import Path
 
 import dgl
@@ -459,3 +461,18 @@ def test_featurizers_that_do_not_fit_are_refused(featurizer: mb.MoleculeFeaturiz
         featurizer("CO", node_featurizer=lambda mol: {"x": torch.zeros(3)})
     with pytest.raises(ValueError, match="a field 'atom', which is the schema's"):
         featurizer("CO", node_featurizer=lambda mol: {"atom": torch.zeros(2)})
+
+
+def test_dgl_is_imported_for_graphs_alone() -> None:
+    """Processes that fill a store would wait a second for it."""
+    code = """
+import sys
+import dgl_moleblend.data.pipeline
+from dgl_moleblend.data.featurize import MoleculeFeaturizer
+featurizer = MoleculeFeaturizer(positions="embed")
+assert featurizer.arrays("CCO").num_atoms == 3
+assert "dgl" not in sys.modules
+featurizer("CCO")
+assert "dgl" in sys.modules
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
