@@ -216,13 +216,14 @@ def _read_several(folder: Path) -> _Run:
     """Read the folder of several models: what they share from the first of them, what they gave from the folder."""
     models = _read_json(folder / ENSEMBLE_FILE, ("models",))["models"]
     first = _read(folder / models[0])
-    metrics = _read_json(folder / "metrics.json", ("runs", "mean", "deviation", "metric"))
+    metrics = _read_json(folder / "metrics.json", ("runs", "mean", "deviation", "metric", "mean_predictor"))
     predictions = _read_predictions(folder, first.tasks)
     if "out_of_fold" in metrics:
         unknown = {**dict.fromkeys(METRICS[first.extra["task_type"]]), "labels": 0}
         nothing = {**unknown, "left_out": {}, "tasks": dict.fromkeys(first.tasks, unknown)}
         metrics |= {"validation": nothing, "test": metrics["out_of_fold"]}
-        metrics |= {"mean_predictor": {"validation": nothing, "test": nothing}}
+        constant = metrics["mean_predictor"]["out_of_fold"]
+        metrics |= {"mean_predictor": {"validation": nothing, "test": constant}}
         metrics["rows"] = {"train": 0, "validation": 0, "test": len(predictions)}
     else:
         metrics["rows"] = first.metrics["rows"]
@@ -427,7 +428,7 @@ def _scores(run: _Run) -> list[dict[str, Any]]:
         sources = [run.metrics, run.metrics["mean_predictor"]]
         columns = [source[part][metric] for source in sources for part in ("validation", "test")]
         if run.folds:
-            columns = [run.metrics["test"][metric]]
+            columns = [source["test"][metric] for source in sources]
         left_out = run.metrics["test"]["left_out"].get(metric, 0) if run.metrics["rows"]["test"] else 0
         note = f"{left_out} of {len(run.tasks)} properties have no test {_METRIC_NAMES[metric]}" if left_out else ""
         rows.append(

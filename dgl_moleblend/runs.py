@@ -118,7 +118,13 @@ def finetune_folds(
     ]
     table = pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
     task_type = next(iter(results.values())).metrics["task_type"]
-    scores = {"out_of_fold": _score(table, dataset.task_names, task_type)}
+    labels = dataset.labels.astype(np.float64)
+    means = np.stack([np.nanmean(labels[np.asarray(fold["train"], np.int64)], axis=0) for fold in folds])  # (folds, t)
+    constant = table.assign(**{predicted(name): means[table["fold"], k] for k, name in enumerate(dataset.task_names)})
+    scores: dict[str, Any] = {
+        "out_of_fold": _score(table, dataset.task_names, task_type),
+        "mean_predictor": {"out_of_fold": _score(constant, dataset.task_names, task_type)},
+    }
     shared = {name: value for name, value in split_facts(known[0]).items() if name != "duplicates"}
     return _finish(out, results, scores, table, shared | {"folds": len(folds)})
 

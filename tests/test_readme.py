@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -41,5 +42,9 @@ def test_commands(tmp_path, monkeypatch) -> None:
         result = CliRunner().invoke(main, words[1:])
         assert result.exit_code == 0, f"{line}\n{result.output}"
         ran.append(words[1])
-    assert ran == ["featurize", "inspect", "pretrain", "finetune", "predict", "predict", "embed"]
+    assert ran == [
+        "featurize", "inspect", "pretrain", "finetune", "predict", "predict", "inspect", "finetune", "predict", "embed",
+    ]  # fmt: skip
+    assert Path("model/report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
+    assert {"expt_predicted", "expt_spread", "expt_lower", "expt_upper"} <= {*pd.read_csv("ensemble.csv").columns}
     assert len(Path("predictions.csv").read_text(encoding="utf-8").splitlines()) == 40

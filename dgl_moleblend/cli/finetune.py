@@ -241,16 +241,17 @@ def to_text(metrics: Mapping[str, Any]) -> str:
 
 
 def runs_to_text(metrics: Mapping[str, Any]) -> str:
-    """Write scores of several runs as a table: mean and deviation of single runs, then all of them together."""
+    """Write scores of several runs as a table: mean and deviation of single runs, then all of them together, beside the mean."""
     together = "out_of_fold" if "out_of_fold" in metrics else "test"
     title = "all test rows" if together == "out_of_fold" else "test, of the mean"
-    lines = [f"{len(metrics['runs'])} runs{'validation':>20}{'test':>20}{title:>20}"]
+    lines = [f"{len(metrics['runs'])} runs{'validation':>20}{'test':>20}{title:>20}{'mean predictor':>20}"]
     for name in metrics[together]["left_out"]:
         cells = [
             f"{_cell(metrics['mean'][part][name])} +- {_cell(metrics['deviation'][part][name])}"
             for part in ("validation", "test")
         ]
-        lines.append(f"{name:8}{cells[0]:>18}{cells[1]:>20}{_cell(metrics[together][name]):>20}")
+        cells += [_cell(metrics[together][name]), _cell(metrics["mean_predictor"][together][name])]
+        lines.append(f"{name:8}{cells[0]:>18}" + "".join(f"{cell:>20}" for cell in cells[1:]))
     return "\n".join(lines)
 
 

@@ -9,6 +9,7 @@ from dgl_moleblend.nn.attention import RelationAttention
 from dgl_moleblend.nn.dropout import Dropout, dropout
 from dgl_moleblend.nn.graph_view import GraphView
 from dgl_moleblend.nn.padded_view import PaddedView
+from dgl_moleblend.nn.recompute import recomputed
 from dgl_moleblend.nn.views import LayerView
 
 
@@ -90,8 +91,13 @@ class MoleBlendLayer(nn.Module):
             bias = public.logit_bias(bias)
         else:
             view = pairs
-        feat = self.attention_norm(feat + self._drop(view, self.attention(view, feat, bias)))
-        return self.ffn_norm(feat + self._drop(view, self.ffn(feat)))
+        feat, hidden = recomputed(self._widen, feat + self._drop(view, self.attention(view, feat, bias)))
+        return self.ffn_norm(feat + self._drop(view, self.ffn[1:](hidden)))
+
+    def _widen(self, feat: Tensor) -> tuple[Tensor, Tensor]:
+        """Norm, and the first layer of the feed-forward block: what it reads is the norm's, and need not be kept."""
+        feat = self.attention_norm(feat)
+        return feat, self.ffn[0](feat)
 
     def _drop(self, view: LayerView, branch: Tensor) -> Tensor:
         if not self.training:
