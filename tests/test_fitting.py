@@ -173,8 +173,10 @@ def test_overwriting_deletes_the_run_and_nothing_else(tmp_path):
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / "last.ckpt").touch()
     (tmp_path / "notes.txt").write_text("mine")
+    for name in ("rejects.csv", "report.html", "calibration.json"):  # the next run may have none
+        (tmp_path / name).touch()
     open_run(tmp_path, SETTINGS, overwrite=True)
-    assert not (tmp_path / "checkpoints").exists()
+    assert {path.name for path in tmp_path.iterdir()} == {"run.json", "notes.txt"}
     assert (tmp_path / "notes.txt").read_text() == "mine"
 
 

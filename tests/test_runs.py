@@ -72,6 +72,12 @@ def test_folds_predict_every_row_by_a_model_that_never_saw_it(tmp_path):
         assert table["row"][table["fold"] == k].tolist() == fold["test"].tolist()
     rmse = np.sqrt(((table["atoms"] - table["atoms_predicted"]) ** 2).mean())
     assert result.metrics["out_of_fold"]["tasks"]["atoms"]["rmse"] == pytest.approx(rmse, rel=1e-5)
+    errors = []
+    for fold in folds:
+        labels = dataset.labels[:, 0]
+        errors.append(labels[fold["test"]] - labels[fold["train"]].mean())
+    constant = np.sqrt(np.mean(np.concatenate(errors) ** 2))
+    assert result.metrics["mean_predictor"]["out_of_fold"]["tasks"]["atoms"]["rmse"] == pytest.approx(constant)
 
 
 class Interrupt(Callback):

@@ -92,7 +92,7 @@ class MoleBlendLayer(nn.Module):
         else:
             view = pairs
         feat, hidden = recomputed(self._widen, feat + self._drop(view, self.attention(view, feat, bias)))
-        return self.ffn_norm(feat + self._drop(view, self.ffn[1:](hidden)))
+        return self.ffn_norm(feat + self._drop(view, recomputed(self.ffn[1:], hidden, random=self.training)))
 
     def _widen(self, feat: Tensor) -> tuple[Tensor, Tensor]:
         """Norm, and the first layer of the feed-forward block: what it reads is the norm's, and need not be kept."""

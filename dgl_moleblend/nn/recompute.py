@@ -8,14 +8,15 @@ from torch.utils.checkpoint import checkpoint
 T = TypeVar("T")
 
 
-def recomputed(function: Callable[..., T], *inputs: Any) -> T:
+def recomputed(function: Callable[..., T], *inputs: Any, random: bool = False) -> T:
     """Call a function whose inner values are not kept for the gradient but computed once more there.
 
     Parameters
     ----------
     function : callable
-        Draws no random numbers.
     *inputs
         Its arguments.
+    random : bool
+        Whether it draws random numbers, which are then the same again.
     """
-    return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=False)
+    return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=random)

@@ -92,7 +92,7 @@ def test_folds_and_seeds_leave_a_list_of_models_and_a_table(table, tmp_path):
     metrics = json.loads((tmp_path / "folds" / "metrics.json").read_text())
     lines = [line.split() for line in result.stdout.splitlines()]
     assert lines[1][0] == "rmse"
-    assert lines[1][-1] == f"{metrics['out_of_fold']['rmse']:.4f}"
+    assert lines[1][-2:] == [f"{scores['out_of_fold']['rmse']:.4f}" for scores in (metrics, metrics["mean_predictor"])]
     assert "fold 2: 10 molecules train, 10 validate, 10 test" in result.stderr
     assert len(pd.read_csv(tmp_path / "folds" / "predictions.csv")) == 30
     succeed("finetune", table, *options, "--seeds", 2, "--seed", 5, *QUICK, "-o", tmp_path / "seeds")
