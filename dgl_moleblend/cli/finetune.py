@@ -241,7 +241,7 @@ def to_text(metrics: Mapping[str, Any]) -> str:
 
 
 def runs_to_text(metrics: Mapping[str, Any]) -> str:
-    """Write scores of several runs as a table: mean and deviation of single runs, then all of them together, beside the mean."""
+    """Write scores of several runs: mean and deviation, then all of them together, beside the mean predictor."""
     together = "out_of_fold" if "out_of_fold" in metrics else "test"
     title = "all test rows" if together == "out_of_fold" else "test, of the mean"
     lines = [f"{len(metrics['runs'])} runs{'validation':>20}{'test':>20}{title:>20}{'mean predictor':>20}"]
