@@ -37,11 +37,12 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import dgl_moleblend as mb
-from dgl_moleblend.prediction import predict
+from dgl_moleblend.data.published import HARTREE, QM9_TARGETS
+from dgl_moleblend.prediction import featurizer_of, predict
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = ("blending.py", "csv_classification.py", "csv_regression.py", "custom_gnn.py", "embeddings_sklearn.py",
-           "pretrain_sdf.py")  # fmt: skip
+           "pretrain_sdf.py", "qm9.py")  # fmt: skip
 CMET_SDF = Path(RDConfig.RDContribDir, "FreeWilson", "data", "cmet_ligands.sdf")  # 24 ligands in 3D
 Run = Callable[..., dict[str, Any]]
 
@@ -236,6 +237,57 @@ def test_embeddings_sklearn(run: Run, freesolv: Path, tmp_path: Path, capsys: py
         assert saved["smiles"].tolist() == table["smiles"].tolist()
         assert saved["target"].tolist() == table["expt"].tolist()
         assert saved["embedding"].shape == (199, 32)
+
+
+def test_qm9(run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Real ligands written as gdb9.sdf and gdb9.sdf.csv, with labels that follow from their atoms."""
+    mols = [mol for mol in Chem.SDMolSupplier(str(CMET_SDF), removeHs=False) if mol is not None]
+    rows = []
+    with Chem.SDWriter(str(tmp_path / "gdb9.sdf")) as writer:
+        for k, mol in enumerate(mols):
+            mol.SetProp("_Name", f"gdb_{k + 1}")
+            writer.write(mol)
+            rows.append({"mol_id": f"gdb_{k + 1}"} | {name: mol.GetNumAtoms() * (j + 1) / 100
+                                                      for j, name in enumerate(QM9_TARGETS)})  # fmt: skip
+    table = pd.DataFrame(rows)
+    table.to_csv(tmp_path / "gdb9.sdf.csv", index=False)
+    out = tmp_path / "out"
+    run("qm9.py", tmp_path, "--molecules", 20, "--size", "tiny", "--epochs", 1, "--out", out)
+    printed = capsys.readouterr().out
+    assert f"{len(mols)} molecules, 0 rejected" in printed
+    assert "random split: 16 molecules train, 2 validate, 2 test" in printed
+    lines = [line.split(maxsplit=3) for line in printed.splitlines() if line.split()[0] in QM9_TARGETS]
+    assert [line[0] for line in lines] == [*QM9_TARGETS]
+    assert {line[0]: line[3] for line in lines if line[0] in ("mu", "gap", "cv")} == {
+        "mu": "debye", "gap": "meV", "cv": "cal/(mol K)"}  # fmt: skip
+
+    # the table says what the saved predictions are off by, in the unit that it names
+    predictions = pd.read_csv(out / "predictions.csv")
+    test = predictions[predictions["split"] == "test"]
+    original = table.set_index("mol_id").loc[test["id"]]
+    np.testing.assert_allclose(test["gap"], original["gap"] * HARTREE * 1000, rtol=1e-5)
+    for name, mae, constant, _ in lines:
+        expected = (test[name] - test[f"{name}_predicted"]).abs().mean()
+        assert float(mae.replace(",", "")) == pytest.approx(expected, rel=1e-5, abs=1e-3)
+        assert float(constant.replace(",", "")) >= 0
+    assert featurizer_of(out).positions == "given"
+
+
+def test_qm9_says_where_the_data_are(
+    module: Callable[[str], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    script = module("qm9")
+    monkeypatch.setattr(script, "SAMPLE", tmp_path / "nothing")
+    for arguments, expected in (([], "give the folder of gdb9.sdf"), ([str(tmp_path)], "none of these files is here")):
+        with pytest.raises(SystemExit) as stopped:
+            script.main(arguments)
+        assert stopped.value.code == 2
+        printed = capsys.readouterr().err
+        assert expected in printed
+        assert script.SOURCE in printed
 
 
 def test_csv_regression_is_a_script_with_processes_of_its_own(freesolv: Path, tmp_path: Path) -> None:
