@@ -48,6 +48,8 @@ _SPLITS = {
     "molecular_weight": "Molecules were divided by molecular weight.",
     "stratified": "Molecules were divided so that every part has the same range of labels.",
     "consecutive": "Molecules were divided in the order of the input.",
+    "column": "A column of the input says which molecules train, validate and test.",
+    "file": "Molecules of some files were kept for validation or testing.",
 }
 
 

@@ -141,6 +141,16 @@ def test_every_input_row_is_counted(folder):
     assert "Split: scaffold . Molecules with the same ring scaffold" in page.text
 
 
+@pytest.mark.parametrize(
+    ("kind", "text"), [("column", "A column of the input says"), ("file", "Molecules of some files were kept")]
+)
+def test_a_split_that_was_given_is_put_in_words(regression, kind, text):
+    config = json.loads((regression / "config.json").read_text())
+    config["extra"]["facts"] = {"split": kind}
+    (regression / "config.json").write_text(json.dumps(config))
+    assert f"Split: {kind} . {text}" in Page(report.write_report(regression)).text
+
+
 def test_scores_are_those_of_the_files(folder):
     page = Page(report.write_report(folder))
     metrics = json.loads((folder / "metrics.json").read_text())

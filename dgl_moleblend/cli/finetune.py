@@ -99,7 +99,9 @@ def command(
       dgl-moleblend finetune esol.csv --tasks logS --folds 5 --split random -o esol-folds
       dgl-moleblend finetune tox21.csv --tasks 'NR-*,SR-*' --encoder pretrained --positions embed -o tox21-model
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    from dgl_moleblend import checkpoint
     from dgl_moleblend.config import FeaturizerConfig
+    from dgl_moleblend.errors import DataError
 
     dividing = {name: values.pop(name) for name in (*DIVIDING, "split_column", "validation_file", "test_file")}
     _check_together(ctx, inputs, dividing, folds=folds, seeds=seeds, trials=trials, encoder=encoder)
@@ -109,7 +111,12 @@ def command(
     featurizer = FeaturizerConfig(positions, seed=config.seed, num_conformers=num_conformers, timeout=timeout)
     files = {part: name for part in ("validation", "test") if (name := dividing[f"{part}_file"])}
     every_input = (*inputs, *(name for names in files.values() for name in names))
+    if encoder is not None:
+        checkpoint.read(encoder)  # what is wrong with it is said before molecules are read and folders made
     dataset = open_molecules(ctx, every_input, featurizer, workers=workers, quiet=quiet, **values)
+    if not len(dataset):
+        why = f"; the first was rejected: {dataset.rejects['reason'].iloc[0]}" if len(dataset.rejects) else ""
+        raise DataError(f"no molecule was kept{why}", where=", ".join(every_input), fix="correct the rows of the file")
     reading = {name: values[name] for name in READING if name != "id_column"}
     splits = _divide(dataset, inputs, dividing, files, reading, folds=folds, seed=config.seed)
     facts = [{**split.facts, "duplicates": _report(dataset, split), "inputs": list(every_input)} for split in splits]
