@@ -141,8 +141,8 @@ def read(cell: Cell, args: argparse.Namespace) -> dict[str, Any] | None:
 
 def compute(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
     """Compute a cell and write its result."""
-    settings, began = settings_of(cell, args), time.perf_counter()
-    problem = load(cell.problem, args.data, args.molecules)
+    settings, problem = settings_of(cell, args), load(cell.problem, args.data, args.molecules)
+    began = time.perf_counter()
     if cell.table != "Ablations" and cell.model in BASELINES:
         arguments = {name: value for name, value in settings.items() if name != "molecules"}
         predictions = BASELINES[cell.model](problem, cell.seed, **arguments)
