@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import pandas as pd
@@ -348,7 +348,7 @@ class Ensemble:
             columns |= {"similarity": similarity, "warning": self.training_set.warnings(similarity)}
         table = align(dataset, columns)
         if "warning" in table:
-            table["warning"] = table["warning"].fillna("")
+            table["warning"] = table["warning"].astype(object).fillna("")  # all NaN where there are rejects alone
         return table
 
 
@@ -595,8 +595,15 @@ def tabulate_atoms(dataset: MoleculeDataset, embeddings: Sequence[np.ndarray] | 
 def write_table(table: pd.DataFrame, path: str | PathLike[str]) -> None:
     """Write predictions, whole or not at all: Parquet where the name ends in .parquet, else CSV."""
     parquet = Path(path).suffix == ".parquet"
-    write = table.to_parquet if parquet else table.to_csv
-    checkpoint.write_atomically(Path(path), lambda temporary: write(temporary, index=False))
+    checkpoint.write_atomically(
+        Path(path),
+        lambda temporary: table.to_parquet(temporary, index=False) if parquet else write_csv(table, temporary),
+    )
+
+
+def write_csv(table: pd.DataFrame, target: Path | TextIO) -> None:
+    """Write CSV with the seven digits that float32 holds."""
+    table.to_csv(target, index=False, float_format="%.7g")
 
 
 def write_embeddings(table: pd.DataFrame, path: str | PathLike[str]) -> None:

@@ -69,7 +69,7 @@ def command(
     check_output(output, (".csv", ".parquet"))
 
     from dgl_moleblend.data.dataset import MoleculeDataset
-    from dgl_moleblend.prediction import Ensemble, is_model, write_table
+    from dgl_moleblend.prediction import Ensemble, is_model, write_csv, write_table
 
     further = next((k for k, path in enumerate(inputs) if not is_model(path)), len(inputs))
     models, files = (model, *inputs[:further]), inputs[further:]
@@ -84,7 +84,7 @@ def command(
         dataset = open_molecules(ctx, files, ensemble.featurizer, workers=workers, quiet=quiet, **reading)
     table = ensemble.predict_table(dataset, coverage=coverage, progress=not quiet, accelerator=accelerator)
     if output is None:
-        table.to_csv(sys.stdout, index=False)
+        write_csv(table, sys.stdout)
     else:
         write_table(table, output)
     for text in describe(ensemble, coverage):
