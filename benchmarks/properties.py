@@ -29,7 +29,7 @@ from dgl_moleblend.config import BlendConfig, FeaturizerConfig, TrainingConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.published import MOLECULENET, moleculenet, qm9
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.fitting import RUN_FILE, library_versions, write_json
+from dgl_moleblend.fitting import RUN_FILE, fingerprint, library_versions, write_json
 from dgl_moleblend.targets import METRICS
 from dgl_moleblend.workflows import finetune, pretrain
 
@@ -174,15 +174,20 @@ def ours(cell: Cell, problem: Problem, settings: Mapping[str, Any], args: argpar
 
 
 def pretrained_variant(name: str, seed: int, args: argparse.Namespace) -> Path:
-    """Pretrain a variant, or return the folder where that was done: all data sets start from the same weights."""
-    folder = args.out / "pretrained" / f"{name}-{seed}"
-    if is_finished(folder) is True:
-        return folder
-    config = TrainingConfig(max_steps=args.steps, seed=seed, **PRETRAINING)
+    """Pretrain a variant, or return the folder where that was done: all data sets start from the same weights.
+
+    The folder's name changes with whatever decides the weights, so that none are taken for others.
+    """
     if args.pretraining_data:
         dataset = MoleculeDataset.from_store(args.pretraining_data)
     else:
         dataset = load("freesolv-sample", args.data, args.molecules).dataset
+    made_of = [args.size, args.steps, VARIANTS[name], PRETRAINING, fingerprint(dataset.num_atoms)]
+    digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:8]
+    folder = args.out / "pretrained" / f"{name}-{seed}-{digest}"
+    if is_finished(folder) is True:
+        return folder
+    config = TrainingConfig(max_steps=args.steps, seed=seed, **PRETRAINING)
     return pretrain(dataset, folder, encoder=SIZES[args.size](), blend_config=BlendConfig(**VARIANTS[name]),
                     training_config=config, validation=0.0, progress=False, **taken_up(folder))  # fmt: skip
 
@@ -257,7 +262,7 @@ def fill(cells: Sequence[Cell], args: argparse.Namespace) -> tuple[dict[Cell, di
                 result = compute(cell, args)
                 print(f"{number} of {len(cells)}, {cell}: {result['seconds']:.0f} s", flush=True)
         except KeyboardInterrupt:
-            interrupted, result = True, read(cell, args)
+            interrupted, result = True, None
         except Exception as error:
             traceback.print_exc()
             missing[cell] = f"{type(error).__name__}: {error}".splitlines()[0]

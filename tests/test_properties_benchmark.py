@@ -1,5 +1,6 @@
 """The benchmark of predictions fills its cells once, takes up what was interrupted, and says what is missing."""
 
+import argparse
 import importlib.util
 import json
 from pathlib import Path
@@ -85,9 +86,16 @@ def test_variants_differ_in_the_weights_they_start_from(out: Path) -> None:
     command = ["--short", "--out", str(out), "--models", "mean", "--ablations", "freesolv-sample"]
     result = benchmark.main([*command, "--variants", "blended", "distance-only"])
     assert [row["model"] for row in result["sections"]["Ablations"]] == ["blended", "distance-only"]
-    weights = [(out / "pretrained" / f"{name}-0" / "model.safetensors").read_bytes() for name in
-               ("blended", "distance-only")]  # fmt: skip
-    assert weights[0] != weights[1]
+    weights = [next(out.glob(f"pretrained/{name}-0-*/model.safetensors")) for name in ("blended", "distance-only")]
+    assert weights[0].read_bytes() != weights[1].read_bytes()
+
+
+def test_weights_that_were_made_otherwise_are_not_taken(tmp_path: Path) -> None:
+    args = argparse.Namespace(size="tiny", steps=1, out=tmp_path, pretraining_data=None, data=None, molecules=8)
+    first = benchmark.pretrained_variant("blended", 0, args)
+    assert benchmark.pretrained_variant("blended", 0, args) == first
+    args.steps = 2
+    assert benchmark.pretrained_variant("blended", 0, args) != first
 
 
 def test_nothing_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
