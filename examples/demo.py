@@ -75,7 +75,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"""
 predictions    {out}/predictions.csv
 loss curves    {out}/pretrained/curves.png, {out}/model/curves.png
-parity plot    {out}/model/parity.png
+report         {out}/model/report.html
 one molecule   {out}/relations.png
 model          {out}/model    (try: dgl-moleblend predict {out}/model -s CCO)
 

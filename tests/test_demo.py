@@ -24,7 +24,7 @@ def test_demo(demo, tmp_path, capsys):
     small = ["--molecules", "12", "--rows", "60", "--size", "tiny", "--pretraining-epochs", "1", "--epochs", "1"]
     demo.main(["--out", str(out), *small])
     shown = capsys.readouterr().out
-    for name in ("predictions.csv", "pretrained/curves.png", "model/curves.png", "model/parity.png", "relations.png"):
+    for name in ("predictions.csv", "pretrained/curves.png", "model/curves.png", "model/report.html", "relations.png"):
         assert (out / name).stat().st_size > 0, name
         assert f"{out}/{name}" in shown
     table = pd.read_csv(out / "table.csv", index_col=0)

@@ -345,8 +345,9 @@ class Table:
         shown = ", ".join(map(repr, self.columns[:30])) + (", ..." if len(self.columns) > 30 else "")
         kind = f"properties of the first {PEEK:,} records" if self.format == "sdf" else "columns"
         what = f"there is no {role} column {wanted!r}" if wanted is not None else f"no column looks like {role}"
-        option = {"SMILES": "--smiles-column", "id": "--id-column", "task": "--tasks"}[role]
-        fix = f"name one with {option}"
+        fix = "name one that there is"
+        if role != "task":  # which more than one option of the command line names
+            fix = f"name one with {'--smiles-column' if role == 'SMILES' else '--id-column'}"
         if role == "SMILES" and wanted is None:
             fix += ", or pass --input-format smi if the file has no header"
         return DataError(f"{what}; the {kind} are: {shown or 'none'}", where=self.source.name, fix=fix)
