@@ -28,7 +28,7 @@ def draw_kept(shape: Sequence[int], rate: float) -> tuple[Bool[Tensor, "..."], f
     kept : Tensor of `shape`, bool
     scale : float
     """
-    dropped = round(rate * _STEPS)
+    dropped = min(round(rate * _STEPS), _STEPS - 1)
     size = torch.Size(shape).numel()
     draws = torch.empty(-(-size // 4), dtype=torch.int64).random_(torch.iinfo(torch.int64).min, None)
     kept = draws.view(torch.int16)[:size].view(*shape) >= dropped - _STEPS // 2
