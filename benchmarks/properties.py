@@ -29,7 +29,7 @@ from dgl_moleblend.config import BlendConfig, FeaturizerConfig, TrainingConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.published import MOLECULENET, moleculenet, qm9
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.fitting import RUN_FILE, fingerprint, library_versions, write_json
+from dgl_moleblend.fitting import fingerprint, is_finished, library_versions, write_json
 from dgl_moleblend.targets import METRICS
 from dgl_moleblend.workflows import finetune, pretrain
 
@@ -190,12 +190,6 @@ def pretrained_variant(name: str, seed: int, args: argparse.Namespace) -> Path:
     config = TrainingConfig(max_steps=args.steps, seed=seed, **PRETRAINING)
     return pretrain(dataset, folder, encoder=SIZES[args.size](), blend_config=BlendConfig(**VARIANTS[name]),
                     training_config=config, validation=0.0, progress=False, **taken_up(folder))  # fmt: skip
-
-
-def is_finished(folder: Path) -> bool | None:
-    """Whether the run in a folder is finished; None where there is no run."""
-    file = folder / RUN_FILE
-    return json.loads(file.read_text(encoding="utf-8"))["finished"] if file.exists() else None
 
 
 def taken_up(folder: Path) -> dict[str, bool]:

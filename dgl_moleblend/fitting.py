@@ -187,6 +187,12 @@ def close_run(out: Path) -> None:
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
 
 
+def is_finished(out: Path) -> bool | None:
+    """Whether the run in a folder is finished; None where there is no run."""
+    file = out / RUN_FILE
+    return bool(json.loads(file.read_text(encoding="utf-8"))["finished"]) if file.exists() else None
+
+
 def _write_run(out: Path, settings: dict[str, Any], *, finished: bool) -> None:
     write_json(out / RUN_FILE, {"settings": settings, "versions": library_versions(), "finished": finished})
 

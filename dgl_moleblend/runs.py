@@ -11,7 +11,16 @@ import numpy as np
 import pandas as pd
 
 from dgl_moleblend.config import EncoderConfig, TrainingConfig, check
-from dgl_moleblend.fitting import ENSEMBLE_FILE, RUN_FILE, close_run, fingerprint, open_run, write_json, write_table
+from dgl_moleblend.fitting import (
+    ENSEMBLE_FILE,
+    RUN_FILE,
+    close_run,
+    fingerprint,
+    is_finished,
+    open_run,
+    write_json,
+    write_table,
+)
 from dgl_moleblend.prediction import predicted
 from dgl_moleblend.report import write_report
 from dgl_moleblend.targets import METRICS, score
@@ -154,12 +163,12 @@ def _finetune_each(
     results = {}
     for name, (split, config, facts) in runs.items():
         folder = out / name
-        begun = (folder / RUN_FILE).exists()
-        if begun and json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["finished"]:
+        finished = is_finished(folder)
+        if finished:
             results[name] = read_result(folder)
         else:
             results[name] = finetune(
-                dataset, split, folder, training_config=config, facts=facts, resume=begun, **settings
+                dataset, split, folder, training_config=config, facts=facts, resume=finished is False, **settings
             )
     return results
 

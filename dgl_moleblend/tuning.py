@@ -13,7 +13,7 @@ import pandas as pd
 
 from dgl_moleblend.config import EncoderConfig, TrainingConfig, check
 from dgl_moleblend.errors import DataError, MoleBlendError
-from dgl_moleblend.fitting import RUN_FILE, close_run, fingerprint, open_run, write_json, write_table
+from dgl_moleblend.fitting import close_run, fingerprint, is_finished, open_run, write_json, write_table
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.targets import LOWER_IS_BETTER
 from dgl_moleblend.workflows import check_request, finetune
@@ -107,12 +107,12 @@ def tune(
     config = training_config or TrainingConfig()
     parts = {name: np.asarray(split[name], np.int64) for name in ("train", "validation")}
     check_request(dataset, parts, settings.get("task_type"), settings.get("metric"), config)
-    if (out / RUN_FILE).exists() and not (resume or overwrite):
+    if is_finished(out) is not None and not (resume or overwrite):
         raise DataError("the folder already holds a run", where=str(out), fix="choose another folder, or --overwrite")
     space = search_space(pretrained=not (encoder is None or isinstance(encoder, EncoderConfig)))
     if overwrite and not resume:
         shutil.rmtree(folder, ignore_errors=True)
-    if not (resume and _is_finished(folder)):
+    if not (resume and is_finished(folder)):
         plan = {
             "trials": trials,
             "tuned": list(space),
@@ -128,15 +128,14 @@ def tune(
         trial = folder / f"{len(rows):03d}"
         found = _read_trial(trial)
         if found is None:
-            begun = (trial / RUN_FILE).exists()
-            if _is_finished(trial):  # interrupted before its score was written down
+            finished = is_finished(trial)
+            if finished:  # interrupted before its score was written down
                 shutil.rmtree(trial)
-                begun = False
             found = {"settings": chosen, "metric": None, "score": None, "error": None}
             predictor, changed = _apply(chosen, config)
             try:
-                result = finetune(dataset, parts, trial, encoder=encoder, training_config=changed, resume=begun,
-                                  **settings | predictor)  # fmt: skip
+                result = finetune(dataset, parts, trial, encoder=encoder, training_config=changed,
+                                  resume=finished is False, **settings | predictor)  # fmt: skip
                 found |= {"metric": result.metrics["chosen_by"], "score": result.metrics["best"]}
             except DataError:  # of the data, not of the settings
                 raise
@@ -163,7 +162,7 @@ def tune(
     if all(row["score"] is None for row in rows):
         raise DataError(f"every trial failed, the last: {rows[-1]['error']}", where=str(folder), fix="see trials.csv")
     predictor, best = _apply(space_eval(space, found), config)
-    if not _is_finished(folder):
+    if not is_finished(folder):
         close_run(folder)
     return TuningResult(predictor, best, pd.DataFrame(rows))
 
@@ -172,11 +171,6 @@ def _apply(chosen: Mapping[str, Any], config: TrainingConfig) -> tuple[dict[str,
     """Return the arguments of the predictor and the training config that a trial's settings make."""
     predictor = {name: chosen[name] for name in OF_PREDICTOR}
     return predictor, config.replace(**{k: v for k, v in chosen.items() if k not in OF_PREDICTOR})
-
-
-def _is_finished(folder: Path) -> bool:
-    file = folder / RUN_FILE
-    return file.exists() and bool(json.loads(file.read_text(encoding="utf-8"))["finished"])
 
 
 def _read_trial(folder: Path) -> dict[str, Any] | None:

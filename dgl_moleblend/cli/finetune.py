@@ -90,9 +90,9 @@ def command(
 
     FILE is CSV, TSV, SMI, SDF or Parquet with columns (or SDF properties) of labels, or one data set that `featurize`
     wrote. Blank labels are missing labels; rows whose molecule cannot be read are left out and listed in rejects.csv.
-    Test rows are looked at once, at the end. The output folder is the model for `predict`, with metrics.json,
-    predictions.csv of the held-out rows, split.csv and pictures. With --seeds or --folds it holds a model folder for
-    each, and `predict` takes their mean.
+    Test rows are looked at once, at the end. The output folder is the model for `predict`, with report.html,
+    metrics.json, predictions.csv of the held-out rows, split.csv and pictures. With --seeds or --folds it holds a model
+    folder for each, and `predict` takes their mean.
 
     \b
       dgl-moleblend finetune esol.csv --tasks logS -o esol-model

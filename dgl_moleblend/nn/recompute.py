@@ -1,4 +1,4 @@
-"""Wide tensors over pairs that are cheaper to compute twice than to keep."""
+"""Wide tensors that are cheaper to compute twice than to keep."""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
