@@ -1,11 +1,9 @@
 """report.html: what a fine-tuned model was made from and how good it is, in one file that stands alone."""
 
 import base64
-import json
 import shlex
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +14,8 @@ from matplotlib.figure import Figure
 
 from dgl_moleblend import checkpoint, figures
 from dgl_moleblend.data.summary import count_reasons
-from dgl_moleblend.errors import DataError
-from dgl_moleblend.fitting import ENSEMBLE_FILE, RUN_FILE, read_curves
 from dgl_moleblend.prediction import predicted
+from dgl_moleblend.results import Results, read_results
 from dgl_moleblend.targets import METRICS
 
 REPORT_FILE = "report.html"
@@ -73,54 +70,6 @@ class Picture:
         return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
 
 
-@dataclass(frozen=True)
-class _Run:
-    """The files of a model folder, checked against each other."""
-
-    folder: Path
-    extra: dict[str, Any]
-    model: dict[str, Any]
-    settings: dict[str, Any]
-    versions: dict[str, str]
-    metrics: dict[str, Any]
-    predictions: pd.DataFrame
-    split: pd.DataFrame
-    rejects: pd.DataFrame | None
-    curves: pd.DataFrame
-    calibration: dict[str, Any] | None = None
-
-    @property
-    def tasks(self) -> list[str]:
-        return list(self.extra["task_names"])
-
-    @property
-    def classifies(self) -> bool:
-        return self.extra["task_type"] == "classification"
-
-    @property
-    def runs(self) -> dict[str, Any]:
-        """Scores of each model, where the folder holds several; else none."""
-        return self.metrics.get("runs", {})
-
-    @property
-    def folds(self) -> bool:
-        """Whether each of several models was tested on another part of the molecules."""
-        return "out_of_fold" in self.metrics
-
-    @cached_property
-    def part(self) -> str:
-        """The part that pictures show: test, or validation where nothing was left for testing."""
-        return "test" if self.metrics["rows"]["test"] else "validation"
-
-    @cached_property
-    def shown(self) -> pd.DataFrame:
-        return self.predictions[self.predictions["split"] == self.part]
-
-    def values(self, task: str) -> tuple[np.ndarray, np.ndarray]:
-        """Predictions and labels of the rows shown, each of shape (rows, 1)."""
-        return self.shown[[predicted(task)]].to_numpy(float), self.shown[[task]].to_numpy(float)
-
-
 def write_report(folder: Path) -> Path:
     """Write `report.html` from the files that fine-tuning left in a folder: of one model, of seeds or of folds.
 
@@ -144,7 +93,7 @@ def write_report(folder: Path) -> Path:
         If a file is missing or damaged, or two do not agree; the message names it.
     """
     folder = Path(folder)
-    run = _read_several(folder) if (folder / ENSEMBLE_FILE).exists() else _read(folder)
+    run = read_results(folder)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -180,131 +129,7 @@ def write_report(folder: Path) -> Path:
     return path
 
 
-def _read(folder: Path) -> _Run:
-    saved = checkpoint.read(folder, kinds=("predictor",))
-    missing = [name for name in ("task_names", "task_type", "scaling", "featurizer") if name not in saved.extra]
-    if missing:
-        raise DataError(
-            f"the folder does not say what is predicted: {', '.join(missing)} missing",
-            where=str(folder / checkpoint.CONFIG_FILE),
-            fix="give a folder that `dgl-moleblend finetune` wrote",
-        )
-    tasks = saved.extra["task_names"]
-    document = _read_json(folder / RUN_FILE, ("settings", "versions"))
-    metrics = _read_json(folder / "metrics.json", ("validation", "test", "mean_predictor", "rows", "metric"))
-    predictions = _read_predictions(folder, tasks)
-    split = _read_table(folder / "split.csv", ("row", "split"))
-    rejects_file = folder / "rejects.csv"
-    run = _Run(
-        folder=folder,
-        extra=saved.extra,
-        model=saved.config,
-        settings=document["settings"],
-        versions=document["versions"],
-        metrics=metrics,
-        predictions=predictions,
-        split=split,
-        rejects=_read_table(rejects_file, ("row", "id", "smiles", "stage", "reason"))
-        if rejects_file.exists()
-        else None,
-        curves=read_curves(folder),
-        calibration=_read_calibration(folder),
-    )
-    _check_agreement(run)
-    return run
-
-
-def _read_several(folder: Path) -> _Run:
-    """Read the folder of several models: what they share from the first of them, what they gave from the folder."""
-    models = _read_json(folder / ENSEMBLE_FILE, ("models",))["models"]
-    first = _read(folder / models[0])
-    metrics = _read_json(folder / "metrics.json", ("runs", "mean", "deviation", "metric", "mean_predictor"))
-    predictions = _read_predictions(folder, first.tasks)
-    if "out_of_fold" in metrics:
-        unknown = {**dict.fromkeys(METRICS[first.extra["task_type"]]), "labels": 0}
-        nothing = {**unknown, "left_out": {}, "tasks": dict.fromkeys(first.tasks, unknown)}
-        metrics |= {"validation": nothing, "test": metrics["out_of_fold"]}
-        constant = metrics["mean_predictor"]["out_of_fold"]
-        metrics |= {"mean_predictor": {"validation": nothing, "test": constant}}
-        metrics["rows"] = {"train": 0, "validation": 0, "test": len(predictions)}
-    else:
-        metrics["rows"] = first.metrics["rows"]
-    run = replace(first, folder=folder, metrics=metrics, predictions=predictions,
-                  calibration=_read_calibration(folder))  # fmt: skip
-    if not run.folds:
-        _check_agreement(run)
-    return run
-
-
-def _read_predictions(folder: Path, tasks: Sequence[str]) -> pd.DataFrame:
-    numbers = [column for task in tasks for column in (task, predicted(task))]
-    return _read_table(folder / "predictions.csv", ("row", "id", "smiles", "split"), numbers, ("similarity",))
-
-
-def _read_calibration(folder: Path) -> dict[str, Any] | None:
-    file = folder / "calibration.json"
-    return _read_json(file) if file.exists() else None
-
-
-def _check_agreement(run: _Run) -> None:
-    """Refuse files whose counts are not the same."""
-    rows = run.metrics["rows"]
-    held_out = {name: int((run.predictions["split"] == name).sum()) for name in ("validation", "test")}
-    split = {name: int((run.split["split"] == name).sum()) for name in rows}
-    for file, found in (("predictions.csv", held_out), ("split.csv", split)):
-        for name, number in found.items():
-            if number != rows[name]:
-                raise DataError(
-                    f"{file} has {number:,} {name} rows, metrics.json {rows[name]:,}",
-                    where=str(run.folder),
-                    fix="restore the files, or fine-tune again",
-                )
-
-
-def _read_json(path: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
-    try:
-        document = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    except ValueError as error:
-        raise DataError("this is no JSON", where=str(path), fix="restore the file, or fine-tune again") from error
-    lacking = [key for key in needed if not isinstance(document, dict) or key not in document]
-    if lacking:
-        raise DataError(f"{', '.join(lacking)} missing", where=str(path), fix="restore the file, or fine-tune again")
-    return document
-
-
-def _read_table(
-    path: Path, texts: Sequence[str], numbers: Sequence[str] = (), optional: Sequence[str] = ()
-) -> pd.DataFrame:
-    """Read columns of a CSV file, `texts` as they stand there: an id "NA" is no missing value."""
-    try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError as error:
-        raise _missing(path) from error
-    except ValueError as error:
-        raise DataError(f"this is no table: {error}", where=str(path), fix="restore it, or fine-tune again") from error
-    numbers = [*numbers, *(name for name in optional if name in table.columns)]
-    lacking = [name for name in (*texts, *numbers) if name not in table.columns]
-    if lacking:
-        raise DataError(
-            f"column {', '.join(map(repr, lacking))} is missing", where=str(path), fix="restore it, or fine-tune again"
-        )
-    try:
-        return table.assign(**{name: pd.to_numeric(table[name]).astype(float) for name in numbers})
-    except ValueError as error:
-        raise DataError(
-            f"a number is damaged: {error}", where=str(path), fix="restore it, or fine-tune again"
-        ) from error
-
-
-def _missing(path: Path) -> DataError:
-    return DataError(
-        f"{path.name} is missing", where=str(path.parent), fix="give a folder that `dgl-moleblend finetune` wrote"
-    )
-
-
-def _counts(run: _Run) -> list[tuple[str, int, str]]:
+def _counts(run: Results) -> list[tuple[str, int, str]]:
     """Where every input row went: name, number, what it was for. All but the first add up to the first."""
     rows, molecules = run.metrics["rows"], int(run.settings["molecules"])
     rejected = len(run.rejects) if run.rejects is not None else 0
@@ -323,7 +148,7 @@ def _counts(run: _Run) -> list[tuple[str, int, str]]:
     return [*counts, ("rejected", rejected, "no molecule could be made of these" if rejected else "")]
 
 
-def _split(run: _Run) -> dict[str, Any]:
+def _split(run: Results) -> dict[str, Any]:
     facts = run.extra.get("facts", {})
     kind = facts.get("split")
     of_one_fold = ("fold", "duplicates") if run.folds else ()
@@ -336,7 +161,7 @@ def _split(run: _Run) -> dict[str, Any]:
     }
 
 
-def _meaning(run: _Run) -> list[str]:
+def _meaning(run: Results) -> list[str]:
     """Say what the scores mean, in sentences."""
     scores, constant = run.metrics[run.part], run.metrics["mean_predictor"][run.part]
     several = len(run.tasks) > 1
@@ -382,7 +207,7 @@ def _meaning(run: _Run) -> list[str]:
     return sentences
 
 
-def _meaning_of_classes(run: _Run, scores: Mapping[str, Any], over: str) -> list[str]:
+def _meaning_of_classes(run: Results, scores: Mapping[str, Any], over: str) -> list[str]:
     if scores["roc_auc"] is None:
         return [f"No property has both classes among the {run.part} rows, so there is nothing to rank."]
     shares = []
@@ -424,7 +249,7 @@ def _against(error: float, constant: float | None, name: str, over: str) -> str:
     return text + f"The model takes {1 - error / constant:.0%} of that error away."
 
 
-def _scores(run: _Run) -> list[dict[str, Any]]:
+def _scores(run: Results) -> list[dict[str, Any]]:
     rows = []
     for metric in METRICS[run.extra["task_type"]]:
         sources = [run.metrics, run.metrics["mean_predictor"]]
@@ -439,7 +264,7 @@ def _scores(run: _Run) -> list[dict[str, Any]]:
     return rows
 
 
-def _learning(run: _Run) -> list[Picture]:
+def _learning(run: Results) -> list[Picture]:
     """One picture for the loss and one for each score, so that they can stand below each other on a phone."""
     if run.runs:
         return []  # each model has a report of its own
@@ -457,7 +282,7 @@ def _learning(run: _Run) -> list[Picture]:
     return pictures
 
 
-def _together(run: _Run) -> list[Picture]:
+def _together(run: Results) -> list[Picture]:
     """ROC and precision-recall curves of several properties in one panel each."""
     if not run.classifies or not 1 < len(run.tasks) <= MANY_TASKS:
         return []
@@ -473,7 +298,7 @@ def _together(run: _Run) -> list[Picture]:
     ]  # fmt: skip
 
 
-def _task(run: _Run, task: str) -> dict[str, Any]:
+def _task(run: Results, task: str) -> dict[str, Any]:
     """Pictures of one property and, for classes, how often 0 and 1 were told right at a probability of 0.5."""
     value, label = run.values(task)
     score = run.metrics[run.part]["tasks"][task]
@@ -510,7 +335,7 @@ def _task(run: _Run, task: str) -> dict[str, Any]:
     return found
 
 
-def _errors(run: _Run) -> pd.DataFrame:
+def _errors(run: Results) -> pd.DataFrame:
     """Absolute errors of the rows shown, a column a property, comparable between properties."""
     scale = np.ones(len(run.tasks)) if run.classifies else np.asarray(run.extra["scaling"]["scale"], float)
     errors = np.abs(
@@ -519,7 +344,7 @@ def _errors(run: _Run) -> pd.DataFrame:
     return pd.DataFrame(errors / scale, columns=run.tasks, index=run.shown.index)
 
 
-def _similarity(run: _Run) -> Picture | None:
+def _similarity(run: Results) -> Picture | None:
     if "similarity" not in run.shown or run.shown["similarity"].isna().all():
         return None
     several = len(run.tasks) > 1
@@ -532,7 +357,7 @@ def _similarity(run: _Run) -> Picture | None:
     return _picture(figures.error_by_similarity(similarity, errors.mean(axis=1).to_numpy(), label), alt)
 
 
-def _worst(run: _Run) -> list[dict[str, Any]]:
+def _worst(run: Results) -> list[dict[str, Any]]:
     """Find the molecules with the largest errors, each with the property that is worst predicted."""
     errors = _errors(run)
     worst = errors.max(axis=1).dropna().sort_values(ascending=False, kind="stable").index[:WORST]
@@ -555,7 +380,7 @@ def _worst(run: _Run) -> list[dict[str, Any]]:
     return found
 
 
-def _settings(run: _Run) -> dict[str, dict[str, str]]:
+def _settings(run: Results) -> dict[str, dict[str, str]]:
     sections: dict[str, Any] = {
         "Input of the model": run.extra["featurizer"],
         "Model": {**run.model.get("encoder", {}), **run.model.get("predictor", {})},
