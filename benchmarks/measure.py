@@ -306,12 +306,11 @@ def report(
         print(f"\n{title}\n\n{table(rows, columns[title])}")
     for note in notes:
         print(f"\n{note}")
-    settings = {key: str(value) if isinstance(value, Path) else value for key, value in vars(args).items()}
-    result = {"benchmark": name, "command": command, "machine": dict(found), "settings": settings,
+    result = {"benchmark": name, "command": command, "machine": dict(found), "settings": vars(args),
               "sections": {title: list(rows) for title, rows in sections.items()}, "notes": list(notes)}  # fmt: skip
     path = args.json or (None if args.short else RESULTS / f"{name}.json")
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1) + "\n")
+        path.write_text(json.dumps(result, indent=1, default=str) + "\n")
         print(f"\nwritten to {path}")
     return result

@@ -34,32 +34,37 @@ from dgl_moleblend.targets import METRICS
 from dgl_moleblend.workflows import finetune, pretrain
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
-SIZES = {"tiny": mb.EncoderConfig.tiny, "small": mb.EncoderConfig.small, "base": mb.EncoderConfig.base}
+MINI = {"num_layers": 4, "feat_size": 128, "ffn_size": 128, "num_heads": 8}
+"""Of small, two thirds of the layers and half the width: what two cores can train so often in hours."""
+SIZES = {"tiny": mb.EncoderConfig.tiny, "mini": partial(mb.EncoderConfig.small, **MINI),
+         "small": mb.EncoderConfig.small, "base": mb.EncoderConfig.base}  # fmt: skip
 DATASETS = ("esol", "freesolv", "lipophilicity", "bbbp", "bace", "tox21")
 FLAT = {"relations": ["spd", "bond_path"]}
+FULL = {"relations": ["spd", "bond_path", "distance"]}
 SETTINGS: dict[str, dict[str, Any]] = {
     "mean": {},
     "morgan-rf": {"trees": 500},
     # dgllife's for a CSV file of one's own
-    "gcn": {"epochs": 500, "patience": 30, "batch_size": 128, "learning_rate": 2e-2, "layers": 2, "width": 256,
+    "gcn": {"epochs": 200, "patience": 30, "batch_size": 128, "learning_rate": 2e-2, "layers": 2, "width": 256,
             "dropout": 0.05},
-    "attentivefp": {"epochs": 500, "patience": 30, "batch_size": 128, "learning_rate": 3e-4, "layers": 2, "width": 200,
+    "attentivefp": {"epochs": 100, "patience": 15, "batch_size": 128, "learning_rate": 3e-4, "layers": 2, "width": 200,
                     "dropout": 0.0},
-    "ours-scratch": {"epochs": 100, "predictor": FLAT, "training": {"learning_rate": 3e-4, "patience": 20}},
-    "ours-pretrained": {"epochs": 100, "predictor": FLAT,
-                        "training": {"learning_rate": 1e-4, "patience": 20, "layer_decay": 0.9}},
-    "ours-frozen": {"epochs": 100, "predictor": FLAT,
-                    "training": {"learning_rate": 1e-3, "patience": 20, "freeze_encoder": True}},
-    "ours-2d": {"epochs": 60, "predictor": FLAT, "training": {"learning_rate": 3e-4, "patience": 15}},
-    "ours-3d": {"epochs": 60, "predictor": {"relations": ["spd", "bond_path", "distance"]},
-                "training": {"learning_rate": 3e-4, "patience": 15}},
+    "ours-scratch": {"epochs": 40, "predictor": FLAT, "training": {"learning_rate": 5e-4, "patience": 10}},
+    "ours-pretrained": {"epochs": 40, "predictor": FLAT,
+                        "training": {"learning_rate": 5e-4, "patience": 10}},
+    "ours-frozen": {"epochs": 40, "predictor": FLAT,
+                    "training": {"learning_rate": 1e-3, "patience": 10, "freeze_encoder": True}},
+    "ours-2d": {"epochs": 40, "predictor": FLAT, "training": {"learning_rate": 5e-4, "patience": 10}},
+    "ours-3d": {"epochs": 40, "predictor": FULL, "training": {"learning_rate": 5e-4, "patience": 10}},
+    "ours-3d-pretrained": {"epochs": 40, "predictor": FULL,
+                           "training": {"learning_rate": 5e-4, "patience": 10}},
 }  # fmt: skip
-QM9_MODELS = ("mean", "ours-2d", "ours-3d")
+QM9_MODELS = ("mean", "ours-2d", "ours-3d", "ours-3d-pretrained")
 MODELS = tuple(name for name in SETTINGS if name not in QM9_MODELS[1:])
-PRETRAINED = ("ours-pretrained", "ours-frozen")
+PRETRAINED = ("ours-pretrained", "ours-frozen", "ours-3d-pretrained")
 BASELINES = {"mean": baselines.mean, "morgan-rf": baselines.forest,
              **{name: partial(baselines.graph_network, name) for name in ("gcn", "attentivefp")}}  # fmt: skip
-PRETRAINING = {"max_epochs": 100_000, "batch_size": 32, "learning_rate": 2e-4}
+PRETRAINING = {"max_epochs": 100_000, "batch_size": 64, "learning_rate": 5e-4}
 VARIANTS: dict[str, dict[str, Any]] = {
     "blended": {},
     "spd-only": {"ratio": (1.0, 0.0, 0.0), "atom_ratio": (1.0, 0.0)},
@@ -116,7 +121,7 @@ def settings_of(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
         found["size"] = args.size
     if ablation:
         found |= {"blend": VARIANTS[cell.model], "steps": args.steps, "pretraining": PRETRAINING,
-                  "pretraining_data": args.pretraining_data and args.pretraining_data.name}  # fmt: skip
+                  "pretraining_data": [path.name for path in args.pretraining_data]}  # fmt: skip
     return json.loads(json.dumps(found))
 
 
@@ -179,7 +184,7 @@ def pretrained_variant(name: str, seed: int, args: argparse.Namespace) -> Path:
     The folder's name changes with whatever decides the weights, so that none are taken for others.
     """
     if args.pretraining_data:
-        dataset = MoleculeDataset.from_store(args.pretraining_data)
+        dataset = MoleculeDataset.from_stores(args.pretraining_data)
     else:
         dataset = load("freesolv-sample", args.data, args.molecules).dataset
     made_of = [args.size, args.steps, VARIANTS[name], PRETRAINING, fingerprint(dataset.num_atoms)]
@@ -312,10 +317,11 @@ def main(argv: Sequence[str] | None = None) -> dict[str, object]:
     options.add_argument("--qm9", action="store_true", help="gap (eV) and mu (debye): 2D against 3D input")
     options.add_argument("--ablations", nargs="*", metavar="DATASET", help="fine-tune variants of pretraining on these")
     options.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
-    options.add_argument("--pretraining-data", type=Path, help="store that variants are pretrained on")
-    options.add_argument("--steps", type=int, default=2000, help="steps of pretraining a variant (short: 2)")
-    options.add_argument("--pretrained", type=Path, help="model folder for ours-pretrained and ours-frozen")
-    options.add_argument("--size", choices=SIZES, default="small", help="of models without --pretrained (short: tiny)")
+    options.add_argument("--pretraining-data", nargs="+", type=Path, default=[], help="stores to pretrain on")
+    options.add_argument("--steps", type=int, default=2000, help="steps of pretraining (short: 2)")
+    options.add_argument("--pretrained", type=Path, help="model folder for ours-pretrained, -frozen and -3d-pretrained;"
+                         " by default one is pretrained on --pretraining-data")  # fmt: skip
+    options.add_argument("--size", choices=SIZES, default="mini", help="of models without --pretrained (short: tiny)")
     options.add_argument("--seeds", type=int, default=3, help="how many (short: 1)")
     options.add_argument("--epochs", type=int, help="at most so many (default: each model's own; short: 1)")
     options.add_argument("--molecules", type=int, help="the first so many of each data set (default: all; short: 60)")
@@ -325,13 +331,14 @@ def main(argv: Sequence[str] | None = None) -> dict[str, object]:
     if args.short:
         vars(args).update(size="tiny", seeds=1, epochs=1, molecules=60, steps=2)
         args.datasets = args.datasets or ["freesolv-sample"]
-        args.pretrained = args.pretrained or pretrained_variant("blended", 0, args)
     if args.ablations and not (args.pretraining_data or args.short):
         options.error("--ablations needs --pretraining-data")
     args.json = args.json or args.out / "tables.json"
     found, cells = machine(), cells_asked(args)
     if not cells:
         options.error("nothing is asked for: name --datasets, --qm9 or --ablations DATASET")
+    if args.pretrained is None and (args.pretraining_data or args.short) and {c.model for c in cells} & {*PRETRAINED}:
+        args.pretrained = pretrained_variant("blended", 0, args)
     results, missing = fill(cells, args)
     notes = [f"{len(results)} of {len(cells)} cells; ± is the standard deviation over seeds"]
     notes += [f"missing: {cell}: {why}" for cell, why in missing.items()]

@@ -20,6 +20,8 @@ from dgl_moleblend.schema import SCHEMA_VERSION
 FORMAT = "dgl_moleblend"
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+WEIGHTS_VERSION = 2
+"""Grows when weights of the same names and shapes come to mean something else. 2: no factor before the 3D atom term."""
 KINDS = ("encoder", "pretraining", "predictor")
 _SHOWN = 5  # names listed in a message before "and k more"
 
@@ -107,6 +109,7 @@ def save(
         "format": FORMAT,
         "schema_version": SCHEMA_VERSION,
         "version": __version__,
+        "weights_version": WEIGHTS_VERSION,
         "kind": kind,
         "config": config,
         "extra": extra or {},
@@ -162,13 +165,14 @@ def read(folder: str | os.PathLike[str], kinds: Iterable[str] = KINDS) -> Checkp
                 fix=f"a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}; pickles (.pt, .ckpt) are not opened",
             )
     document = _parse(path / CONFIG_FILE)
-    if document["schema_version"] != SCHEMA_VERSION:
-        writer = document.get("version", "unknown")
-        raise CheckpointError(
-            f"schema_version is {document['schema_version']}, this package reads {SCHEMA_VERSION}",
-            where=str(path / CONFIG_FILE),
-            fix=f"use the version that wrote it (dgl-moleblend {writer}), or save the model again",
-        )
+    for name, known in (("schema_version", SCHEMA_VERSION), ("weights_version", WEIGHTS_VERSION)):
+        if (found := document.get(name, 1)) != known:
+            writer = document.get("version", "unknown")
+            raise CheckpointError(
+                f"{name} is {found}, this package reads {known}",
+                where=str(path / CONFIG_FILE),
+                fix=f"use the version that wrote it (dgl-moleblend {writer}), or train again",
+            )
     kinds = tuple(kinds)
     if document["kind"] not in kinds:
         raise CheckpointError(

@@ -42,7 +42,7 @@ RESULTS = (
 """Files that a run leaves; those of the run before are deleted when it is overwritten."""
 SAVE_EVERY = timedelta(minutes=10)
 """A run that is interrupted within an epoch loses at most so much."""
-_FREE = ("num_workers",)  # settings that may change when a run is resumed
+_FREE = ("num_workers", "trials")  # settings that may change when a run is resumed
 _PACKAGES = ("dgl-moleblend", "torch", "dgl", "dgllife", "rdkit", "lightning", "numpy", "pandas")
 
 
@@ -131,7 +131,9 @@ class ResumableLoader:
             yield batch
 
 
-def open_run(out: Path, settings: dict[str, Any], *, resume: bool = False, overwrite: bool = False) -> None:
+def open_run(
+    out: Path, settings: dict[str, Any], *, resume: bool = False, overwrite: bool = False, extend: bool = False
+) -> None:
     """Make the folder of a run and write down its settings, or check that a run that is resumed has the same.
 
     Parameters
@@ -141,6 +143,8 @@ def open_run(out: Path, settings: dict[str, Any], *, resume: bool = False, overw
         Whatever decides the result; values that JSON can hold.
     resume, overwrite : bool
         What to do with a run that is there: go on with it, or delete it. Files that are not a run's stay.
+    extend : bool
+        A run that is finished may be resumed, too.
 
     Raises
     ------
@@ -156,10 +160,7 @@ def open_run(out: Path, settings: dict[str, Any], *, resume: bool = False, overw
     file = out / RUN_FILE
     settings = json.loads(json.dumps(settings))
     if file.exists() and overwrite and not resume:
-        for name in RESULTS:
-            (out / name).unlink(missing_ok=True)
-        for folder in (CHECKPOINTS, LOGS):
-            shutil.rmtree(out / folder, ignore_errors=True)
+        delete_run(out)
     if file.exists():
         run = json.loads(file.read_text(encoding="utf-8"))
         if not resume:
@@ -168,7 +169,7 @@ def open_run(out: Path, settings: dict[str, Any], *, resume: bool = False, overw
                 where=str(out),
                 fix="choose another folder, or pass --overwrite" + ("" if run["finished"] else " or --resume"),
             )
-        if run["finished"]:
+        if run["finished"] and not extend:
             raise DataError("the run is finished; there is nothing to resume", where=str(out),
                             fix="start another run from its weights")  # fmt: skip
         checkpoint.check_same(_without_free(run["settings"]), _without_free(settings), where=str(file))
@@ -178,6 +179,14 @@ def open_run(out: Path, settings: dict[str, Any], *, resume: bool = False, overw
         raise DataError("the folder already holds a model", where=str(out), fix="choose another folder, or --overwrite")
     out.mkdir(parents=True, exist_ok=True)
     _write_run(out, settings, finished=False)
+
+
+def delete_run(out: Path) -> None:
+    """Delete the files that a run left in a folder; others stay."""
+    for folder in (CHECKPOINTS, LOGS):
+        shutil.rmtree(out / folder, ignore_errors=True)
+    for name in reversed(RESULTS):  # run.json last: without it, what is left would be nobody's
+        (out / name).unlink(missing_ok=True)
 
 
 def close_run(out: Path) -> None:

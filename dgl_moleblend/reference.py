@@ -23,15 +23,17 @@ UNUSED = (
 
 _TABLE = 512  # the release gives every atom and bond feature 512 rows of one table
 _UNREACHABLE = 511
+_TERM_3D_SCALE = 0.01  # the release multiplies its 3D atom term by this constant; ours is within the weights
 
 
 class Rule(NamedTuple):
-    """How one of our tensors is made of the release's, and taken apart again."""
+    """How one of our tensors is made of the release's, and taken apart again; `scale` times theirs is ours."""
 
     ours: str
     theirs: tuple[str, ...]
     join: Callable[[Sequence[Tensor]], Tensor]
     split: Callable[[Tensor], Sequence[Tensor]]
+    scale: float = 1.0
 
 
 class Conversion(NamedTuple):
@@ -92,7 +94,7 @@ def load_state_dict(model: nn.Module, state_dict: Mapping[str, Tensor]) -> Conve
                 f" the model has {tuple(own[rule.ours].shape)}",
                 fix="build the model at the size of these weights (EncoderConfig.base() for the published ones)",
             )
-        converted[rule.ours] = value
+        converted[rule.ours] = rule.scale * value
         used.update(rule.theirs)
     model.load_state_dict(converted, strict=False)
     return Conversion(tuple(sorted(set(state_dict) - used)), tuple(sorted(own.keys() - converted.keys())))
@@ -145,7 +147,8 @@ def to_release(model: nn.Module, tensors: Mapping[str, Tensor], *, gradients: bo
     for rule in _rules(model.state_dict()):
         if rule.ours not in tensors:
             continue
-        for name, value in zip(rule.theirs, rule.split(tensors[rule.ours]), strict=True):
+        scale = rule.scale if gradients else 1 / rule.scale
+        for name, value in zip(rule.theirs, rule.split(scale * tensors[rule.ours]), strict=True):
             out[name] = out[name] + value if name in out else value
             if "out_degree" in name and not gradients:
                 out[name] = torch.zeros_like(value)
@@ -233,7 +236,7 @@ def _all_rules(own: Mapping[str, Tensor]) -> list[Rule]:
         _reshaped("distance_bias.gaussian.width", "molecule_3d_bias.gbf.stds.weight", (-1,), (1, -1)),
         *_linear("distance_bias.hidden", "molecule_3d_bias.gbf_proj.layer1"),
         *_linear("distance_bias.out", "molecule_3d_bias.gbf_proj.layer2"),
-        *_linear("kernel_projection", "molecule_3d_bias.edge_proj"),
+        *(rule._replace(scale=_TERM_3D_SCALE) for rule in _linear("kernel_projection", "molecule_3d_bias.edge_proj")),
         *_linear("input_norm", "emb_layer_norm"),
     ]
     for ours, theirs in (("gamma", "mul"), ("beta", "bias")):

@@ -1,8 +1,9 @@
 """report.html: what a fine-tuned model was made from and how good it is, in one file that stands alone."""
 
 import base64
+import math
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,10 @@ from matplotlib.figure import Figure
 
 from dgl_moleblend import checkpoint, figures
 from dgl_moleblend.data.summary import count_reasons
-from dgl_moleblend.prediction import predicted
+from dgl_moleblend.prediction import COVERAGE, predicted
 from dgl_moleblend.results import Results, read_results
 from dgl_moleblend.targets import METRICS
+from dgl_moleblend.uncertainty import TaskCalibration
 
 REPORT_FILE = "report.html"
 MANY_TASKS = 12
@@ -27,6 +29,7 @@ _FEW_OF_CLASS = 10
 _NAMED = 6  # so many properties are named in a sentence or a heading
 _GUESS = 0.55  # ROC AUC up to which a model is called hardly better than a guess
 _FLAT = 0.1  # probabilities of which nine in ten lie closer together hardly differ
+_CHANCE = 0.025  # how often an interval that keeps its promise may be said to fall short
 _FEW = 50  # with fewer test labels, a score is said to be rough
 _LONG = 12  # longer lists of settings are summed up
 _METRIC_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "roc_auc": "ROC AUC", "pr_auc": "PR AUC"}
@@ -111,7 +114,7 @@ def write_report(folder: Path) -> Path:
         reasons=count_reasons(run.rejects) if run.rejects is not None else None,
         first_rejects=run.rejects.head(_FIRST_REJECTS) if run.rejects is not None else None,
         split=_split(run),
-        meaning=_meaning(run),
+        meaning=[*_meaning(run), *_calibration(run)],
         scores=_scores(run),
         metric_names=_METRIC_NAMES,
         learning=_learning(run),
@@ -231,11 +234,78 @@ def _meaning_of_classes(run: Results, scores: Mapping[str, Any], over: str) -> l
     ranked = {name: task["roc_auc"] for name, task in scores["tasks"].items() if task["roc_auc"] is not None}
     guesses = [name for name, area in ranked.items() if area <= 0.5]
     if guesses and len(run.tasks) > 1:
-        named = ": " + ", ".join(guesses) if len(guesses) <= _NAMED else ""
-        sentences.append(f"It is no better than a guess for {len(guesses)} of {len(ranked)} properties{named}.")
+        sentences.append(
+            f"It is no better than a guess for {len(guesses)} of {len(ranked)} properties{_named(guesses)}."
+        )
     if scores["roc_auc"] <= _GUESS:
         sentences.append("This is hardly better than a guess: do not rely on this model.")
     return sentences
+
+
+def _calibration(run: Results) -> list[str]:
+    """Say how predictions of new molecules are calibrated, and how that came out; nothing where it is not known."""
+    tasks = run.calibrated
+    if not tasks:
+        return []
+    if run.classifies:
+        return [_rescaling(tasks)]
+    name, needed = f"{COVERAGE:.0%} interval", math.ceil(COVERAGE / (1 - COVERAGE) - 1e-9)
+    several = len(run.tasks) > 1
+    wide = {task: found for task, found in tasks.items() if math.isfinite(found.half_width(COVERAGE))}
+    if not wide:
+        there = "no property has so many" if several else f"there are {tasks[run.tasks[0]].rows:,}"
+        return [f"Predictions have no {name}: it takes {needed} validation rows with a label, and {there}."]
+    tested = [found for found in wide.values() if found.test]
+    share = np.mean([found.test["covered"][str(COVERAGE)] for found in tested]) if tested else math.nan
+    short = [task for task, found in wide.items() if found.falls_short(COVERAGE, _CHANCE / len(wide))]
+    text = f"Predictions of new molecules come with a {name}"
+    if several:
+        of_all = "each of" if len(wide) == len(run.tasks) else f"{len(wide)} of"
+        text += f" for {of_all} {len(run.tasks)} properties, taken from the errors of the validation rows; "
+        covers = f"it covers {share:.0%} of the test rows of a property on average"
+    else:
+        (found,) = wide.values()
+        half_width, rows = _number(found.half_width(COVERAGE)), found.test.get("rows", 0)
+        text += (
+            f" of ±{half_width} (in the unit of the input column), taken from the errors of {found.rows:,} validation "
+            "rows; "
+        )
+        chance = f", within chance of {COVERAGE:.0%}" if round(share, 2) < COVERAGE and not short else ""
+        covers = f"it covers {round(share * rows):,} of {rows:,} test rows ({share:.0%}{chance})" if tested else ""
+    sentences = [text + (covers if tested else "no test row says how much it covers") + "."]
+    if short:
+        which = f" for {len(short)} properties{_named(short)}" if several else ""
+        sentences.append(f"That is less than chance explains{which}. {_why_short(run)}")
+    return sentences
+
+
+def _rescaling(tasks: Mapping[str, TaskCalibration]) -> str:
+    """Say whose probabilities are rescaled."""
+    rescaled = [name for name, task in tasks.items() if task.platt is not None]
+    rows = "the validation rows" if len(tasks) > 1 else f"{next(iter(tasks.values())).rows:,} validation rows"
+    if not rescaled:
+        return f"Probabilities of new molecules are not rescaled (Platt scaling): on {rows} that was not found to help."
+    which = f" of {len(rescaled)} of {len(tasks)} properties{_named(rescaled)}" if len(tasks) > 1 else ""
+    return (
+        f"Probabilities of new molecules are rescaled (Platt scaling), as that helped on {rows}{which}. Scores and "
+        "pictures here are those of the probabilities before that; the order of molecules stays the same."
+    )
+
+
+def _why_short(run: Results) -> str:
+    kind = run.extra.get("facts", {}).get("split")
+    if kind in ("random", "stratified"):
+        return "The validation rows chose the weights, which makes their errors, and with them the interval, too small."
+    of_split = " of a scaffold split" if kind == "scaffold" else ""
+    return (
+        f"The test rows{of_split} are not like the validation rows: for molecules unlike those, expect the interval to "
+        "be too narrow."
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    """Name a few properties after a colon; many are not named."""
+    return ": " + ", ".join(names) if len(names) <= _NAMED else ""
 
 
 def _against(error: float, constant: float | None, name: str, over: str) -> str:

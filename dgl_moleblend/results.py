@@ -15,6 +15,7 @@ from dgl_moleblend.errors import DataError
 from dgl_moleblend.fitting import ENSEMBLE_FILE, RUN_FILE, read_curves
 from dgl_moleblend.prediction import predicted
 from dgl_moleblend.targets import METRICS
+from dgl_moleblend.uncertainty import CALIBRATION_FILE, Calibration, TaskCalibration
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,14 @@ class Results:
     def shown(self) -> pd.DataFrame:
         """Predictions of that part."""
         return self.predictions[self.predictions["split"] == self.part]
+
+    @cached_property
+    def calibrated(self) -> dict[str, TaskCalibration]:
+        """What the validation rows say of each property that calibration.json knows."""
+        if "tasks" not in (self.calibration or {}):
+            return {}
+        known = Calibration.read(self.folder / CALIBRATION_FILE).tasks
+        return {task: known[task] for task in self.tasks if task in known}
 
     def values(self, task: str) -> tuple[np.ndarray, np.ndarray]:
         """Predictions and labels of the rows shown, each of shape (rows, 1)."""
@@ -141,7 +150,7 @@ def _read_predictions(folder: Path, tasks: Sequence[str]) -> pd.DataFrame:
 
 
 def _read_calibration(folder: Path) -> dict[str, Any] | None:
-    file = folder / "calibration.json"
+    file = folder / CALIBRATION_FILE
     return _read_json(file) if file.exists() else None
 
 

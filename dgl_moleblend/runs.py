@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dgl_moleblend.config import EncoderConfig, TrainingConfig, check
+from dgl_moleblend.config import TrainingConfig, check
 from dgl_moleblend.fitting import (
     ENSEMBLE_FILE,
     RUN_FILE,
@@ -25,7 +25,15 @@ from dgl_moleblend.prediction import predicted
 from dgl_moleblend.report import write_report
 from dgl_moleblend.targets import METRICS, score
 from dgl_moleblend.uncertainty import write_calibration
-from dgl_moleblend.workflows import SPLITS, FinetuneResult, check_request, finetune, split_facts
+from dgl_moleblend.workflows.finetuning import (
+    SPLITS,
+    FinetuneResult,
+    check_request,
+    finetune,
+    split_facts,
+    split_table,
+)
+from dgl_moleblend.workflows.start import describe_start
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -41,6 +49,9 @@ def finetune_seeds(
     **settings: Any,
 ) -> FinetuneResult:
     """Fit a model for each of several seeds on one split, into ``seed-0``, ``seed-1``, ..; then judge their mean.
+
+    `out` itself receives the list of models (ensemble.json) and, of their mean, metrics.json, predictions.csv,
+    calibration.json and report.html; and split.csv, the part of every row, which they share.
 
     Parameters
     ----------
@@ -80,7 +91,8 @@ def finetune_seeds(
         name: _score(table[table["split"] == name], dataset.task_names, first["task_type"]) for name in SPLITS[1:]
     }
     scores["mean_predictor"] = first["mean_predictor"]
-    return _finish(out, results, scores, table, split_facts(facts or {}))
+    divided = split_table(dataset, {name: np.asarray(split.get(name, ()), np.int64) for name in SPLITS})
+    return _finish(out, results, scores, table, divided, split_facts(facts or {}))
 
 
 def finetune_folds(
@@ -92,6 +104,9 @@ def finetune_folds(
     **settings: Any,
 ) -> FinetuneResult:
     """Fit a model for each fold, into ``fold-0``, ``fold-1``, ..; then score the test rows of all folds together.
+
+    `out` itself receives what `finetune_seeds` leaves there, but of all test rows; its split.csv says in which fold
+    each row is tested.
 
     Parameters
     ----------
@@ -135,7 +150,7 @@ def finetune_folds(
         "mean_predictor": {"out_of_fold": _score(constant, dataset.task_names, task_type)},
     }
     shared = {name: value for name, value in split_facts(known[0]).items() if name != "duplicates"}
-    return _finish(out, results, scores, table, shared | {"folds": len(folds)})
+    return _finish(out, results, scores, table, table[["row", "fold"]], shared | {"folds": len(folds)})
 
 
 def _finetune_each(
@@ -151,7 +166,7 @@ def _finetune_each(
     encoder = settings.get("encoder")
     plan = {
         "runs": {name: config.to_dict() for name, (_, config, _) in runs.items()},
-        "encoder": encoder.to_dict() if isinstance(encoder, EncoderConfig) else str(encoder),
+        "encoder": describe_start(encoder),
         **{name: settings.get(name) for name in ("readout", "dropout", "task_type", "metric")},
         "fingerprint": fingerprint(dataset.num_atoms, dataset.labels, *arrays),
     }
@@ -199,9 +214,10 @@ def _finish(
     results: Mapping[str, FinetuneResult],
     scores: Mapping[str, Any],
     table: pd.DataFrame,
+    divided: pd.DataFrame,
     facts: Mapping[str, object],
 ) -> FinetuneResult:
-    """Write scores and predictions, and last the list of models."""
+    """Write scores, predictions and how rows are divided; then the list of models, and what is made from these."""
     first = next(iter(results.values())).metrics
     metrics: dict[str, Any] = {name: first[name] for name in ("task_type", "metric")}
     metrics |= {**scores, **facts}
@@ -216,6 +232,7 @@ def _finish(
         metrics["deviation"][part] = {m: float(np.std(v, ddof=1)) if len(v) > 1 else None for m, v in columns.items()}
     write_json(out / "metrics.json", metrics)
     write_table(out / "predictions.csv", table)
+    write_table(out / "split.csv", divided)
     write_json(out / ENSEMBLE_FILE, {"models": list(results), "task_type": first["task_type"]})
     write_calibration(out)
     write_report(out)

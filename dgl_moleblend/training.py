@@ -164,6 +164,9 @@ class FinetuningModule(TrainingModule):
         Of the training rows alone.
     pos_weight : sequence of t floats, optional
         Weight of class 1 of each task, from the training rows alone.
+    keep_states : bool
+        Keep a frozen encoder's state of every molecule, d numbers, from the first epoch on: later ones train the head
+        alone. For the read-out "token" and molecules of one conformer, or none.
     """
 
     def __init__(
@@ -174,9 +177,11 @@ class FinetuningModule(TrainingModule):
         names: Sequence[str],
         scaling: LabelScaling,
         pos_weight: Sequence[float] | None = None,
+        keep_states: bool = False,
     ) -> None:
         super().__init__(config)
         self.model = model
+        self._states: dict[str, dict[int, Tensor]] | None = {"train": {}, "validation": {}} if keep_states else None
         self.task_type = task_type
         self.scaling = scaling
         self.pos_weight = pos_weight
@@ -204,16 +209,25 @@ class FinetuningModule(TrainingModule):
         if self.config.freeze_encoder:
             self.model.encoder.eval()
 
+    def _predict(self, batch: "TrainingBatch", stage: str) -> Tensor:
+        if self._states is None:
+            return self.model(batch.molecules.relations())  # type: ignore[no-any-return]
+        known, index = self._states[stage], batch.index.tolist()
+        if any(k not in known for k in index):
+            states = self.model.encoder(batch.molecules.relations(), relations=self.model.relations).token
+            known.update(zip(index, states.detach(), strict=True))
+        return self.model.head(torch.stack([known[k] for k in index]))  # type: ignore[no-any-return]
+
     def training_step(self, batch: "TrainingBatch", batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
-        output = self.model(batch.molecules.relations())
+        output = self._predict(batch, "train")
         loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight)
         self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(output), sync_dist=True)
         return loss
 
     def validation_step(self, batch: "TrainingBatch", batch_idx: int) -> None:
         """Log the loss of a batch and keep its predictions."""
-        output = self.model(batch.molecules.relations())
+        output = self._predict(batch, "validation")
         loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight)
         self.log("validation/loss", loss, prog_bar=True, batch_size=len(output), sync_dist=True)
         self.scores.update(to_prediction(output, self.task_type, self.scaling), batch.labels)

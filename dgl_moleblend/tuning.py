@@ -13,10 +13,12 @@ import pandas as pd
 
 from dgl_moleblend.config import EncoderConfig, TrainingConfig, check
 from dgl_moleblend.errors import DataError, MoleBlendError
-from dgl_moleblend.fitting import close_run, fingerprint, is_finished, open_run, write_json, write_table
+from dgl_moleblend.fitting import close_run, delete_run, fingerprint, is_finished, open_run, write_json, write_table
 from dgl_moleblend.nn.readout import READOUTS
+from dgl_moleblend.runs import remove_runs
 from dgl_moleblend.targets import LOWER_IS_BETTER
-from dgl_moleblend.workflows import check_request, finetune
+from dgl_moleblend.workflows.finetuning import check_request, finetune
+from dgl_moleblend.workflows.start import describe_start
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -76,7 +78,7 @@ def tune(
     """Search for settings by their validation score; test rows are never looked at.
 
     hyperopt proposes the same trials for the same seed and scores. A search that is resumed shows it the scores of
-    finished trials and computes the others.
+    finished trials and computes the others; with more trials than were asked for before, it goes on from there.
 
     Parameters
     ----------
@@ -85,18 +87,20 @@ def tune(
     split : mapping
         Its "train" and "validation" are used.
     out : path
-        Receives ``trials/000``, .. (model folders with trial.json: settings and score) and trials.csv.
+        Receives ``trials/000``, .. (model folders, without report, that have trial.json: settings and score) and
+        trials.csv.
     trials : int
-        At least 1.
+        At least 1, and as many as a resumed search has finished.
     resume, overwrite : bool
-        Go on with the search in `out`, or delete it. A search that is finished is read.
+        Go on with the search in `out`, or delete it. A search that has finished so many trials is read. When one that
+        goes on with more has finished these, the model (or models) of its earlier best settings in `out` is deleted.
     **settings
         Further arguments of `finetune`, the same for all trials.
 
     Raises
     ------
     DataError
-        If `out` holds another search, or every trial failed.
+        If `out` holds another search or, resumed, one of more trials; or every trial failed.
     CheckpointError
         If a resumed search had other settings.
     """
@@ -112,16 +116,23 @@ def tune(
     space = search_space(pretrained=not (encoder is None or isinstance(encoder, EncoderConfig)))
     if overwrite and not resume:
         shutil.rmtree(folder, ignore_errors=True)
-    if not (resume and is_finished(folder)):
+    done = len([*folder.glob(f"*/{TRIAL_FILE}")])
+    if resume and done > trials:
+        raise DataError(
+            f"{trials} trials are asked for, and the search has finished {done}",
+            where=str(folder),
+            fix=f"resume with --trials {done} or more, or search anew with --overwrite",
+        )
+    if not (resume and is_finished(folder) and done == trials):
         plan = {
             "trials": trials,
             "tuned": list(space),
-            "encoder": encoder.to_dict() if isinstance(encoder, EncoderConfig) else str(encoder),
+            "encoder": describe_start(encoder),
             "training": config.to_dict(),
             **{name: settings.get(name) for name in ("task_type", "metric")},
             "fingerprint": fingerprint(dataset.num_atoms, dataset.labels, *parts.values()),
         }
-        open_run(folder, plan, resume=resume)
+        open_run(folder, plan, resume=resume, extend=True)
     rows: list[dict[str, Any]] = []
 
     def objective(chosen: dict[str, Any]) -> dict[str, Any]:
@@ -134,7 +145,7 @@ def tune(
             found = {"settings": chosen, "metric": None, "score": None, "error": None}
             predictor, changed = _apply(chosen, config)
             try:
-                result = finetune(dataset, parts, trial, encoder=encoder, training_config=changed,
+                result = finetune(dataset, parts, trial, encoder=encoder, training_config=changed, report=False,
                                   resume=finished is False, **settings | predictor)  # fmt: skip
                 found |= {"metric": result.metrics["chosen_by"], "score": result.metrics["best"]}
             except DataError:  # of the data, not of the settings
@@ -163,6 +174,9 @@ def tune(
         raise DataError(f"every trial failed, the last: {rows[-1]['error']}", where=str(folder), fix="see trials.csv")
     predictor, best = _apply(space_eval(space, found), config)
     if not is_finished(folder):
+        if resume and is_finished(out) is not None:  # of the best of fewer trials
+            remove_runs(out)
+            delete_run(out)
         close_run(folder)
     return TuningResult(predictor, best, pd.DataFrame(rows))
 

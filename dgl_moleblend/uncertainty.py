@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from scipy.special import expit, logit
+from scipy.stats import betabinom
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from typing_extensions import Self
@@ -62,8 +63,13 @@ def conformal_quantile(residuals: np.ndarray, coverage: float) -> float:
     (9.0, inf)
     """
     check(0 < coverage < 1, "coverage", coverage, "between 0 and 1")
-    rank = math.ceil((len(residuals) + 1) * coverage - 1e-9)  # 10 * 0.7 is 7, whatever floats make of it
+    rank = _rank(len(residuals), coverage)
     return float(residuals[rank - 1]) if rank <= len(residuals) else math.inf
+
+
+def _rank(rows: int, coverage: float) -> int:
+    """Return which of the sorted residuals is the half-width."""
+    return math.ceil((rows + 1) * coverage - 1e-9)  # 10 * 0.7 is 7, whatever floats make of it
 
 
 @dataclass(frozen=True)
@@ -91,6 +97,36 @@ class TaskCalibration:
     def half_width(self, coverage: float) -> float:
         """Return half the width of the interval, in the unit of the property; infinite with too few rows."""
         return conformal_quantile(np.asarray(self.residuals), coverage)
+
+    def falls_short(self, coverage: float, chance: float = 0.025) -> bool:
+        r"""Whether the interval covers fewer test rows than chance explains.
+
+        Of m test rows that are exchangeable with the n validation rows, at least
+        :math:`\mathrm{BetaBinomial}(m, k, n + 1 - k)` are covered, where the half-width is the k-th smallest residual:
+        chance in which rows validate and in which test.
+
+        Parameters
+        ----------
+        coverage : float
+            One of `COVERAGES`.
+        chance : float
+            How often the answer is yes, at most, though the rows are exchangeable.
+
+        Returns
+        -------
+        bool
+            False where there are no test rows, or too few validation rows for an interval.
+
+        References
+        ----------
+        Angelopoulos and Bates, "A Gentle Introduction to Conformal Prediction", on the distribution of coverage.
+        """
+        rows = len(self.residuals)
+        rank = _rank(rows, coverage)
+        if not self.test or rank > rows:
+            return False
+        covered = round(self.test["rows"] * self.test["covered"][str(coverage)])
+        return bool(betabinom.cdf(covered, self.test["rows"], rank, rows + 1 - rank) < chance)
 
     def rescale(self, probability: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities."""

@@ -1,6 +1,7 @@
 """The benchmark of predictions fills its cells once, takes up what was interrupted, and says what is missing."""
 
 import argparse
+import hashlib
 import importlib.util
 import json
 from pathlib import Path
@@ -10,6 +11,7 @@ import numpy as np
 import pytest
 from sklearn.metrics import root_mean_squared_error
 
+from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 
 SPEC = importlib.util.spec_from_file_location(  # tests have a properties.py of their own
@@ -91,11 +93,25 @@ def test_variants_differ_in_the_weights_they_start_from(out: Path) -> None:
 
 
 def test_weights_that_were_made_otherwise_are_not_taken(tmp_path: Path) -> None:
-    args = argparse.Namespace(size="tiny", steps=1, out=tmp_path, pretraining_data=None, data=None, molecules=8)
+    args = argparse.Namespace(size="tiny", steps=1, out=tmp_path, pretraining_data=[], data=None, molecules=8)
     first = benchmark.pretrained_variant("blended", 0, args)
     assert benchmark.pretrained_variant("blended", 0, args) == first
     args.steps = 2
     assert benchmark.pretrained_variant("blended", 0, args) != first
+
+
+def test_models_start_from_what_was_learned_on_the_stores_that_are_named(tmp_path: Path) -> None:
+    (tmp_path / "some.csv").write_text("smiles\nCCO\nCCCN\nc1ccccc1\nCC(=O)O\n")
+    stores = [tmp_path / name for name in ("flat", "solid")]
+    for store, positions in zip(stores, ("none", "embed"), strict=True):
+        MoleculeDataset.from_file(tmp_path / "some.csv", featurizer=FeaturizerConfig(positions), store=store)
+    out = tmp_path / "out"
+    benchmark.main(["--short", "--models", "ours-frozen", "--out", str(out), "--pretraining-data", *map(str, stores)])
+    (model,) = out.glob("pretrained/blended-0-*")
+    assert json.loads((model / "run.json").read_text())["settings"]["molecules"] == 8
+    cell = json.loads((out / "moleculenet" / "freesolv-sample" / "ours-frozen-0.json").read_text())
+    weights = hashlib.sha256((model / "model.safetensors").read_bytes()).hexdigest()
+    assert weights.startswith(cell["settings"]["pretrained"])
 
 
 def test_nothing_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

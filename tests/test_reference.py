@@ -73,12 +73,15 @@ def test_the_plain_form_has_the_release_s_names(base: dict) -> None:
         assert {name: list(shape) for name, shape in shapes.items()} == base[kind]
 
 
-def test_there_and_back_again_keeps_every_bit(generator: Generator) -> None:
+def test_there_and_back_again_keeps_every_bit_but_of_weights_that_are_scaled(generator: Generator) -> None:
     model, again = tiny(), tiny()
     mb.reference.load_state_dict(model, drawn(generator))
     mb.reference.load_state_dict(again, mb.reference.to_release(model, model.state_dict()))
     for name, value in model.state_dict().items():
-        assert torch.equal(again.state_dict()[name], value), name
+        if "kernel_projection" in name:  # ours hold the release's factor of 0.01
+            torch.testing.assert_close(again.state_dict()[name], value, rtol=3e-7, atol=0)
+        else:
+            assert torch.equal(again.state_dict()[name], value), name
 
 
 def test_back_in_the_release_s_layout_nothing_is_lost_but_rows_that_no_molecule_reads(generator: Generator) -> None:
@@ -93,6 +96,8 @@ def test_back_in_the_release_s_layout_nothing_is_lost_but_rows_that_no_molecule_
             kept = value.flatten(1).any(1)
             if "degree" not in name:  # the sum of both tables stands in the first
                 assert torch.equal(value[kept], released[name][kept]), name
+        elif "edge_proj" in name:
+            torch.testing.assert_close(value, released[name], rtol=3e-7, atol=0)
         else:
             assert torch.equal(value, released[name]), name
     rows = {name.split(".")[-2]: int(value.flatten(1).any(1).sum()) for name, value in back.items() if value.ndim > 1}

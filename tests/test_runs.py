@@ -62,6 +62,16 @@ def test_predictions_of_seeds_are_the_mean_of_the_models(seeds):
     assert result.metrics["test"]["tasks"]["atoms"]["rmse"] == pytest.approx(rmse, rel=1e-5)
 
 
+def test_seeds_share_a_split_that_their_folder_tells(seeds):
+    dataset, result = seeds
+    table = pd.read_csv(result.folder / "split.csv")
+    assert {name: rows["row"].tolist() for name, rows in table.groupby("split")} == {
+        name: part.tolist() for name, part in parts(dataset).items()
+    }
+    for name in ("seed-0", "seed-1"):
+        assert (result.folder / name / "split.csv").read_bytes() == (result.folder / "split.csv").read_bytes()
+
+
 def test_folds_predict_every_row_by_a_model_that_never_saw_it(tmp_path):
     dataset, folds = chains(18), make_folds(18)
     result = finetune_folds(dataset, folds, tmp_path / "m", **QUICK)
@@ -70,6 +80,11 @@ def test_folds_predict_every_row_by_a_model_that_never_saw_it(tmp_path):
     assert table["row"].tolist() == list(range(18))
     for k, fold in enumerate(folds):
         assert table["row"][table["fold"] == k].tolist() == fold["test"].tolist()
+    divided = pd.read_csv(tmp_path / "m" / "split.csv")
+    assert divided.columns.tolist() == ["row", "fold"]
+    assert {k: rows["row"].tolist() for k, rows in divided.groupby("fold")} == {
+        k: fold["test"].tolist() for k, fold in enumerate(folds)
+    }
     rmse = np.sqrt(((table["atoms"] - table["atoms_predicted"]) ** 2).mean())
     assert result.metrics["out_of_fold"]["tasks"]["atoms"]["rmse"] == pytest.approx(rmse, rel=1e-5)
     errors = []
@@ -116,4 +131,5 @@ def test_overwriting_deletes_the_runs_that_were_there(seeds, tmp_path):
     (out / "notes.txt").write_text("mine")
     finetune_seeds(dataset, parts(dataset), out, seeds=2, overwrite=True, **QUICK)
     assert not list(out.glob("fold-*"))
+    assert set(pd.read_csv(out / "split.csv")["split"]) == {"train", "validation", "test"}
     assert (out / "notes.txt").read_text() == "mine"

@@ -46,12 +46,12 @@ def run(module, dataset, folder, callbacks=(), monitor=None, validation=4):
     return fit(module, data, folder, description="", monitor=monitor, progress=False, callbacks=callbacks)
 
 
-def finetuning(dataset, config, task_type="regression", size=None):
+def finetuning(dataset, config, task_type="regression", size=None, **settings):
     torch.manual_seed(0)
     encoder = mb.MoleBlendEncoder.from_config(size or mb.EncoderConfig.tiny())
     predictor = mb.MoleBlendPredictor(len(dataset.task_names), encoder)
     scaling = LabelScaling.fit(dataset.labels) if task_type == "regression" else LabelScaling.none(2)
-    return FinetuningModule(predictor, config, task_type, dataset.task_names, scaling)
+    return FinetuningModule(predictor, config, task_type, dataset.task_names, scaling, **settings)
 
 
 def test_learning_rate_grows_then_falls_as_a_cosine(tmp_path):
@@ -212,3 +212,18 @@ def test_a_frozen_encoder_stays_as_it_is_and_the_head_learns(tmp_path):
     assert set(seen) == {(False, True)}
     for name, value in module.model.state_dict().items():
         assert torch.equal(value, before[name]) == name.startswith("encoder."), name
+
+
+def test_states_of_a_frozen_encoder_are_computed_once_and_the_head_learns_the_same(tmp_path):
+    config = CONFIG.replace(freeze_encoder=True, max_epochs=4, learning_rate=1e-2)
+    calls, heads = [], []
+    for keep_states in (False, True):
+        module = finetuning(chains(20), config, keep_states=keep_states)
+        encoded = []
+        module.model.encoder.register_forward_hook(lambda m, i, output, seen=encoded: seen.append(len(output.token)))
+        run(module, chains(20), tmp_path / str(keep_states), monitor="rmse")
+        calls.append(sum(encoded))
+        heads.append(torch.cat([p.detach().flatten() for p in module.model.head.parameters()]))
+    assert calls[0] == 4 * 20
+    assert 20 <= calls[1] <= 2 * 20, "a molecule is met again where its first batches were others, never in every epoch"
+    torch.testing.assert_close(heads[1], heads[0], rtol=1e-4, atol=1e-5)

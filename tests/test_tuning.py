@@ -1,6 +1,7 @@
 """The search for settings: by validation rows alone, the same again, and going on where it was interrupted."""
 
 import json
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ from tables import chains, parts
 
 import dgl_moleblend as mb
 from dgl_moleblend import tuning
-from dgl_moleblend.errors import DataError, MoleBlendError
+from dgl_moleblend.errors import CheckpointError, DataError, MoleBlendError
+from dgl_moleblend.fitting import close_run, is_finished, open_run
 from dgl_moleblend.tuning import search_space, tune
 
 CONFIG = mb.TrainingConfig(max_epochs=1, batch_size=4)
@@ -42,6 +44,14 @@ def test_no_trial_sees_a_test_row(found):
     out, _ = found
     for file in out.glob("trials/*/split.csv"):
         assert set(pd.read_csv(file)["split"]) == {"train", "validation"}
+
+
+def test_a_trial_leaves_what_its_score_needs_and_no_report(found):
+    out, _ = found
+    for k in range(3):
+        files = {path.name for path in (out / "trials" / f"{k:03d}").iterdir()}
+        assert files >= {"trial.json", "run.json", "metrics.json", "predictions.csv"}
+        assert not files & {"report.html", "curves.png", "parity.png", "training_set.npz", "calibration.json"}
 
 
 def test_a_score_that_is_better_when_higher(tmp_path):
@@ -83,6 +93,66 @@ def test_an_interrupted_search_goes_on_and_repeats_nothing(found, tmp_path, monk
     assert again.training_config == whole.training_config
     tune(dataset, parts(dataset), out, trials=3, resume=True, **QUICK)
     assert trained == ["002"]
+
+
+@pytest.fixture
+def finished(found, tmp_path):
+    """A copy of the search of three trials, and beside it a model of its best settings."""
+    out = shutil.copytree(found[0], tmp_path / "m")
+    open_run(out, {"trials": 3})
+    close_run(out)
+    (out / "notes.txt").write_text("mine")
+    return out
+
+
+def watch(monkeypatch):
+    """List the trials that are trained."""
+    trained, original = [], tuning.finetune
+    monkeypatch.setattr(tuning, "finetune", lambda d, s, o, **k: trained.append(o.name) or original(d, s, o, **k))
+    return trained
+
+
+def test_a_finished_search_goes_on_with_more_trials(finished, tmp_path, monkeypatch):
+    dataset = chains(20)
+    whole = tune(dataset, parts(dataset), tmp_path / "whole", trials=5, **QUICK)
+    trained = watch(monkeypatch)
+    callback = Interrupt()
+    callback.runs = 1  # the second run that it sees: the last trial
+    with pytest.raises(KeyboardInterrupt):
+        tune(dataset, parts(dataset), finished, trials=5, resume=True, callbacks=[callback], **QUICK)
+    assert is_finished(finished)  # the model is there until there is a better one to fit
+    longer = tune(dataset, parts(dataset), finished, trials=5, resume=True, **QUICK)
+    assert trained == ["003", "004", "004"]
+    pd.testing.assert_frame_equal(longer.trials, whole.trials)
+    assert longer.training_config == whole.training_config
+    assert is_finished(finished) is None
+    assert {path.name for path in finished.iterdir()} == {"notes.txt", "trials", "trials.csv"}
+
+
+def test_a_finished_search_that_is_read_leaves_its_model(finished, monkeypatch):
+    dataset, trained = chains(20), watch(monkeypatch)
+    tune(dataset, parts(dataset), finished, trials=3, resume=True, **QUICK)
+    assert not trained
+    assert is_finished(finished)
+
+
+def test_a_search_cannot_have_fewer_trials_than_are_finished(finished):
+    dataset = chains(20)
+    words = (
+        r"2 trials are asked for, and the search has finished 3[\s\S]*fix: +resume with --trials 3 or more, or .*anew"
+    )
+    with pytest.raises(DataError, match=words):
+        tune(dataset, parts(dataset), finished, trials=2, resume=True, **QUICK)
+    assert is_finished(finished)
+    assert len(tune(dataset, parts(dataset), finished, trials=2, overwrite=True, **QUICK).trials) == 2
+
+
+def test_a_search_goes_on_with_the_same_settings_only(finished):
+    dataset, other = chains(20), {**QUICK, "training_config": CONFIG.replace(seed=1)}
+    with pytest.raises(CheckpointError, match=r"training.seed is 1, expected 0"):
+        tune(dataset, parts(dataset), finished, trials=4, resume=True, **other)
+    assert is_finished(finished)
+    assert is_finished(finished / "trials")
 
 
 def test_a_trial_that_fails_is_written_down_and_the_others_go_on(tmp_path, monkeypatch):

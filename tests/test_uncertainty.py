@@ -12,6 +12,7 @@ from scipy.stats import binom
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.uncertainty import (
     Calibration,
+    TaskCalibration,
     calibrate,
     conformal_quantile,
     find_calibration,
@@ -66,6 +67,31 @@ def test_validation_rows_make_the_interval_and_test_rows_check_it():
     assert found.half_width(0.5) == 0.5
     assert found.test == {"rows": 3, "covered": {"0.5": 2 / 3, "0.8": 2 / 3, "0.9": 1.0, "0.95": 1.0}}
     assert calibrate(test, ["y"], "regression").tasks["y"].half_width(0.5) == math.inf
+
+
+@pytest.mark.parametrize(("validation", "test"), [(30, 40), (9, 200), (200, 20)])
+def test_exchangeable_rows_seldom_fall_short_and_others_do(validation, test):
+    generator = np.random.default_rng(0)
+
+    def shortfalls(scale, trials=2000):
+        found = 0
+        for _ in range(trials):
+            residuals = np.sort(np.abs(generator.normal(size=validation)))
+            errors = np.abs(scale * generator.normal(size=test))
+            share = float(np.mean(errors <= conformal_quantile(residuals, 0.9)))
+            task = TaskCalibration(validation, tuple(residuals), test={"rows": test, "covered": {"0.9": share}})
+            found += task.falls_short(0.9)
+        return found / trials
+
+    assert shortfalls(1) <= binom.ppf(0.999, 2000, 0.025) / 2000
+    assert shortfalls(5, 200) > 0.9
+
+
+def test_nothing_falls_short_of_what_is_not_promised():
+    assert not TaskCalibration(30, (1.0,) * 30).falls_short(0.9)  # no test rows
+    covered = {"rows": 50, "covered": {"0.9": 0.0}}
+    assert not TaskCalibration(8, (1.0,) * 8, test=covered).falls_short(0.9)  # no interval
+    assert TaskCalibration(9, (1.0,) * 9, test=covered).falls_short(0.9)
 
 
 def drawn(rows, slope, seed=0):

@@ -9,10 +9,10 @@ from safetensors.numpy import load_file
 from tables import NAN, chains, parts
 
 import dgl_moleblend as mb
-from dgl_moleblend import checkpoint, workflows
+from dgl_moleblend import checkpoint
 from dgl_moleblend.errors import CheckpointError, DataError
 from dgl_moleblend.prediction import predict
-from dgl_moleblend.workflows import finetune, pretrain
+from dgl_moleblend.workflows import finetune, finetuning, pretrain
 
 CONFIG = mb.TrainingConfig(max_epochs=3, batch_size=4, learning_rate=1e-3)
 QUICK = {"encoder": mb.EncoderConfig.tiny(), "training_config": CONFIG, "progress": False}
@@ -125,8 +125,8 @@ def test_test_rows_are_scored_once(monkeypatch, tmp_path):
     dataset = chains(30)
     split = parts(dataset, validation=6, test=7)
     scored = []
-    original = workflows.score
-    monkeypatch.setattr(workflows, "score", lambda p, y, *rest: scored.append(len(y)) or original(p, y, *rest))
+    original = finetuning.score
+    monkeypatch.setattr(finetuning, "score", lambda p, y, *rest: scored.append(len(y)) or original(p, y, *rest))
     finetune(dataset, split, tmp_path / "m", **QUICK)
     assert scored.count(7) == 2  # the model, and the mean predictor beside it
 

@@ -44,7 +44,8 @@ TUNED = ("learning_rate", "weight_decay", "dropout", "readout", "layer_decay")
               help="N models from seeds S, S+1, .. (--seed S), on the same split.")  # fmt: skip
 @click.option("--trials", type=click.IntRange(1), metavar="N",
               help="First search in N trials for the learning rate, weight decay, dropout, read-out (and layer decay of"
-              " a pretrained encoder) of the best validation score.")  # fmt: skip
+              " a pretrained encoder) of the best validation score. With --resume and a larger N a finished search goes"
+              " on, and the model is fitted anew.")  # fmt: skip
 @options.training(epochs=50, batch_size=32, learning_rate=2e-4, patience=15)
 @click.option("--metric", type=click.Choice(["rmse", "mae", "r2", "roc_auc", "pr_auc", "loss"]),
               help="Validation score that chooses the weights. [default: rmse, or roc_auc]")  # fmt: skip
@@ -92,7 +93,7 @@ def command(
     wrote. Blank labels are missing labels; rows whose molecule cannot be read are left out and listed in rejects.csv.
     Test rows are looked at once, at the end. The output folder is the model for `predict`, with report.html,
     metrics.json, predictions.csv of the held-out rows, split.csv and pictures. With --seeds or --folds it holds a model
-    folder for each, and `predict` takes their mean.
+    folder for each, the files about all of them beside these, and `predict` takes their mean.
 
     \b
       dgl-moleblend finetune esol.csv --tasks logS -o esol-model
@@ -131,12 +132,15 @@ def command(
     predictor = {"readout": readout, "dropout": dropout}
     with resumable():
         if trials:
+            earlier = (Path(output) / "run.json").exists()
             found = tune(dataset, splits[0].parts, output, trials=trials, training_config=config, **fixed, **again)
             predictor, config = found.predictor, found.training_config
             best = {name: getattr(config, name, predictor.get(name)) for name in TUNED if name in found.trials}
             say("best settings: " + ", ".join(f"{k} {_short(v)}" for k, v in best.items()) + "; all are in trials.csv")
             facts[0]["trials"] = trials
             again["resume"] = resume and (Path(output) / "run.json").exists()
+            if resume and earlier and not again["resume"]:
+                say("the model of fewer trials is deleted; it is fitted anew")
         chosen: dict[str, Any] = {**fixed, **predictor, **again, "training_config": config}
         if folds:
             result = finetune_folds(dataset, [split.parts for split in splits], output, facts=facts, **chosen)

@@ -28,18 +28,27 @@ def open_molecules(
     quiet: bool,
     **reading: Any,
 ) -> "MoleculeDataset":
-    """Open the data set that `featurize` wrote, or read and featurize files on the way.
+    """Open the data set, or several, that `featurize` wrote, or read and featurize files on the way.
 
     Raises
     ------
     click.UsageError
-        If options are given that a data set has settled already.
+        If options are given that a data set has settled already, data sets and files are mixed, or several data sets
+        are given where labels are needed.
     """
     from dgl_moleblend.data.dataset import MoleculeDataset
 
-    if len(inputs) == 1 and Path(inputs[0], "manifest.json").is_file():
-        refuse(ctx, (*READING, *FEATURIZING, "missing_labels"), f"{inputs[0]} is a data set, featurized already")
-        dataset = MoleculeDataset.from_store(inputs[0])
+    stores = [name for name in inputs if Path(name, "manifest.json").is_file()]
+    if stores and len(stores) < len(inputs):
+        raise click.UsageError(f"{stores[0]} is a data set, and not all of the others are: give data sets or files")
+    if stores:
+        refuse(ctx, (*READING, *FEATURIZING, "missing_labels"), f"{stores[0]} is a data set, featurized already")
+    if len(stores) > 1:
+        if "task_columns" in reading:
+            raise click.UsageError("only `pretrain`, which needs no labels, takes several data sets: give one")
+        return MoleculeDataset.from_stores(stores)
+    if stores:
+        dataset = MoleculeDataset.from_store(stores[0])
         wanted = reading.get("task_columns", ())
         return dataset.select_tasks(_match(wanted, dataset.task_names)) if wanted else dataset
     dataset = MoleculeDataset.from_file(inputs, featurizer=featurizer, workers=workers, progress=not quiet, **reading)

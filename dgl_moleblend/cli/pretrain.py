@@ -52,12 +52,14 @@ def command(
 ) -> None:
     """Pretrain a model by blend-then-predict.
 
-    FILE is one data set that `featurize` wrote, or files of molecules as `featurize` reads them. The output folder is a
-    model for `finetune --encoder` and `embed`; it also receives run.json, logs and a picture of the losses.
+    FILE is a data set that `featurize` wrote, or several (one with given positions, one with embedded, say), or files
+    of molecules as `featurize` reads them. The output folder is a model for `finetune --encoder` and `embed`; it also
+    receives run.json, logs and a picture of the losses.
 
     \b
       dgl-moleblend featurize zinc.smi --positions embed -o zinc.store
       dgl-moleblend pretrain zinc.store -o pretrained
+      dgl-moleblend pretrain qm9.store zinc.store -o pretrained
       dgl-moleblend pretrain zinc.store -o pretrained --resume      (after an interruption)
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     from dgl_moleblend.config import BlendConfig, FeaturizerConfig

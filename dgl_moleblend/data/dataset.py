@@ -12,6 +12,7 @@ from torch.utils.data import Dataset
 from typing_extensions import Self
 
 from dgl_moleblend.config import FeaturizerConfig, check
+from dgl_moleblend.data.joined import JoinedTable
 from dgl_moleblend.data.store import MoleculeStore, MoleculeTable, Sample, rejects_frame
 from dgl_moleblend.errors import DataError
 
@@ -63,6 +64,17 @@ class MoleculeDataset(Dataset[Sample]):
             If the store is unfinished, damaged or another version's.
         """
         return cls(MoleculeStore(path))
+
+    @classmethod
+    def from_stores(cls, paths: Sequence[str | os.PathLike[str]]) -> Self:
+        """Open several stores as one data set without labels, for pretraining; they may be featurized differently.
+
+        Raises
+        ------
+        DataError
+            If there are none, or one is unfinished, damaged or another version's.
+        """
+        return cls(JoinedTable([MoleculeStore(path) for path in paths]))
 
     @classmethod
     def from_file(

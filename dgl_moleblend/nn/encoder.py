@@ -24,8 +24,6 @@ from dgl_moleblend.nn.relation_bias import BondPathBias, DistanceBias, SpdBias
 from dgl_moleblend.nn.views import Relations, View, open_view
 from dgl_moleblend.schema import ATOM_SIZES, ATOM_TERMS, NUM_DEGREES, RELATIONS
 
-TERM_3D_SCALE = 0.01
-
 
 class EncoderOutput(NamedTuple):
     """What the encoder returns: padded, whichever view computed it.
@@ -293,7 +291,7 @@ class MoleBlendEncoder(nn.Module):
         kernels = self.distance_bias.kernels(
             needed.take(fields.distance), needed.take(view.receivers(number)), needed.take(view.senders(number))
         )
-        term = TERM_3D_SCALE * self.kernel_projection(view.sum_senders(kernels, needed))
+        term = self.kernel_projection(view.sum_senders(kernels, needed))
         shown = view.select(needed.take(pairs))
         bias = needed.put(shown.put(self.distance_bias.project(shown.take(kernels))))
         return term * atoms.unsqueeze(-1), bias

@@ -139,6 +139,28 @@ def test_the_best_of_some_trials_becomes_the_model(table, tmp_path):
     assert metrics["best"] == pytest.approx(best["score"], rel=1e-5)
 
 
+def test_a_finished_search_goes_on_and_the_model_is_fitted_anew(table, tmp_path):
+    options = ["--tasks", "size", "--split", "random", *QUICK, "-o", tmp_path / "m"]
+    succeed("finetune", table, *options, "--trials", 1)
+    first = pd.read_csv(tmp_path / "m" / "trials.csv")
+    result = run("finetune", table, *options, "--trials", 1, "--resume")
+    assert result.exit_code == 2
+    assert "the run is finished; there is nothing to resume" in result.stderr
+    result = succeed("finetune", table, *options, "--trials", 2, "--resume")
+    assert "the model of fewer trials is deleted; it is fitted anew" in result.stderr
+    trials = pd.read_csv(tmp_path / "m" / "trials.csv")
+    pd.testing.assert_frame_equal(trials[:1], first)
+    found = checkpoint.read(tmp_path / "m")
+    assert found.extra["facts"]["trials"] == len(trials) == 2
+    assert found.config["predictor"]["readout"] == trials.loc[trials["score"].idxmin(), "readout"]
+    assert (tmp_path / "m" / "report.html").exists()
+    result = run("finetune", table, *options, "--trials", 1, "--resume")
+    assert result.exit_code == 2
+    assert "1 trials are asked for, and the search has finished 2" in result.stderr
+    assert "resume with --trials 2 or more" in result.stderr
+    assert checkpoint.read(tmp_path / "m") == found
+
+
 def test_a_pretrained_encoder_can_be_frozen(table, pretrained, tmp_path):
     quick = [option for option in QUICK if option not in ("--size", "tiny")]
     options = ["--tasks", "size", "--encoder", pretrained, "--freeze", "--split", "random", *quick]

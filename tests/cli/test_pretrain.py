@@ -31,6 +31,21 @@ def test_a_data_set_and_files_give_the_same_bits(table, pretrained, tmp_path):
         np.testing.assert_array_equal(first[name], again[name], err_msg=name)
 
 
+def test_several_data_sets_are_learned_from_together(table, tmp_path):
+    for name, positions in (("flat", "none"), ("solid", "embed")):
+        succeed("featurize", table, "--positions", positions, "--workers", 0, "--quiet", "-o", tmp_path / name)
+    result = succeed("pretrain", tmp_path / "flat", tmp_path / "solid", *QUICK, "-o", tmp_path / "p")
+    assert "60 molecules, 30 of them with 3D positions" in result.stderr
+    assert json.loads((tmp_path / "p" / "config.json").read_text())["extra"]["featurizer"]["positions"] == "embed"
+
+    mixed = run("pretrain", tmp_path / "flat", table, *QUICK, "-o", tmp_path / "q")
+    assert mixed.exit_code == 2
+    assert "give data sets or files" in mixed.stderr
+    labelled = run("finetune", tmp_path / "flat", tmp_path / "solid", "-o", tmp_path / "q")
+    assert labelled.exit_code == 2
+    assert "only `pretrain`, which needs no labels, takes several data sets" in labelled.stderr
+
+
 def test_settings_reach_the_run(table, tmp_path):
     options = ["--ratio", 0.5, 0.5, 0, "--atom-ratio", 1, 0, "--noise", 0.1, "--objective-3d", "direction",
                "--score", "hidden", "--learning-rate", 0.01, "--warmup", 0, "--clip-norm", 0, "--steps", 2,

@@ -1,4 +1,4 @@
-"""What a user runs: pretrain a model, or fine-tune one to measured properties; each leaves a model folder."""
+"""Fine-tune a model to measured properties: what it is asked, what it leaves in its folder."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,14 +11,13 @@ import pandas as pd
 from lightning.pytorch import Callback
 
 from dgl_moleblend import figures
-from dgl_moleblend.config import BlendConfig, EncoderConfig, FeaturizerConfig, TrainingConfig, check
+from dgl_moleblend.config import EncoderConfig, FeaturizerConfig, TrainingConfig, check
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.fitting import (
     MoleculeData,
     close_run,
     fingerprint,
     fit,
-    is_first_process,
     library_versions,
     open_run,
     read_curves,
@@ -26,10 +25,8 @@ from dgl_moleblend.fitting import (
     write_json,
     write_table,
 )
-from dgl_moleblend.nn.encoder import MoleBlendEncoder
 from dgl_moleblend.prediction import PropertyModel, predicted, write_training_set
 from dgl_moleblend.predictor import MoleBlendPredictor
-from dgl_moleblend.pretraining import BlendPretraining
 from dgl_moleblend.report import write_report
 from dgl_moleblend.schema import RELATIONS
 from dgl_moleblend.targets import (
@@ -42,8 +39,9 @@ from dgl_moleblend.targets import (
     positive_weights,
     score,
 )
-from dgl_moleblend.training import FinetuningModule, PretrainingModule
+from dgl_moleblend.training import FinetuningModule
 from dgl_moleblend.uncertainty import write_calibration
+from dgl_moleblend.workflows.start import describe_start, make_encoder
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -51,108 +49,6 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 PREDICTION_COLUMNS = ("row", "id", "smiles", "split", "similarity", "fold")
 """Columns of predictions.csv beside labels and predictions."""
-
-
-def pretrain(
-    dataset: "MoleculeDataset",
-    out: str | PathLike[str],
-    *,
-    encoder: EncoderConfig | str | PathLike[str] | None = None,
-    blend_config: BlendConfig | None = None,
-    training_config: TrainingConfig | None = None,
-    validation: float = 0.05,
-    resume: bool = False,
-    overwrite: bool = False,
-    progress: bool = True,
-    accelerator: str = "auto",
-    devices: int | str = 1,
-    callbacks: Sequence[Callback] = (),
-) -> Path:
-    """Pretrain by blend-then-predict.
-
-    Parameters
-    ----------
-    dataset : MoleculeDataset
-        Labels are not used. Molecules without positions take part with their 2D relations.
-    out : path
-        Receives config.json and model.safetensors (`BlendPretraining.from_pretrained`, and the `encoder` of
-        `finetune`), run.json, logs and a picture of the losses.
-    encoder : EncoderConfig or path, optional
-        Size of a fresh encoder, or the folder of a model whose encoder to start from. By default
-        ``EncoderConfig.small()``.
-    blend_config : BlendConfig, optional
-    training_config : TrainingConfig, optional
-    validation : float
-        Share of the molecules, drawn with the seed, whose loss chooses the weights that are kept; 0 for none, and the
-        last weights.
-    resume, overwrite : bool
-        Go on with the run in `out`, or delete it.
-    progress : bool
-        Whether there is a progress bar.
-    accelerator, devices
-        As for Lightning's Trainer.
-    callbacks : sequence of Callback
-        Further Lightning callbacks.
-
-    Returns
-    -------
-    Path
-        `out`.
-
-    Raises
-    ------
-    DataError
-        If there are too few molecules, or `out` holds another run.
-    CheckpointError
-        If the model to start from does not fit, or a resumed run had other settings.
-    """
-    out = Path(out)
-    encoder = encoder or EncoderConfig.small()
-    blend_config, training_config = blend_config or BlendConfig(), training_config or TrainingConfig()
-    check(0 <= validation < 1, "validation", validation, "at least 0 and below 1")
-    order = np.random.default_rng(training_config.seed).permutation(len(dataset))
-    held_out = int(np.ceil(validation * len(dataset)))
-    if len(dataset) - held_out < 1:
-        raise DataError(
-            f"{len(dataset)} molecules are too few to train on", fix="give more, or a smaller validation share"
-        )
-    settings = {
-        "encoder": encoder.to_dict() if isinstance(encoder, EncoderConfig) else str(encoder),
-        "blend": blend_config.to_dict(),
-        "training": training_config.to_dict(),
-        "validation": validation,
-        "molecules": len(dataset),
-        "fingerprint": fingerprint(dataset.num_atoms),
-    }
-    set_seeds(training_config.seed)
-    model = BlendPretraining(_make_encoder(encoder), blend_config)
-    open_run(out, settings, resume=resume, overwrite=overwrite)
-    fit(
-        PretrainingModule(model, training_config),
-        MoleculeData(dataset, {"train": order[held_out:], "validation": order[:held_out]}, training_config),
-        out,
-        description="pretrain",
-        monitor="loss" if held_out else None,
-        resume=resume,
-        progress=progress,
-        accelerator=accelerator,
-        devices=devices,
-        callbacks=callbacks,
-    )
-    if is_first_process():
-        extra: dict[str, object] = {"versions": library_versions()}
-        if dataset.featurizer is not None:
-            extra["featurizer"] = dataset.featurizer.to_dict()
-        model.save_pretrained(out, extra)
-        figures.save(figures.loss_curves(read_curves(out)), out / "curves.png")
-        close_run(out)
-    return out
-
-
-def _make_encoder(encoder: EncoderConfig | str | PathLike[str]) -> MoleBlendEncoder:
-    if isinstance(encoder, EncoderConfig):
-        return MoleBlendEncoder.from_config(encoder)
-    return MoleBlendEncoder.from_pretrained(Path(encoder))
 
 
 @dataclass(frozen=True)
@@ -190,6 +86,7 @@ def finetune(
     facts: Mapping[str, object] | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    report: bool = True,
     progress: bool = True,
     accelerator: str = "auto",
     callbacks: Sequence[Callback] = (),
@@ -223,6 +120,9 @@ def finetune(
         names begin with "split", and "duplicates", also stand in metrics.json.
     resume, overwrite : bool
         Go on with the run in `out`, or delete it.
+    report : bool
+        Whether to write what only a model that is kept needs: report.html, pictures, calibration.json (`predict` makes
+        do without), training_set.npz and the similarity to it in predictions.csv.
     progress : bool
         Whether there are progress bars.
     accelerator : str
@@ -252,7 +152,7 @@ def finetune(
     scaling = LabelScaling.fit(train_labels) if task_type == "regression" else LabelScaling.none(len(names))
     weights = positive_weights(train_labels) if config.class_weights else None
     settings = {
-        "encoder": encoder.to_dict() if isinstance(encoder, EncoderConfig) else str(encoder),
+        "encoder": describe_start(encoder),
         "predictor": {"readout": readout, "relations": list(relations), "dropout": dropout},
         "training": config.to_dict(),
         "task_type": task_type,
@@ -263,11 +163,12 @@ def finetune(
     }
     set_seeds(config.seed)
     predictor = MoleBlendPredictor(
-        len(names), _make_encoder(encoder), readout=readout, relations=relations, dropout=dropout
+        len(names), make_encoder(encoder), readout=readout, relations=relations, dropout=dropout
     )
+    keep_states = config.freeze_encoder and readout == "token" and dataset.num_conformers.max(initial=0) <= 1
     open_run(out, settings, resume=resume, overwrite=overwrite)
     done = fit(
-        FinetuningModule(predictor, config, task_type, names, scaling, weights),
+        FinetuningModule(predictor, config, task_type, names, scaling, weights, keep_states=keep_states),
         MoleculeData(dataset, parts, config),
         out,
         description="finetune",
@@ -298,15 +199,16 @@ def finetune(
     model.save_pretrained(out, versions=library_versions(), metric=metric, facts=facts)
     write_json(out / "metrics.json", metrics)
     table = _tabulate(dataset, parts, predictions)
-    if (training_set := write_training_set(out, dataset.subset(parts["train"]).smiles)) is not None:
+    if report and (training_set := write_training_set(out, dataset.subset(parts["train"]).smiles)) is not None:
         table["similarity"] = training_set.similarity(table["smiles"].tolist())
     write_table(out / "predictions.csv", table)
-    write_table(out / "split.csv", _split_table(dataset, parts))
+    write_table(out / "split.csv", split_table(dataset, parts))
     if len(dataset.rejects):
         write_table(out / "rejects.csv", dataset.rejects)
-    write_calibration(out)
-    _draw(out, table, names, task_type, metrics)
-    write_report(out)
+    if report:
+        write_calibration(out)
+        _draw(out, table, names, task_type, metrics)
+        write_report(out)
     close_run(out)
     return FinetuneResult(out, metrics, table)
 
@@ -382,8 +284,8 @@ def _tabulate(
     return pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
 
 
-def _split_table(dataset: "MoleculeDataset", parts: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Input rows and their part."""
+def split_table(dataset: "MoleculeDataset", parts: Mapping[str, np.ndarray]) -> pd.DataFrame:
+    """Return input rows and their part: split.csv."""
     tables = [pd.DataFrame({"row": dataset.rows[part], "split": name}) for name, part in parts.items()]
     return pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
 

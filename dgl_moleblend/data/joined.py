@@ -1,0 +1,63 @@
+"""Several tables of molecules as one, for pretraining on sets that were featurized in different ways."""
+
+import copy
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dgl_moleblend.config import FeaturizerConfig
+from dgl_moleblend.data.store import MoleculeTable
+from dgl_moleblend.errors import DataError
+
+
+class JoinedTable(MoleculeTable):
+    """Tables one after the other, without a copy and without their labels; `rows` count within each table.
+
+    Parameters
+    ----------
+    tables : sequence of MoleculeTable
+        One at least; stores stay memory-mapped.
+
+    Raises
+    ------
+    DataError
+        If there are none.
+    """
+
+    def __init__(self, tables: Sequence[MoleculeTable]) -> None:
+        if not tables:
+            raise DataError("there are no data sets to join", fix="name one at least")
+        self.tables = list(tables)
+        self.task_names: tuple[str, ...] = ()
+        self.sources = tuple(source for table in tables for source in table.sources)
+        self._views = []
+        first_source = 0
+        for table in tables:
+            for views in table._views:
+                own = copy.copy(views)
+                own.source = views.source + first_source
+                own.labels = np.empty((views.num_molecules, 0), np.float32)
+                self._views.append(own)
+            first_source += len(table.sources)
+        self._end = np.cumsum([views.num_molecules for views in self._views], dtype=np.int64)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return JoinedTable, (self.tables,)
+
+    @property
+    def featurizer(self) -> FeaturizerConfig | None:
+        """Settings of all tables; where they differ, of the first that embeds positions, as can be done for any SMILES.
+
+        None where they differ and none does.
+        """
+        found = [table.featurizer for table in self.tables]
+        if all(other == found[0] for other in found):
+            return found[0]
+        return next((one for one in found if one is not None and one.positions == "embed"), None)
+
+    @property
+    def rejects(self) -> pd.DataFrame:
+        """Input rows that are in none of the tables, one table after the other."""
+        return pd.concat([table.rejects for table in self.tables], ignore_index=True)

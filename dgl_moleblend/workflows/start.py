@@ -1,0 +1,26 @@
+"""Where a training run starts: a fresh encoder of some size, or one that was saved."""
+
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+from dgl_moleblend.config import EncoderConfig
+from dgl_moleblend.nn.encoder import MoleBlendEncoder
+
+
+def make_encoder(start: EncoderConfig | str | PathLike[str]) -> MoleBlendEncoder:
+    """Return a fresh encoder of the size of a config, or that of a model folder.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder is missing or damaged.
+    """
+    if isinstance(start, EncoderConfig):
+        return MoleBlendEncoder.from_config(start)
+    return MoleBlendEncoder.from_pretrained(Path(start))
+
+
+def describe_start(start: EncoderConfig | str | PathLike[str] | None) -> dict[str, Any] | str:
+    """Return the start as a run's settings hold it."""
+    return start.to_dict() if isinstance(start, EncoderConfig) else str(start)
