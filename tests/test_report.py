@@ -19,11 +19,13 @@ from dgl_moleblend import report
 from dgl_moleblend.data.splits import split_into_folds
 from dgl_moleblend.errors import CheckpointError, DataError
 from dgl_moleblend.runs import finetune_folds, finetune_seeds
+from dgl_moleblend.uncertainty import COVERAGES, Calibration, TaskCalibration
 from dgl_moleblend.workflows import finetune
 
 EVIL = "<img src=x onerror=alert(1)>\"'&</code><script>alert(2)</script>"
 SECTIONS = ["scores", "molecules", "predictions", "worst", "training", "use", "settings"]
 VOID = {"meta", "link", "img", "br"}
+WIDTHS = (360, 600, 1000, 1400)
 
 
 class Page(html.parser.HTMLParser):
@@ -253,6 +255,39 @@ def test_what_may_be_there_besides(folder):
     assert "coverage.found 0.87" in page.text
 
 
+def calibrated(folder: Path, covered: float, rows: int = 40, kind: str = "regression", platt=None) -> str:
+    """The text of a report whose two properties are calibrated alike."""
+    test = {"rows": 200, "covered": {str(c): covered for c in COVERAGES}} if kind == "regression" else {}
+    residuals = tuple(np.arange(1.0, rows + 1) if kind == "regression" else ())
+    task = TaskCalibration(rows, residuals, platt, test)
+    Calibration(kind, {"atoms": task, "nitrogens": task}).write(folder / "calibration.json")
+    return Page(report.write_report(folder)).text
+
+
+def test_what_intervals_cover_is_put_in_words(regression):
+    kept = calibrated(regression, 0.91)
+    assert "a 90% interval for each of 2 properties, taken from the errors of the validation rows" in kept
+    assert "it covers 91% of the test rows of a property on average" in kept
+    assert "less than chance explains" not in kept
+    broken = calibrated(regression, 0.6)
+    assert "it covers 60%" in broken
+    assert "That is less than chance explains for 2 properties: atoms, nitrogens." in broken
+    assert "The test rows of a scaffold split are not like the validation rows" in broken
+    few = calibrated(regression, 0.9, rows=5)
+    assert (
+        "Predictions have no 90% interval: it takes 9 validation rows with a label, and no property has so many" in few
+    )
+
+
+def test_rescaled_probabilities_are_put_in_words(folders, tmp_path):
+    folder = shutil.copytree(folders["classification"], tmp_path / "c")
+    assert "are not rescaled (Platt scaling)" in calibrated(folder, 0, kind="classification")
+    text = calibrated(folder, 0, kind="classification", platt=(2.0, 0.1))
+    assert (
+        "are rescaled (Platt scaling), as that helped on the validation rows of 2 of 2 properties: atoms, nit" in text
+    )
+
+
 def test_without_test_rows_validation_stands_in(regression):
     table = pd.read_csv(regression / "predictions.csv")
     table[table["split"] == "validation"].to_csv(regression / "predictions.csv", index=False)
@@ -339,13 +374,13 @@ def test_another_folder_is_refused(tmp_path):
         report.write_report(tmp_path / "nowhere")
 
 
-def visit(path: Path, folder: Path) -> tuple[str, list[str], set[str]]:
+def visit(path: Path, folder: Path, *options: str) -> tuple[str, list[str], set[str]]:
     """Open a page in a browser that reaches nothing: its elements, what it says on the console, what it asks for."""
     arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
                  "--disable-background-networking", "--disable-component-update", "--disable-sync",
                  "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={folder / 'user'}",
                  "--enable-logging=stderr", f"--log-net-log={folder / 'net.json'}", "--virtual-time-budget=2000",
-                 "--window-size=400,900", "--dump-dom", path.as_uri()]  # fmt: skip
+                 "--window-size=400,900", *options, "--dump-dom", path.as_uri()]  # fmt: skip
     done = subprocess.run(["chromium", *arguments], capture_output=True, text=True, timeout=120, check=True)
     log = (folder / "net.json").read_text()
     asked = set(re.findall(r'site=file://;[^"]*","url":"([^"]*)"', log))  # others are the browser's own
@@ -371,3 +406,21 @@ def test_the_browser_would_tell(tmp_path):
     _, console, asked = visit(path, tmp_path)
     assert "heard" in console[0]
     assert asked == {"http://example.invalid/x.png"}
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")
+def test_the_page_fits_windows_of_any_width(folder, tmp_path):
+    """Frames of several widths, in a page that may look into them."""
+    change(folder / "predictions.csv", id="an identifier without a blank: " + "x" * 200)
+    path = report.write_report(folder)
+    frames = "".join(f'<iframe src="{path.as_uri()}" width="{w}" height="900"></iframe>' for w in WIDTHS)
+    script = """onload = () => { document.title = [...document.querySelectorAll("iframe")].map(frame => {
+        const root = frame.contentDocument.documentElement; return root.scrollWidth + "/" + root.clientWidth }) }"""
+    (tmp_path / "frames.html").write_text(f"<style>iframe {{ border: 0 }}</style>{frames}<script>{script}</script>")
+    elements, _, _ = visit(tmp_path / "frames.html", tmp_path, "--allow-file-access-from-files")
+    found = re.search("<title>(.*?)</title>", elements)
+    assert found is not None
+    sizes = [tuple(map(int, pair.split("/"))) for pair in found[1].split(",")]
+    assert len(sizes) == len(WIDTHS)
+    for width, (needed, there) in zip(WIDTHS, sizes, strict=True):
+        assert needed <= there <= width, f"{needed} pixels in a window of {width}"
