@@ -306,11 +306,12 @@ def report(
         print(f"\n{title}\n\n{table(rows, columns[title])}")
     for note in notes:
         print(f"\n{note}")
-    result = {"benchmark": name, "command": command, "machine": dict(found), "settings": vars(args),
+    settings = json.loads(json.dumps(vars(args), default=str))  # paths as text, in lists too
+    result = {"benchmark": name, "command": command, "machine": dict(found), "settings": settings,
               "sections": {title: list(rows) for title, rows in sections.items()}, "notes": list(notes)}  # fmt: skip
     path = args.json or (None if args.short else RESULTS / f"{name}.json")
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(json.dumps(result, indent=1, default=str) + "\n")
+        path.write_text(json.dumps(result, indent=1) + "\n")
         print(f"\nwritten to {path}")
     return result

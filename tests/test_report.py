@@ -96,6 +96,20 @@ def regression(folders, tmp_path):
     return shutil.copytree(folders["regression"], tmp_path / "m")
 
 
+@pytest.fixture(scope="module", params=["seeds", "folds"])
+def several(request, tmp_path_factory):
+    """The folder of several models of two properties."""
+    dataset, out = chains(36, rejects=2), tmp_path_factory.mktemp(request.param) / "m"
+    settings = {"encoder": mb.EncoderConfig.tiny(), "progress": False,
+                "training_config": mb.TrainingConfig(max_epochs=1, batch_size=8)}  # fmt: skip
+    if request.param == "seeds":
+        finetune_seeds(dataset, parts(dataset, validation=12), out, seeds=2, **settings)
+    else:
+        folds = [split.parts for split in split_into_folds(dataset, 3, method="random")]
+        finetune_folds(dataset, folds, out, **settings)
+    return out
+
+
 def change(path: Path, **columns: object) -> None:
     """Write columns of a CSV file anew."""
     pd.read_csv(path, dtype=str, keep_default_na=False).assign(**columns).to_csv(path, index=False)
@@ -165,7 +179,8 @@ def test_scores_are_those_of_the_files(folder):
             assert " ".join(tasks.loc[name, column].split()) == expected
 
 
-def test_one_property_is_put_in_words(regression):
+def keep_one_property(regression: Path) -> dict:
+    """Leave the property "atoms" in a folder; return its metrics."""
     config = json.loads((regression / "config.json").read_text())
     metrics = json.loads((regression / "metrics.json").read_text())
     config["extra"]["task_names"] = ["atoms"]
@@ -175,6 +190,11 @@ def test_one_property_is_put_in_words(regression):
         part.update({name: part["tasks"]["atoms"][name] for name in ("rmse", "mae", "r2")})
     (regression / "config.json").write_text(json.dumps(config))
     (regression / "metrics.json").write_text(json.dumps(metrics))
+    return metrics
+
+
+def test_one_property_is_put_in_words(regression):
+    metrics = keep_one_property(regression)
     table = pd.read_csv(regression / "predictions.csv")
     test = table[table["split"] == "test"]
     half, most = (test["atoms"] - test["atoms_predicted"]).abs().quantile([0.5, 0.9])
@@ -279,6 +299,47 @@ def test_what_intervals_cover_is_put_in_words(regression):
     )
 
 
+@pytest.mark.parametrize(
+    ("covered", "words"),
+    [
+        (0.93, "it covers 186 of 200 test rows (93%). "),
+        (0.88, "it covers 176 of 200 test rows (88%, within chance of 90%). "),
+        (0.6, "it covers 120 of 200 test rows (60%). That is less than chance explains. The test rows of a scaffold "),
+    ],
+)
+def test_the_interval_of_one_property_is_told_in_its_unit(regression, covered, words):
+    keep_one_property(regression)
+    half_width = (
+        "a 90% interval of ±37.0 (in the unit of the input column), taken from the errors of 40 validation rows; "
+    )
+    assert half_width + words in calibrated(regression, covered) + " "
+
+
+def test_an_interval_that_falls_short_after_a_random_split_has_another_reason(regression):
+    config = json.loads((regression / "config.json").read_text())
+    config["extra"]["facts"] = {"split": "random"}
+    (regression / "config.json").write_text(json.dumps(config))
+    text = calibrated(regression, 0.6)
+    assert "nitrogens. The validation rows chose the weights, which makes their errors, and with them the inter" in text
+    assert "are not like the validation rows" not in text
+
+
+def test_what_is_not_known_of_intervals_is_not_said(regression):
+    keep_one_property(regression)
+    assert "it takes 9 validation rows with a label, and there are 8." in calibrated(regression, 0.9, rows=8)
+    Calibration("regression", {"atoms": TaskCalibration(9, (1.0,) * 9)}).write(regression / "calibration.json")
+    assert "no test row says how much it covers." in Page(report.write_report(regression)).text
+    (regression / "calibration.json").unlink()
+    assert "interval" not in Page(report.write_report(regression)).text
+
+
+def test_a_damaged_calibration_is_named(regression):
+    (regression / "calibration.json").write_text('{"tasks": {"atoms": {}}}')
+    with pytest.raises(CheckpointError, match=r"calibration.json is no calibration[\s\S]*fix:   delete it"):
+        report.write_report(regression)
+    assert not (regression / "report.html").exists()
+
+
 def test_rescaled_probabilities_are_put_in_words(folders, tmp_path):
     folder = shutil.copytree(folders["classification"], tmp_path / "c")
     assert "are not rescaled (Platt scaling)" in calibrated(folder, 0, kind="classification")
@@ -312,18 +373,9 @@ def test_many_properties_stand_in_a_table(folder, monkeypatch):
     assert "There are more than 1 properties; the table" in page.text
 
 
-@pytest.mark.parametrize("kind", ["seeds", "folds"])
-def test_several_models_are_reported_together(kind, tmp_path):
-    dataset = chains(36, rejects=2)
-    settings = {"encoder": mb.EncoderConfig.tiny(), "progress": False,
-                "training_config": mb.TrainingConfig(max_epochs=1, batch_size=8)}  # fmt: skip
-    if kind == "seeds":
-        finetune_seeds(dataset, parts(dataset), tmp_path / "m", seeds=2, **settings)
-    else:
-        folds = [split.parts for split in split_into_folds(dataset, 3, method="random")]
-        finetune_folds(dataset, folds, tmp_path / "m", **settings)
-    metrics = json.loads((tmp_path / "m" / "metrics.json").read_text())
-    page = Page(report.write_report(tmp_path / "m"))
+def test_several_models_are_reported_together(several):
+    metrics = json.loads((several / "metrics.json").read_text())
+    page = Page(report.write_report(several))
     runs = page.table("runs").set_index(0)
     assert list(runs.index) == ["model", *metrics["runs"], "mean ± deviation"]
     for name, run in metrics["runs"].items():
@@ -331,10 +383,16 @@ def test_several_models_are_reported_together(kind, tmp_path):
     counts = dict(page.table("counts").iloc[:, :2].itertuples(index=False))
     numbers = [int(number) for number in counts.values()]
     assert numbers[0] == sum(numbers[1:]) == 38
-    together = "test" if kind == "seeds" else "out_of_fold"
+    together = "out_of_fold" if "out_of_fold" in metrics else "test"
     scores = (metrics[together], metrics["mean_predictor"][together])
     model, constant = (report._number(score["tasks"]["atoms"]["rmse"]) for score in scores)
     assert page.table("tasks").set_index(0).loc["atoms", 2] == f"{model} ({constant})"
+    tasks = json.loads((several / "calibration.json").read_text())["tasks"].values()
+    share = np.mean([task["test"]["covered"]["0.9"] for task in tasks])
+    assert (
+        f"a 90% interval for each of 2 properties, taken from the errors of the validation rows; it covers {share:.0%}"
+        in page.text
+    )
 
 
 @pytest.mark.parametrize(
@@ -408,19 +466,34 @@ def test_the_browser_would_tell(tmp_path):
     assert asked == {"http://example.invalid/x.png"}
 
 
-@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")
-def test_the_page_fits_windows_of_any_width(folder, tmp_path):
-    """Frames of several widths, in a page that may look into them."""
-    change(folder / "predictions.csv", id="an identifier without a blank: " + "x" * 200)
-    path = report.write_report(folder)
+def measure(path: Path, folder: Path) -> dict[int, tuple[int, int]]:
+    """Show a page in frames of several widths: how wide it is in each, and how much there is beside a scroll bar."""
     frames = "".join(f'<iframe src="{path.as_uri()}" width="{w}" height="900"></iframe>' for w in WIDTHS)
     script = """onload = () => { document.title = [...document.querySelectorAll("iframe")].map(frame => {
         const root = frame.contentDocument.documentElement; return root.scrollWidth + "/" + root.clientWidth }) }"""
-    (tmp_path / "frames.html").write_text(f"<style>iframe {{ border: 0 }}</style>{frames}<script>{script}</script>")
-    elements, _, _ = visit(tmp_path / "frames.html", tmp_path, "--allow-file-access-from-files")
+    (folder / "frames.html").write_text(f"<style>iframe {{ border: 0 }}</style>{frames}<script>{script}</script>")
+    elements, _, _ = visit(folder / "frames.html", folder, "--allow-file-access-from-files")
     found = re.search("<title>(.*?)</title>", elements)
     assert found is not None
     sizes = [tuple(map(int, pair.split("/"))) for pair in found[1].split(",")]
-    assert len(sizes) == len(WIDTHS)
-    for width, (needed, there) in zip(WIDTHS, sizes, strict=True):
+    return dict(zip(WIDTHS, sizes, strict=True))
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")
+def test_the_page_fits_windows_of_any_width(folder, tmp_path):
+    change(folder / "predictions.csv", id="an identifier without a blank: " + "x" * 200)
+    for width, (needed, there) in measure(report.write_report(folder), tmp_path).items():
         assert needed <= there <= width, f"{needed} pixels in a window of {width}"
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")
+def test_the_page_of_several_models_fits_windows_of_any_width(several, tmp_path):
+    for width, (needed, there) in measure(report.write_report(several), tmp_path).items():
+        assert needed <= there <= width, f"{needed} pixels in a window of {width}"
+
+
+@pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")
+def test_a_page_that_is_too_wide_would_be_told(tmp_path):
+    path = tmp_path / "page.html"
+    path.write_text('<body style="margin: 0"><div style="width: 700px; height: 10px"></div>')
+    assert measure(path, tmp_path) == {360: (700, 360), 600: (700, 600), 1000: (1000, 1000), 1400: (1400, 1400)}
