@@ -44,7 +44,7 @@ FULL = {"relations": ["spd", "bond_path", "distance"]}
 SETTINGS: dict[str, dict[str, Any]] = {
     "mean": {},
     "morgan-rf": {"trees": 500},
-    # dgllife's for a CSV file of one's own
+    # dgllife's for a CSV file of one's own, with fewer epochs
     "gcn": {"epochs": 200, "patience": 30, "batch_size": 128, "learning_rate": 2e-2, "layers": 2, "width": 256,
             "dropout": 0.05},
     "attentivefp": {"epochs": 100, "patience": 15, "batch_size": 128, "learning_rate": 3e-4, "layers": 2, "width": 200,
