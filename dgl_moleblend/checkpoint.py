@@ -20,8 +20,8 @@ from dgl_moleblend.schema import SCHEMA_VERSION
 FORMAT = "dgl_moleblend"
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
-WEIGHTS_VERSION = 2
-"""Grows when weights of the same names and shapes come to mean something else. 2: no factor before the 3D atom term."""
+WEIGHTS_VERSION = 3
+"""Grows when weights of the same names and shapes change in meaning. 3: the factor before the 3D atom term."""
 KINDS = ("encoder", "pretraining", "predictor")
 _SHOWN = 5  # names listed in a message before "and k more"
 

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from dgl_moleblend.config import EncoderConfig
 from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.nn.gaussian import kernel_step
 from dgl_moleblend.schema import ATOM_SIZES, BOND_SIZES, NUM_DEGREES, PATH_HOPS
 
 BODY = "encoder.molecule_encoder."
@@ -23,7 +24,7 @@ UNUSED = (
 
 _TABLE = 512  # the release gives every atom and bond feature 512 rows of one table
 _UNREACHABLE = 511
-_TERM_3D_SCALE = 0.01  # the release multiplies its 3D atom term by this constant; ours is within the weights
+_TERM_3D_SCALE = 0.01  # the release multiplies its 3D atom term by this constant, we by the step between kernels
 
 
 class Rule(NamedTuple):
@@ -205,6 +206,7 @@ def _rules(own: Mapping[str, Tensor]) -> list[Rule]:
 def _all_rules(own: Mapping[str, Tensor]) -> list[Rule]:
     body = "" if "token" in own else "encoder."  # our name of the encoder's part
     heads = own[f"{body}token_bias"].shape[0]
+    term_3d = _TERM_3D_SCALE / kernel_step(own[f"{body}distance_bias.gaussian.center"].shape[0])
     longest = own[f"{body}spd_bias.embedding.weight"].shape[0] - 2
     layers = 1 + max(int(name.removeprefix(body).split(".")[1]) for name in own if name.startswith(f"{body}layers."))
 
@@ -236,7 +238,7 @@ def _all_rules(own: Mapping[str, Tensor]) -> list[Rule]:
         _reshaped("distance_bias.gaussian.width", "molecule_3d_bias.gbf.stds.weight", (-1,), (1, -1)),
         *_linear("distance_bias.hidden", "molecule_3d_bias.gbf_proj.layer1"),
         *_linear("distance_bias.out", "molecule_3d_bias.gbf_proj.layer2"),
-        *(rule._replace(scale=_TERM_3D_SCALE) for rule in _linear("kernel_projection", "molecule_3d_bias.edge_proj")),
+        *(rule._replace(scale=term_3d) for rule in _linear("kernel_projection", "molecule_3d_bias.edge_proj")),
         *_linear("input_norm", "emb_layer_norm"),
     ]
     for ours, theirs in (("gamma", "mul"), ("beta", "bias")):

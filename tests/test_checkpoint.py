@@ -142,7 +142,7 @@ def test_kind(folder):
     ("changes", "words"),
     [
         ({"schema_version": 99}, r"schema_version is 99, this package reads 1"),
-        ({"weights_version": 1}, r"weights_version is 1, this package reads 2"),
+        ({"weights_version": 1}, r"weights_version is 1, this package reads 3"),
         ({"format": "other"}, r"format is 'other', not 'dgl_moleblend'"),
         ({"config": None}, r"config.json is no model description"),
     ],

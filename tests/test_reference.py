@@ -78,7 +78,7 @@ def test_there_and_back_again_keeps_every_bit_but_of_weights_that_are_scaled(gen
     mb.reference.load_state_dict(model, drawn(generator))
     mb.reference.load_state_dict(again, mb.reference.to_release(model, model.state_dict()))
     for name, value in model.state_dict().items():
-        if "kernel_projection" in name:  # ours hold the release's factor of 0.01
+        if "kernel_projection" in name:  # the release has another factor before the 3D term
             torch.testing.assert_close(again.state_dict()[name], value, rtol=3e-7, atol=0)
         else:
             assert torch.equal(again.state_dict()[name], value), name

@@ -17,6 +17,7 @@ from dgl_moleblend.batch import RelationBatch
 from dgl_moleblend.config import EncoderConfig
 from dgl_moleblend.nn.blend import Blend
 from dgl_moleblend.nn.dropout import Dropout
+from dgl_moleblend.nn.gaussian import kernel_step
 from dgl_moleblend.nn.graph_view import GraphView
 from dgl_moleblend.nn.layer import MoleBlendLayer
 from dgl_moleblend.nn.recompute import recomputed
@@ -291,7 +292,8 @@ class MoleBlendEncoder(nn.Module):
         kernels = self.distance_bias.kernels(
             needed.take(fields.distance), needed.take(view.receivers(number)), needed.take(view.senders(number))
         )
-        term = self.kernel_projection(view.sum_senders(kernels, needed))
+        # a share of each kernel, not the hundred times larger kernel itself, or the term drowns the atom embedding
+        term = kernel_step(kernels.shape[-1]) * self.kernel_projection(view.sum_senders(kernels, needed))
         shown = view.select(needed.take(pairs))
         bias = needed.put(shown.put(self.distance_bias.project(shown.take(kernels))))
         return term * atoms.unsqueeze(-1), bias

@@ -13,6 +13,11 @@ REACH = 12.0
 """Angstrom; fresh kernels stand at even steps from 0 to here, two steps wide."""
 
 
+def kernel_step(num_kernels: int) -> float:
+    """Return the distance between fresh kernels, angstrom; times this, a pair's kernel values add up to about 1."""
+    return REACH / num_kernels
+
+
 def gaussian_kernels(
     distance: Float[Tensor, "*pairs"], center: Float[Tensor, " k"], width: Float[Tensor, " k"]
 ) -> Float[Tensor, "*pairs k"]:
@@ -71,7 +76,7 @@ class GaussianKernels(nn.Module):
         """
         with torch.no_grad():
             self.center.copy_(torch.linspace(0, REACH, len(self.center)))
-            self.width.fill_(2 * REACH / len(self.width))
+            self.width.fill_(2 * kernel_step(len(self.width)))
 
     def forward(self, distance: Float[Tensor, "*pairs"]) -> Float[Tensor, "*pairs k"]:
         """Return the kernel values of scaled distances; see `gaussian_kernels`."""

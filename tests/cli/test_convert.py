@@ -19,7 +19,7 @@ def release_file(path, model) -> None:
 
 
 def same_weights(model, other) -> bool:
-    """To the bit; to the last bit or two where ours hold the release's factor of 0.01."""
+    """To the bit; to the last bit or two where the release has another factor before the 3D term."""
     mine, theirs = model.state_dict(), other.state_dict()
     return mine.keys() == theirs.keys() and all(
         torch.allclose(mine[k], theirs[k], rtol=3e-7 if "kernel_projection" in k else 0, atol=0) for k in mine

@@ -196,6 +196,21 @@ def test_a_cut_graph_passes_messages_over_the_pairs_it_has(encoder: mb.MoleBlend
     assert not out.bias[~keep].any()
 
 
+@pytest.mark.parametrize("size", ["tiny", "small", "base"])
+def test_a_fresh_model_sees_atoms_beside_distances(size: str, generator: Generator) -> None:
+    """The 3D term drowns neither what an atom is nor, as with the release's factor, is drowned by it."""
+    torch.manual_seed(0)
+    encoder = mb.MoleBlendEncoder.from_config(getattr(mb.EncoderConfig, size)()).eval()
+    batch = featurized(["CC(=O)Oc1ccccc1C(=O)O", "CC(C)Cc1ccc(cc1)C(C)C(=O)O"], generator)
+    added: list[torch.Tensor] = []
+    encoder.input_norm.register_forward_pre_hook(lambda module, inputs: added.append(inputs[0]))
+    encoder(batch, relations=("spd", "bond_path"))
+    encoder(batch)
+    flat, full = added
+    ratio = ((full - flat).std() / flat.std()).item()
+    assert 0.1 < ratio < 2, ratio
+
+
 def test_the_3d_term_of_a_cut_graph_sums_over_the_pairs_it_has(encoder: mb.MoleBlendEncoder, generator) -> None:
     batch = double(featurized(["CC(=O)OC"], generator))
     keep = batch.spd <= 1
