@@ -39,8 +39,8 @@ MINI = {"num_layers": 4, "feat_size": 128, "ffn_size": 128, "num_heads": 8}
 SIZES = {"tiny": mb.EncoderConfig.tiny, "mini": partial(mb.EncoderConfig.small, **MINI),
          "small": mb.EncoderConfig.small, "base": mb.EncoderConfig.base}  # fmt: skip
 DATASETS = ("esol", "freesolv", "lipophilicity", "bbbp", "bace", "tox21")
-FLAT = {"relations": ["spd", "bond_path"]}
-FULL = {"relations": ["spd", "bond_path", "distance"]}
+FLAT: dict[str, Any] = {"relations": ["spd", "bond_path"]}
+FULL: dict[str, Any] = {"relations": ["spd", "bond_path", "distance"]}
 SETTINGS: dict[str, dict[str, Any]] = {
     "mean": {},
     "morgan-rf": {"trees": 500},
@@ -50,13 +50,14 @@ SETTINGS: dict[str, dict[str, Any]] = {
     "attentivefp": {"epochs": 100, "patience": 15, "batch_size": 128, "learning_rate": 3e-4, "layers": 2, "width": 200,
                     "dropout": 0.0},
     "ours-scratch": {"epochs": 40, "predictor": FLAT, "training": {"learning_rate": 5e-4, "patience": 10}},
-    "ours-pretrained": {"epochs": 40, "predictor": FLAT,
+    # the mean over atoms: pretraining scores the states of atoms and pairs, never the token's
+    "ours-pretrained": {"epochs": 40, "predictor": {**FLAT, "readout": "mean"},
                         "training": {"learning_rate": 5e-4, "patience": 10}},
-    "ours-frozen": {"epochs": 40, "predictor": FLAT,
+    "ours-frozen": {"epochs": 40, "predictor": {**FLAT, "readout": "mean"},
                     "training": {"learning_rate": 1e-3, "patience": 10, "freeze_encoder": True}},
     "ours-2d": {"epochs": 40, "predictor": FLAT, "training": {"learning_rate": 5e-4, "patience": 10}},
     "ours-3d": {"epochs": 40, "predictor": FULL, "training": {"learning_rate": 5e-4, "patience": 10}},
-    "ours-3d-pretrained": {"epochs": 40, "predictor": FULL,
+    "ours-3d-pretrained": {"epochs": 40, "predictor": {**FULL, "readout": "mean"},
                            "training": {"learning_rate": 5e-4, "patience": 10}},
 }  # fmt: skip
 QM9_MODELS = ("mean", "ours-2d", "ours-3d", "ours-3d-pretrained")

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from dgl_moleblend.config import EncoderConfig, TrainingConfig, check
-from dgl_moleblend.errors import DataError, MoleBlendError
+from dgl_moleblend.errors import CheckpointError, DataError, MoleBlendError
 from dgl_moleblend.fitting import close_run, delete_run, fingerprint, is_finished, open_run, write_json, write_table
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.runs import remove_runs
@@ -102,7 +102,7 @@ def tune(
     DataError
         If `out` holds another search or, resumed, one of more trials; or every trial failed.
     CheckpointError
-        If a resumed search had other settings.
+        If a resumed search had other settings, or hyperopt, of another version, proposes others.
     """
     from hyperopt import STATUS_FAIL, STATUS_OK, fmin, space_eval, tpe
 
@@ -138,6 +138,12 @@ def tune(
     def objective(chosen: dict[str, Any]) -> dict[str, Any]:
         trial = folder / f"{len(rows):03d}"
         found = _read_trial(trial)
+        if found is not None and found["settings"] != json.loads(json.dumps(chosen)):
+            raise CheckpointError(
+                "the finished trial has other settings than the search proposes now",
+                where=str(trial / TRIAL_FILE),
+                fix="use the version of hyperopt that began the search, or begin anew with --overwrite",
+            )
         if found is None:
             finished = is_finished(trial)
             if finished:  # interrupted before its score was written down

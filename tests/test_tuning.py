@@ -155,6 +155,16 @@ def test_a_search_goes_on_with_the_same_settings_only(finished):
     assert is_finished(finished / "trials")
 
 
+def test_a_finished_trial_of_other_settings_than_proposed_is_not_taken_for_another(finished):
+    file = finished / "trials" / "001" / "trial.json"
+    trial = json.loads(file.read_text())
+    trial["settings"]["learning_rate"] *= 2  # as another version of hyperopt may propose
+    file.write_text(json.dumps(trial))
+    dataset = chains(20)
+    with pytest.raises(CheckpointError, match=r"other settings[\s\S]*001[\s\S]*version of hyperopt"):
+        tune(dataset, parts(dataset), finished, trials=4, resume=True, **QUICK)
+
+
 def test_a_trial_that_fails_is_written_down_and_the_others_go_on(tmp_path, monkeypatch):
     original = tuning.finetune
 
