@@ -79,6 +79,8 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "direction": {"objective_3d": "direction"},
 }
 """Changes of the BlendConfig."""
+UNTRAINED = "untrained"
+"""What the variants are measured by: frozen states of a fresh encoder."""
 COLUMNS = {"problem": "data set", "model": "model", "metric": "score", "rows": "train / validation / test",
            "seeds": "seeds", "validation": "validation", "test": "test", "minutes": "min a cell|.1f"}  # fmt: skip
 
@@ -112,7 +114,7 @@ class Cell(NamedTuple):
 def settings_of(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
     """Return whatever decides the result of a cell, as JSON holds it."""
     ablation = cell.table == "Ablations"
-    found = dict(SETTINGS["ours-pretrained" if ablation else cell.model])
+    found = dict(SETTINGS["ours-frozen" if ablation else cell.model])  # frozen: differences of the states themselves
     if args.epochs and "epochs" in found:
         found["epochs"] = args.epochs
     found["molecules"] = args.molecules
@@ -120,7 +122,7 @@ def settings_of(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
         found["pretrained"] = hashlib.sha256((args.pretrained / "model.safetensors").read_bytes()).hexdigest()[:16]
     elif ablation or cell.model.startswith("ours"):
         found["size"] = args.size
-    if ablation:
+    if ablation and cell.model != UNTRAINED:
         found |= {"blend": VARIANTS[cell.model], "steps": args.steps, "pretraining": PRETRAINING,
                   "pretraining_data": [path.name for path in args.pretraining_data]}  # fmt: skip
     return json.loads(json.dumps(found))
@@ -167,7 +169,7 @@ def compute(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
 def ours(cell: Cell, problem: Problem, settings: Mapping[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     """Fine-tune one of our models; a run that was interrupted is taken up."""
     encoder: Any = args.pretrained if cell.model in PRETRAINED else SIZES[args.size]()
-    if cell.table == "Ablations":
+    if cell.table == "Ablations" and cell.model != UNTRAINED:
         encoder = pretrained_variant(cell.model, cell.seed, args)
     folder = args.out / "runs" / cell.path(Path()).with_suffix("")
     config = TrainingConfig(max_epochs=settings["epochs"], seed=cell.seed, **settings["training"])
@@ -316,8 +318,8 @@ def main(argv: Sequence[str] | None = None) -> dict[str, object]:
     options.add_argument("--datasets", nargs="*", choices=(*DATASETS, "freesolv-sample"), default=[])
     options.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     options.add_argument("--qm9", action="store_true", help="gap (eV) and mu (debye): 2D against 3D input")
-    options.add_argument("--ablations", nargs="*", metavar="DATASET", help="fine-tune variants of pretraining on these")
-    options.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
+    options.add_argument("--ablations", nargs="*", metavar="DATASET", help="frozen states of variants of pretraining")
+    options.add_argument("--variants", nargs="+", choices=(UNTRAINED, *VARIANTS), default=[UNTRAINED, *VARIANTS])
     options.add_argument("--pretraining-data", nargs="+", type=Path, default=[], help="stores to pretrain on")
     options.add_argument("--steps", type=int, default=2000, help="steps of pretraining (short: 2)")
     options.add_argument("--pretrained", type=Path, help="model folder for ours-pretrained, -frozen and -3d-pretrained;"

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dgl import DGLGraph
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from typing_extensions import Self
 
@@ -152,6 +152,26 @@ class MoleBlendPredictor(nn.Module):
 
     def _predict(self, data: RelationBatch | DGLGraph) -> Tensor:
         encoded = self.encoder(data, relations=self.relations)
+        return self.read_out(encoded.atoms, encoded.token, encoded.view.atom_mask)
+
+    def read_out(
+        self, atoms: Float[Tensor, "b n d"], token: Float[Tensor, "b d"], atom_mask: Bool[Tensor, "b n"]
+    ) -> Float[Tensor, "b t"]:
+        """Predict from the encoder's states.
+
+        Parameters
+        ----------
+        atoms : Tensor, shape (b, n, d)
+            Not looked at by the read-out "token".
+        token : Tensor, shape (b, d)
+        atom_mask : Tensor, shape (b, n), bool
+            True: a real atom.
+
+        Returns
+        -------
+        Tensor, shape (b, t)
+            See `forward`.
+        """
         if self.readout == "token":
-            return self.head(encoded.token)
-        return readout(self.head(encoded.atoms), self.head(encoded.token), encoded.view.atom_mask, self.readout)
+            return self.head(token)
+        return readout(self.head(atoms), self.head(token), atom_mask, self.readout)

@@ -9,6 +9,7 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRSchedulerConfig
 from torch import Generator, Tensor
+from torch.nn.utils.rnn import pad_sequence
 from torchmetrics import Metric
 from torchmetrics.utilities import dim_zero_cat
 
@@ -165,8 +166,8 @@ class FinetuningModule(TrainingModule):
     pos_weight : sequence of t floats, optional
         Weight of class 1 of each task, from the training rows alone.
     keep_states : bool
-        Keep a frozen encoder's state of every molecule, d numbers, from the first epoch on: later ones train the head
-        alone. For the read-out "token" and molecules of one conformer, or none.
+        Keep the states that the read-out needs of a frozen encoder from the first epoch on: later ones train the head
+        alone. For molecules of one conformer, or none.
     """
 
     def __init__(
@@ -181,7 +182,9 @@ class FinetuningModule(TrainingModule):
     ) -> None:
         super().__init__(config)
         self.model = model
-        self._states: dict[str, dict[int, Tensor]] | None = {"train": {}, "validation": {}} if keep_states else None
+        self._states: dict[str, dict[int, tuple[Tensor, Tensor]]] | None = None
+        if keep_states:
+            self._states = {"train": {}, "validation": {}}
         self.task_type = task_type
         self.scaling = scaling
         self.pos_weight = pos_weight
@@ -214,9 +217,14 @@ class FinetuningModule(TrainingModule):
             return self.model(batch.molecules.relations())  # type: ignore[no-any-return]
         known, index = self._states[stage], batch.index.tolist()
         if any(k not in known for k in index):
-            states = self.model.encoder(batch.molecules.relations(), relations=self.model.relations).token
-            known.update(zip(index, states.detach(), strict=True))
-        return self.model.head(torch.stack([known[k] for k in index]))  # type: ignore[no-any-return]
+            encoded = self.model.encoder(batch.molecules.relations(), relations=self.model.relations)
+            count = encoded.view.atom_mask.sum(1) * (self.model.readout != "token")
+            for k, token, atoms, n in zip(index, encoded.token, encoded.atoms, count.tolist(), strict=True):
+                known[k] = token.detach(), atoms[:n].detach().clone()
+        tokens = torch.stack([known[k][0] for k in index])
+        states = [known[k][1] for k in index]
+        mask = pad_sequence([rows.new_ones(len(rows), dtype=torch.bool) for rows in states], batch_first=True)
+        return self.model.read_out(pad_sequence(states, batch_first=True), tokens, mask)
 
     def training_step(self, batch: "TrainingBatch", batch_idx: int) -> Tensor:
         """Return the loss of a batch."""

@@ -86,8 +86,9 @@ def test_an_interrupted_run_shows_what_it_has(
 
 def test_variants_differ_in_the_weights_they_start_from(out: Path) -> None:
     command = ["--short", "--out", str(out), "--models", "mean", "--ablations", "freesolv-sample"]
-    result = benchmark.main([*command, "--variants", "blended", "distance-only"])
-    assert [row["model"] for row in result["sections"]["Ablations"]] == ["blended", "distance-only"]
+    result = benchmark.main([*command, "--variants", "untrained", "blended", "distance-only"])
+    assert [row["model"] for row in result["sections"]["Ablations"]] == ["untrained", "blended", "distance-only"]
+    assert not [*out.glob("pretrained/untrained-*")]
     weights = [next(out.glob(f"pretrained/{name}-0-*/model.safetensors")) for name in ("blended", "distance-only")]
     assert weights[0].read_bytes() != weights[1].read_bytes()
 

@@ -46,10 +46,10 @@ def run(module, dataset, folder, callbacks=(), monitor=None, validation=4):
     return fit(module, data, folder, description="", monitor=monitor, progress=False, callbacks=callbacks)
 
 
-def finetuning(dataset, config, task_type="regression", size=None, **settings):
+def finetuning(dataset, config, task_type="regression", size=None, readout="token", **settings):
     torch.manual_seed(0)
     encoder = mb.MoleBlendEncoder.from_config(size or mb.EncoderConfig.tiny())
-    predictor = mb.MoleBlendPredictor(len(dataset.task_names), encoder)
+    predictor = mb.MoleBlendPredictor(len(dataset.task_names), encoder, readout=readout)
     scaling = LabelScaling.fit(dataset.labels) if task_type == "regression" else LabelScaling.none(2)
     return FinetuningModule(predictor, config, task_type, dataset.task_names, scaling, **settings)
 
@@ -214,11 +214,12 @@ def test_a_frozen_encoder_stays_as_it_is_and_the_head_learns(tmp_path):
         assert torch.equal(value, before[name]) == name.startswith("encoder."), name
 
 
-def test_states_of_a_frozen_encoder_are_computed_once_and_the_head_learns_the_same(tmp_path):
+@pytest.mark.parametrize("readout", ["token", "mean", "sum"])
+def test_states_of_a_frozen_encoder_are_computed_once_and_the_head_learns_the_same(tmp_path, readout):
     config = CONFIG.replace(freeze_encoder=True, max_epochs=4, learning_rate=1e-2)
     calls, heads = [], []
     for keep_states in (False, True):
-        module = finetuning(chains(20), config, keep_states=keep_states)
+        module = finetuning(chains(20), config, readout=readout, keep_states=keep_states)
         encoded = []
         module.model.encoder.register_forward_hook(lambda m, i, output, seen=encoded: seen.append(len(output.token)))
         run(module, chains(20), tmp_path / str(keep_states), monitor="rmse")

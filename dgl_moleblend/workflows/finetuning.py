@@ -47,6 +47,8 @@ if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
 
 SPLITS = ("train", "validation", "test")
+KEPT_BYTES = 2**30
+"""States of a frozen encoder are kept up to here; beyond, they are computed in every epoch."""
 PREDICTION_COLUMNS = ("row", "id", "smiles", "split", "similarity", "fold")
 """Columns of predictions.csv beside labels and predictions."""
 
@@ -165,7 +167,9 @@ def finetune(
     predictor = MoleBlendPredictor(
         len(names), make_encoder(encoder), readout=readout, relations=relations, dropout=dropout
     )
-    keep_states = config.freeze_encoder and readout == "token" and dataset.num_conformers.max(initial=0) <= 1
+    states = len(dataset) + (0 if readout == "token" else int(dataset.num_atoms.sum()))
+    fits = 4 * states * predictor.encoder.config.feat_size <= KEPT_BYTES
+    keep_states = config.freeze_encoder and fits and dataset.num_conformers.max(initial=0) <= 1
     open_run(out, settings, resume=resume, overwrite=overwrite)
     done = fit(
         FinetuningModule(predictor, config, task_type, names, scaling, weights, keep_states=keep_states),
