@@ -53,8 +53,8 @@ SETTINGS: dict[str, dict[str, Any]] = {
     # the mean over atoms: pretraining scores the states of atoms and pairs, never the token's
     "ours-pretrained": {"epochs": 40, "predictor": {**FLAT, "readout": "mean"},
                         "training": {"learning_rate": 5e-4, "patience": 10}},
-    "ours-frozen": {"epochs": 40, "predictor": {**FLAT, "readout": "mean"},
-                    "training": {"learning_rate": 1e-3, "patience": 10, "freeze_encoder": True}},
+    "ours-frozen": {"epochs": 200, "predictor": {**FLAT, "readout": "mean"},
+                    "training": {"learning_rate": 3e-3, "patience": 20, "freeze_encoder": True}},
     "ours-2d": {"epochs": 40, "predictor": FLAT, "training": {"learning_rate": 5e-4, "patience": 10}},
     "ours-3d": {"epochs": 40, "predictor": FULL, "training": {"learning_rate": 5e-4, "patience": 10}},
     "ours-3d-pretrained": {"epochs": 40, "predictor": {**FULL, "readout": "mean"},

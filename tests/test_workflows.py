@@ -188,6 +188,20 @@ def test_a_pretrained_encoder_is_where_fine_tuning_starts(tmp_path):
         np.testing.assert_array_equal(before[name], after[name], err_msg=name)
 
 
+def test_the_read_out_suits_the_start_unless_it_is_named(tmp_path):
+    dataset = chains(16)
+    pretrain(dataset, tmp_path / "pretrained", **QUICK)
+    starts = {"fresh": QUICK["encoder"], "mean": tmp_path / "pretrained", "sum": tmp_path / "mean"}
+    named = {"sum": {"readout": "sum"}}
+    for name, start in starts.items():
+        once = {"encoder": start, "training_config": CONFIG.replace(max_epochs=1), "progress": False}
+        finetune(dataset, parts(dataset, 4, 4), tmp_path / name, report=False, **once, **named.get(name, {}))
+    once["encoder"] = tmp_path / "sum"
+    finetune(dataset, parts(dataset, 4, 4), tmp_path / "again", report=False, **once)
+    used = {name: checkpoint.read(tmp_path / name).config["predictor"]["readout"] for name in (*starts, "again")}
+    assert used == {"fresh": "token", "mean": "mean", "sum": "sum", "again": "sum"}
+
+
 def test_same_seed_same_bits(finetuned, tmp_path):
     dataset, result = finetuned
     again = finetune(dataset, parts(dataset), tmp_path / "m", **QUICK)

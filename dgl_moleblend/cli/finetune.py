@@ -49,8 +49,9 @@ TUNED = ("learning_rate", "weight_decay", "dropout", "readout", "layer_decay")
 @options.training(epochs=50, batch_size=32, learning_rate=2e-4, patience=15)
 @click.option("--metric", type=click.Choice(["rmse", "mae", "r2", "roc_auc", "pr_auc", "loss"]),
               help="Validation score that chooses the weights. [default: rmse, or roc_auc]")  # fmt: skip
-@click.option("--readout", type=click.Choice(["token", "mean", "sum"]), default="token", show_default=True,
-              help="What represents a molecule: its graph token, or the mean or sum over its atoms.")  # fmt: skip
+@click.option("--readout", type=click.Choice(["token", "mean", "sum"]),
+              help="What represents a molecule: its graph token, or the mean or sum over its atoms. [default: token;"
+              " mean with --encoder, whose pretraining never scored the token]")  # fmt: skip
 @click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
               help="Rate in the property head.")  # fmt: skip
 @click.option("--class-weights", is_flag=True, help="Give both classes of each task the same weight in training.")
@@ -72,7 +73,7 @@ def command(
     encoder: str | None,
     task_type: str | None,
     metric: str | None,
-    readout: str,
+    readout: str | None,
     dropout: float,
     seeds: int,
     folds: int | None,

@@ -41,7 +41,7 @@ from dgl_moleblend.targets import (
 )
 from dgl_moleblend.training import FinetuningModule
 from dgl_moleblend.uncertainty import write_calibration
-from dgl_moleblend.workflows.start import describe_start, make_encoder
+from dgl_moleblend.workflows.start import default_readout, describe_start, make_encoder
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -79,7 +79,7 @@ def finetune(
     out: str | PathLike[str],
     *,
     encoder: EncoderConfig | str | PathLike[str] | None = None,
-    readout: str = "token",
+    readout: str | None = None,
     relations: Sequence[str] = RELATIONS,
     dropout: float = 0.0,
     task_type: str | None = None,
@@ -109,7 +109,10 @@ def finetune(
         metrics.json, predictions.csv, split.csv, rejects.csv, run.json, logs and pictures.
     encoder : EncoderConfig or path, optional
         Size of a fresh encoder, or the folder of a pretrained one. By default ``EncoderConfig.small()``.
-    readout, relations, dropout
+    readout : {"token", "mean", "sum"}, optional
+        See `MoleBlendPredictor`. By default "token" for a fresh encoder, that of a predictor, and "mean" for any other
+        pretrained encoder, whose objectives never scored the token.
+    relations, dropout
         See `MoleBlendPredictor`.
     task_type : {"regression", "classification"}, optional
         By default classification if every label is 0 or 1.
@@ -147,6 +150,7 @@ def finetune(
     encoder = encoder or EncoderConfig.small()
     config = training_config or TrainingConfig()
     parts, task_type, metric = check_request(dataset, split, task_type, metric, config)
+    readout = readout or default_readout(encoder)
     names, labels = dataset.task_names, dataset.labels.astype(np.float64)
     train_labels, validation_labels = labels[parts["train"]], labels[parts["validation"]]
     possible = score(np.zeros_like(validation_labels), validation_labels, task_type, names)

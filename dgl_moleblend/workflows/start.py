@@ -4,6 +4,7 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from dgl_moleblend import checkpoint
 from dgl_moleblend.config import EncoderConfig
 from dgl_moleblend.nn.encoder import MoleBlendEncoder
 
@@ -24,3 +25,20 @@ def make_encoder(start: EncoderConfig | str | PathLike[str]) -> MoleBlendEncoder
 def describe_start(start: EncoderConfig | str | PathLike[str] | None) -> dict[str, Any] | str:
     """Return the start as a run's settings hold it."""
     return start.to_dict() if isinstance(start, EncoderConfig) else str(start)
+
+
+def default_readout(start: EncoderConfig | str | PathLike[str]) -> str:
+    """Return the read-out that suits a start.
+
+    "token" for a fresh encoder, and for a predictor its own; "mean" for any other pretrained encoder, whose objectives
+    scored the states of atoms and pairs, never the token's.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder is missing or damaged.
+    """
+    if isinstance(start, EncoderConfig):
+        return "token"
+    predictor = checkpoint.read(Path(start)).config.get("predictor", {"readout": "mean"})
+    return str(predictor["readout"])
