@@ -55,9 +55,9 @@ SETTINGS: dict[str, dict[str, Any]] = {
                         "training": {"learning_rate": 5e-4, "patience": 10}},
     "ours-frozen": {"epochs": 200, "predictor": {**FLAT, "readout": "mean"},
                     "training": {"learning_rate": 3e-3, "patience": 20, "freeze_encoder": True}},
-    "ours-2d": {"epochs": 40, "predictor": FLAT, "training": {"learning_rate": 5e-4, "patience": 10}},
-    "ours-3d": {"epochs": 40, "predictor": FULL, "training": {"learning_rate": 5e-4, "patience": 10}},
-    "ours-3d-pretrained": {"epochs": 40, "predictor": {**FULL, "readout": "mean"},
+    "ours-2d": {"epochs": 20, "predictor": FLAT, "training": {"learning_rate": 5e-4, "patience": 10}},
+    "ours-3d": {"epochs": 20, "predictor": FULL, "training": {"learning_rate": 5e-4, "patience": 10}},
+    "ours-3d-pretrained": {"epochs": 20, "predictor": {**FULL, "readout": "mean"},
                            "training": {"learning_rate": 5e-4, "patience": 10}},
 }  # fmt: skip
 QM9_MODELS = ("mean", "ours-2d", "ours-3d", "ours-3d-pretrained")
