@@ -56,8 +56,8 @@ TUNED = ("learning_rate", "weight_decay", "dropout", "readout", "layer_decay")
               help="Rate in the property head.")  # fmt: skip
 @click.option("--class-weights", is_flag=True, help="Give both classes of each task the same weight in training.")
 @click.option("--freeze", "freeze_encoder", is_flag=True,
-              help="Train the property head alone (with --encoder), in seconds; it wants more than a whole model does, such"
-              " as --learning-rate 3e-3 --epochs 200.")  # fmt: skip
+              help="Train the property head alone (with --encoder), in seconds; it wants more than a whole model does,"
+              " such as --learning-rate 3e-3 --epochs 200.")  # fmt: skip
 @click.option("--layer-decay", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
               help="Each layer learns so many times as fast as the one above it, such as 0.8.")  # fmt: skip
 @options.accelerator
