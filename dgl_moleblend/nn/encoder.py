@@ -292,7 +292,7 @@ class MoleBlendEncoder(nn.Module):
         kernels = self.distance_bias.kernels(
             needed.take(fields.distance), needed.take(view.receivers(number)), needed.take(view.senders(number))
         )
-        # a share of each kernel, not the hundred times larger kernel itself, or the term drowns the atom embedding
+        # times the step, a pair's kernels add up to 1; as they are, they drown the atom embedding
         term = kernel_step(kernels.shape[-1]) * self.kernel_projection(view.sum_senders(kernels, needed))
         shown = view.select(needed.take(pairs))
         bias = needed.put(shown.put(self.distance_bias.project(shown.take(kernels))))
