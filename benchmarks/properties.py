@@ -106,6 +106,11 @@ class Cell(NamedTuple):
     def __str__(self) -> str:
         return f"{self.table}: {self.problem}, {self.model}, seed {self.seed}"
 
+    @property
+    def is_variant(self) -> bool:
+        """Whether it starts from a variant of pretraining."""
+        return self.table == "Ablations" and self.model != UNTRAINED
+
     def path(self, out: Path) -> Path:
         """File of its result."""
         return out / self.table.lower() / self.problem / f"{self.model}-{self.seed}.json"
@@ -122,7 +127,7 @@ def settings_of(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
         found["pretrained"] = hashlib.sha256((args.pretrained / "model.safetensors").read_bytes()).hexdigest()[:16]
     elif ablation or cell.model.startswith("ours"):
         found["size"] = args.size
-    if ablation and cell.model != UNTRAINED:
+    if cell.is_variant:
         found |= {"blend": VARIANTS[cell.model], "steps": args.steps, "pretraining": PRETRAINING,
                   "pretraining_data": [path.name for path in args.pretraining_data]}  # fmt: skip
     return json.loads(json.dumps(found))
@@ -169,7 +174,7 @@ def compute(cell: Cell, args: argparse.Namespace) -> dict[str, Any]:
 def ours(cell: Cell, problem: Problem, settings: Mapping[str, Any], args: argparse.Namespace) -> dict[str, Any]:
     """Fine-tune one of our models; a run that was interrupted is taken up."""
     encoder: Any = args.pretrained if cell.model in PRETRAINED else SIZES[args.size]()
-    if cell.table == "Ablations" and cell.model != UNTRAINED:
+    if cell.is_variant:
         encoder = pretrained_variant(cell.model, cell.seed, args)
     folder = args.out / "runs" / cell.path(Path()).with_suffix("")
     config = TrainingConfig(max_epochs=settings["epochs"], seed=cell.seed, **settings["training"])

@@ -77,6 +77,13 @@ class Interrupt(Callback):
             raise KeyboardInterrupt
 
 
+def watch(monkeypatch):
+    """List the trials that are trained."""
+    trained, original = [], tuning.finetune
+    monkeypatch.setattr(tuning, "finetune", lambda d, s, o, **k: trained.append(o.name) or original(d, s, o, **k))
+    return trained
+
+
 def test_an_interrupted_search_goes_on_and_repeats_nothing(found, tmp_path, monkeypatch):
     _, whole = found
     dataset, out = chains(20), tmp_path / "m"
@@ -84,9 +91,7 @@ def test_an_interrupted_search_goes_on_and_repeats_nothing(found, tmp_path, monk
         tune(dataset, parts(dataset), out, trials=3, callbacks=[Interrupt()], **QUICK)
     with pytest.raises(DataError, match="run that did not finish"):
         tune(dataset, parts(dataset), out, trials=3, **QUICK)
-    trained = []
-    original = tuning.finetune
-    monkeypatch.setattr(tuning, "finetune", lambda d, s, o, **k: trained.append(o.name) or original(d, s, o, **k))
+    trained = watch(monkeypatch)
     again = tune(dataset, parts(dataset), out, trials=3, resume=True, **QUICK)
     assert trained == ["002"]
     pd.testing.assert_frame_equal(again.trials, whole.trials)
@@ -103,13 +108,6 @@ def finished(found, tmp_path):
     close_run(out)
     (out / "notes.txt").write_text("mine")
     return out
-
-
-def watch(monkeypatch):
-    """List the trials that are trained."""
-    trained, original = [], tuning.finetune
-    monkeypatch.setattr(tuning, "finetune", lambda d, s, o, **k: trained.append(o.name) or original(d, s, o, **k))
-    return trained
 
 
 def test_a_finished_search_goes_on_with_more_trials(finished, tmp_path, monkeypatch):

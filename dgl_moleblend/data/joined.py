@@ -30,18 +30,16 @@ class JoinedTable(MoleculeTable):
         if not tables:
             raise DataError("there are no data sets to join", fix="name one at least")
         self.tables = list(tables)
-        self.task_names: tuple[str, ...] = ()
-        self.sources = tuple(source for table in tables for source in table.sources)
-        self._views = []
-        first_source = 0
+        sources: list[str] = []
+        views = []
         for table in tables:
-            for views in table._views:
-                own = copy.copy(views)
-                own.source = views.source + first_source
-                own.labels = np.empty((views.num_molecules, 0), np.float32)
-                self._views.append(own)
-            first_source += len(table.sources)
-        self._end = np.cumsum([views.num_molecules for views in self._views], dtype=np.int64)
+            for one in table._views:
+                own = copy.copy(one)
+                own.source = one.source + len(sources)
+                own.labels = np.empty((one.num_molecules, 0), np.float32)
+                views.append(own)
+            sources += table.sources
+        self._open((), sources, views)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return JoinedTable, (self.tables,)

@@ -255,12 +255,12 @@ class MoleculeTable:
         self._featurizer = featurizer
         self._batches = list(batches)
         self._rejects = rejects_frame([]) if rejects is None else rejects
-        self._open(tuple(task_names), tuple(sources))
+        self._open(task_names, sources, [_Views(batch) for batch in self._batches])
 
-    def _open(self, task_names: tuple[str, ...], sources: tuple[str, ...]) -> None:
-        self.task_names = task_names
-        self.sources = sources
-        self._views = [_Views(batch) for batch in self._batches]
+    def _open(self, task_names: Sequence[str], sources: Sequence[str], views: list[_Views]) -> None:
+        self.task_names = tuple(task_names)
+        self.sources = tuple(sources)
+        self._views = views
         self._end = np.cumsum([views.num_molecules for views in self._views], dtype=np.int64)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -396,7 +396,8 @@ class MoleculeStore(MoleculeTable):
             self.verify()
         self._batches = [self._map_shard(entry) for entry in self.manifest["shards"]]
         try:
-            self._open(tuple(self.manifest["task_names"]), tuple(self.manifest["sources"]))
+            views = [_Views(batch) for batch in self._batches]
+            self._open(self.manifest["task_names"], self.manifest["sources"], views)
         except (pa.ArrowException, ValueError) as error:
             raise DataError(f"a shard is damaged: {error}", where=str(self.path), fix=_FIX_DAMAGE) from error
 

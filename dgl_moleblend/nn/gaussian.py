@@ -14,7 +14,7 @@ REACH = 12.0
 
 
 def kernel_step(num_kernels: int) -> float:
-    """Return the distance between fresh kernels, angstrom; times this, a pair's kernel values add up to about 1."""
+    """Return about the step between fresh kernels, angstrom; times this, a pair's kernel values add up to about 1."""
     return REACH / num_kernels
 
 
