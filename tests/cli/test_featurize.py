@@ -1,5 +1,6 @@
 """`featurize`: what it writes, what it says, and that kill -9 costs nothing."""
 
+import functools
 import json
 import os
 import signal
@@ -146,7 +147,10 @@ def test_a_run_that_is_ended_and_the_same_command_again(tmp_path, how, exit_code
     assert run(*options, whole, "--workers", 0, stdin=data).exit_code == 0
 
     command = [*FEATURIZE, *options, cut, "--workers", "2"]
-    process = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True)
+    hears_ctrl_c = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # in `make test &` it is ignored
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stderr=subprocess.PIPE, start_new_session=True, preexec_fn=hears_ctrl_c
+    )
     process.stdin.write(data[: len(data) // 2])
     process.stdin.flush()
     deadline = time.monotonic() + 120
