@@ -32,7 +32,7 @@ class Results:
     split: pd.DataFrame
     rejects: pd.DataFrame | None
     curves: pd.DataFrame
-    calibration: dict[str, Any] | None = None
+    calibration: Calibration | None = None
 
     @property
     def tasks(self) -> list[str]:
@@ -64,12 +64,10 @@ class Results:
         """Predictions of that part."""
         return self.predictions[self.predictions["split"] == self.part]
 
-    @cached_property
+    @property
     def calibrated(self) -> dict[str, TaskCalibration]:
         """What the validation rows say of each property that calibration.json knows."""
-        if "tasks" not in (self.calibration or {}):
-            return {}
-        known = Calibration.read(self.folder / CALIBRATION_FILE).tasks
+        known = self.calibration.tasks if self.calibration else {}
         return {task: known[task] for task in self.tasks if task in known}
 
     def values(self, task: str) -> tuple[np.ndarray, np.ndarray]:
@@ -149,9 +147,9 @@ def _read_predictions(folder: Path, tasks: Sequence[str]) -> pd.DataFrame:
     return _read_table(folder / "predictions.csv", ("row", "id", "smiles", "split"), numbers, ("similarity",))
 
 
-def _read_calibration(folder: Path) -> dict[str, Any] | None:
+def _read_calibration(folder: Path) -> Calibration | None:
     file = folder / CALIBRATION_FILE
-    return _read_json(file) if file.exists() else None
+    return Calibration.read(file) if file.exists() else None
 
 
 def _check_agreement(run: Results) -> None:

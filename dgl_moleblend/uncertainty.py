@@ -177,14 +177,22 @@ class Calibration:
                 fix=f"delete it: it is then computed from {PREDICTIONS_FILE}",
             ) from error
 
-    def write(self, path: Path) -> None:
-        """Write the file that `read` reads."""
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the file holds."""
         tasks = {
-            name: {"rows": task.rows, "residuals": list(task.residuals), "platt": task.platt, "test": task.test}
+            name: {
+                "rows": task.rows,
+                "residuals": list(task.residuals),
+                "platt": task.platt and list(task.platt),
+                "test": task.test,
+            }
             for name, task in self.tasks.items()
         }
-        document = {"task_type": self.task_type, "tasks": tasks}
-        text = json.dumps(document, indent=2, allow_nan=False) + "\n"
+        return {"task_type": self.task_type, "tasks": tasks}
+
+    def write(self, path: Path) -> None:
+        """Write the file that `read` reads."""
+        text = json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
         checkpoint.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
