@@ -75,6 +75,7 @@ VARIANTS: dict[str, dict[str, Any]] = {
     "no-bond-path-objective": {"bond_path_weight": 0.0},
     "no-positions-objective": {"positions_weight": 0.0},
     "no-denoising": {"denoising_weight": 0.0},
+    "weak-denoising": {"denoising_weight": 1.0},
     "hidden-scored": {"score": "hidden"},
     "direction": {"objective_3d": "direction"},
 }

@@ -17,6 +17,9 @@ from dgl_moleblend.nn.encoder import MoleBlendEncoder, init_weights
 from dgl_moleblend.nn.readout import READOUTS, readout
 from dgl_moleblend.schema import RELATIONS
 
+PRETRAINED_READOUT = "mean"
+"""Of a fresh head on a pretrained encoder, whose objectives scored the states of atoms and pairs, never the token's."""
+
 
 class MoleBlendPredictor(nn.Module):
     """Molecules -> properties (SPEC section 8).
@@ -80,7 +83,7 @@ class MoleBlendPredictor(nn.Module):
             other model's folder the encoder is taken.
         n_tasks : int, optional
         **settings
-            readout, relations, dropout of a fresh head.
+            readout, relations, dropout of a fresh head; its read-out is "mean" unless given.
 
         Raises
         ------
@@ -95,6 +98,7 @@ class MoleBlendPredictor(nn.Module):
                     where=str(folder),
                     fix="pass n_tasks= to put a fresh property head on its encoder",
                 )
+            settings = {"readout": PRETRAINED_READOUT, **settings}
             return cls(n_tasks, MoleBlendEncoder.from_pretrained(folder), **settings)  # type: ignore[arg-type]
         stored = saved.config["predictor"]
         if n_tasks not in (None, stored["n_tasks"]) or settings:

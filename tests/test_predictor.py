@@ -124,6 +124,7 @@ def test_a_fresh_head_on_a_saved_encoder(awkward: mb.RelationBatch, tmp_path) ->
     for name, value in pretrained.encoder.state_dict().items():
         assert torch.equal(model.encoder.state_dict()[name], value), name
     assert (model.n_tasks, model.readout) == (5, "sum")
+    assert mb.MoleBlendPredictor.from_pretrained(tmp_path / "pretrained", n_tasks=5).readout == "mean"
     with pytest.raises(mb.CheckpointError, match=r"(?s)no predictor.*'pretraining'.*n_tasks="):
         mb.MoleBlendPredictor.from_pretrained(tmp_path / "pretrained")
     model.save_pretrained(tmp_path / "predictor")

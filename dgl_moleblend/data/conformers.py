@@ -177,6 +177,8 @@ def _embed_fragment(mol: Chem.Mol, seed: int, deadline: float) -> np.ndarray:
             failures[name] = failures.get(name, 0) + counts.get(int(cause), 0)
     _time_left(deadline)
     cause = max(failures, key=failures.__getitem__)
+    if not failures[cause]:
+        raise _EmbeddingError("RDKit gives no reason")
     raise _EmbeddingError(f"{_CAUSES.get(cause, cause)} in {failures[cause]} tries")
 
 

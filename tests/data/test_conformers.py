@@ -255,6 +255,12 @@ def test_what_cannot_be_embedded_is_an_error_that_says_so() -> None:
     assert caught.value.fix
 
 
+def test_a_failure_that_rdkit_does_not_count_has_no_made_up_reason(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conformers.rdDistGeom, "EmbedMolecule", lambda mol, parameters: -1)
+    with pytest.raises(MoleculeError, match="cannot be embedded: RDKit gives no reason"):
+        embed_positions(read_smiles("CCO"))
+
+
 def test_the_time_limit_holds() -> None:
     with pytest.raises(MoleculeError, match="cannot be embedded: the time limit has passed"):
         embed_positions(read_smiles("CCO"), timeout=1e-9)
