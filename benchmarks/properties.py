@@ -57,10 +57,12 @@ SETTINGS: dict[str, dict[str, Any]] = {
                     "training": {"learning_rate": 3e-3, "patience": 20, "freeze_encoder": True}},
     "ours-2d": {"epochs": 20, "predictor": FLAT, "training": {"learning_rate": 5e-4, "patience": 10}},
     "ours-3d": {"epochs": 20, "predictor": FULL, "training": {"learning_rate": 5e-4, "patience": 10}},
+    "ours-3d-mean": {"epochs": 20, "predictor": {**FULL, "readout": "mean"},
+                     "training": {"learning_rate": 5e-4, "patience": 10}},
     "ours-3d-pretrained": {"epochs": 20, "predictor": {**FULL, "readout": "mean"},
                            "training": {"learning_rate": 5e-4, "patience": 10}},
 }  # fmt: skip
-QM9_MODELS = ("mean", "ours-2d", "ours-3d", "ours-3d-pretrained")
+QM9_MODELS = ("mean", "ours-2d", "ours-3d", "ours-3d-mean", "ours-3d-pretrained")
 MODELS = tuple(name for name in SETTINGS if name not in QM9_MODELS[1:])
 PRETRAINED = ("ours-pretrained", "ours-frozen", "ours-3d-pretrained")
 BASELINES = {"mean": baselines.mean, "morgan-rf": baselines.forest,

@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from dgl_moleblend.prediction import COVERAGE, predicted
+from dgl_moleblend.output import predicted
+from dgl_moleblend.prediction import COVERAGE
 from dgl_moleblend.results import Results
 from dgl_moleblend.uncertainty import TaskCalibration
 

@@ -21,6 +21,11 @@ PRETRAINED_READOUT = "mean"
 """Of a fresh head on a pretrained encoder, whose objectives scored the states of atoms and pairs, never the token's."""
 
 
+def readout_of(saved: checkpoint.Checkpoint) -> str:
+    """Return what sums up a molecule for a saved model: a predictor's own read-out, else `PRETRAINED_READOUT`."""
+    return str(saved.config.get("predictor", {"readout": PRETRAINED_READOUT})["readout"])
+
+
 class MoleBlendPredictor(nn.Module):
     """Molecules -> properties (SPEC section 8).
 

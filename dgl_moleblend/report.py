@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 from dgl_moleblend import checkpoint, figures
 from dgl_moleblend.data.summary import count_reasons
 from dgl_moleblend.findings import NAMED, findings, number
-from dgl_moleblend.prediction import predicted
+from dgl_moleblend.output import predicted
 from dgl_moleblend.results import Results, read_results
 from dgl_moleblend.targets import METRICS
 

@@ -13,7 +13,7 @@ import pandas as pd
 from dgl_moleblend import checkpoint
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.fitting import ENSEMBLE_FILE, RUN_FILE, read_curves
-from dgl_moleblend.prediction import predicted
+from dgl_moleblend.output import predicted
 from dgl_moleblend.targets import METRICS
 from dgl_moleblend.uncertainty import CALIBRATION_FILE, Calibration, TaskCalibration
 

@@ -21,7 +21,7 @@ from dgl_moleblend.fitting import (
     write_json,
     write_table,
 )
-from dgl_moleblend.prediction import predicted
+from dgl_moleblend.output import predicted
 from dgl_moleblend.report import write_report
 from dgl_moleblend.targets import METRICS, score
 from dgl_moleblend.uncertainty import write_calibration

@@ -20,6 +20,7 @@ from dgl_moleblend import checkpoint
 from dgl_moleblend.config import check
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.fitting import ENSEMBLE_FILE
+from dgl_moleblend.output import predicted
 
 CALIBRATION_FILE = "calibration.json"
 PREDICTIONS_FILE = "predictions.csv"
@@ -27,11 +28,6 @@ COVERAGES = (0.5, 0.8, 0.9, 0.95)
 """Coverages whose share of covered test rows is written down."""
 _FOLDS = 5
 _CLIP = 1e-12  # keeps the logit of a probability finite
-
-
-def predicted(name: str) -> str:
-    """Return the name of the column that holds predictions of a property."""
-    return f"{name}_predicted"
 
 
 def conformal_quantile(residuals: np.ndarray, coverage: float) -> float:

@@ -22,7 +22,8 @@ from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dgl_moleblend.prediction import embed, featurizer_of
+from dgl_moleblend.embedding import embed
+from dgl_moleblend.prediction import featurizer_of
 from dgl_moleblend.workflows import pretrain
 
 parser = argparse.ArgumentParser(
@@ -55,7 +56,7 @@ print(f"{len(dataset)} molecules, {len(dataset.rejects)} left out")
 target = target[dataset.rows]
 
 # %% One vector for every molecule. The mean over the atoms needs no fine-tuning to say something of the molecule.
-vectors = embed(args.model, dataset, pooling="mean", progress=False)
+vectors = embed(args.model, dataset, progress=False)
 np.savez(args.out / "embeddings.npz", embedding=vectors, smiles=np.array(dataset.smiles), target=target)
 print(f"embeddings: {vectors.shape}")
 

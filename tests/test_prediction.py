@@ -1,4 +1,4 @@
-"""Predictions and embeddings: each row its own, in the input's order, equal to the model called by hand."""
+"""Predictions: each row its own, in the input's order, equal to the model called by hand."""
 
 import copy
 import dataclasses
@@ -11,18 +11,11 @@ from tables import chains
 
 import dgl_moleblend as mb
 from dgl_moleblend.data.store import MoleculeTable, record_batch
+from dgl_moleblend.embedding import embed
 from dgl_moleblend.errors import CheckpointError, DataError
-from dgl_moleblend.prediction import (
-    Ensemble,
-    PropertyModel,
-    align,
-    embed,
-    embed_atoms,
-    infer,
-    predict,
-    tabulate_atoms,
-    write_training_set,
-)
+from dgl_moleblend.inference import infer
+from dgl_moleblend.output import align
+from dgl_moleblend.prediction import Ensemble, PropertyModel, predict, write_training_set
 from dgl_moleblend.targets import LabelScaling
 from dgl_moleblend.uncertainty import Calibration, TaskCalibration
 
@@ -182,57 +175,11 @@ def test_a_molecule_of_no_file_has_no_line():
     assert align(chains(2), {})["line"].tolist() == [2, 3]
 
 
-def test_atom_embeddings_are_averaged_over_conformers(model, tmp_path):
-    dataset = chains(5, conformers=2)
-    encoder = model.predictor.encoder.eval()
-    encoder.save_pretrained(tmp_path)
-    expected = []
-    with torch.no_grad():
-        for sample in dataset:
-            pair = [mb.MoleculeBatch.from_arrays([sample.molecule], [k]).relations() for k in range(2)]
-            expected.append(sum(encoder(batch).atoms[0] for batch in pair).numpy() / 2)
-    found = embed_atoms(tmp_path, dataset, progress=False)
-    np.testing.assert_allclose(found, np.concatenate(expected), rtol=1e-3, atol=1e-4)
-    table = tabulate_atoms(dataset, found)
-    assert table["row"].tolist() == np.repeat(np.arange(5), dataset.num_atoms).tolist()
-
-
 def test_a_training_set_that_cannot_be_read_leaves_no_file(tmp_path):
     assert write_training_set(tmp_path, ["CCO"]) is not None
     assert (tmp_path / "training_set.npz").is_file()
     assert write_training_set(tmp_path, ["", "C1CC"]) is None
     assert list(tmp_path.iterdir()) == []
-
-
-@pytest.mark.parametrize("pooling", ["token", "mean", "sum"])
-def test_embeddings_are_the_encoders(model, tmp_path, pooling):
-    dataset = chains(9)
-    encoder = model.predictor.encoder.eval()
-    encoder.save_pretrained(tmp_path)
-    found = embed(tmp_path, dataset, pooling=pooling, progress=False)
-    with torch.no_grad():
-        for k, sample in enumerate(dataset):
-            out = encoder(mb.MoleculeBatch.from_arrays([sample.molecule]).relations())
-            expected = {"token": out.token[0], "mean": out.atoms[0].mean(0), "sum": out.atoms[0].sum(0)}[pooling]
-            np.testing.assert_allclose(found[k], expected.numpy(), rtol=1e-3, atol=1e-4)
-
-
-def test_embeddings_of_a_fine_tuned_model_use_its_relations(model, tmp_path):
-    flat = mb.MoleBlendPredictor(2, model.predictor.encoder, relations=("spd", "bond_path"))
-    flat.save_pretrained(tmp_path)
-    dataset = chains(5)
-    np.testing.assert_array_equal(
-        embed(tmp_path, dataset, progress=False),
-        embed(tmp_path, dataset, progress=False, relations=("spd", "bond_path")),
-    )
-    assert not np.allclose(
-        embed(tmp_path, dataset, progress=False), embed(tmp_path, dataset, progress=False, relations=("distance",))
-    )
-
-
-def test_unknown_pooling(tmp_path):
-    with pytest.raises(ValueError, match=r"pooling='max' is not allowed[\s\S]*'token', 'mean', 'sum'"):
-        embed(tmp_path, chains(2), pooling="max")
 
 
 def test_no_molecules():

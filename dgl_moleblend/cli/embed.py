@@ -21,8 +21,9 @@ if TYPE_CHECKING:
               help="File to write: .parquet (column embedding holds lists) or .npz.")  # fmt: skip
 @options.columns
 @click.option("--atoms", is_flag=True, help="One embedding for every atom instead of every molecule.")
-@click.option("--pooling", type=click.Choice(["token", "mean", "sum"]), default="token", show_default=True,
-              help="What represents a molecule: its graph token, or the mean or sum over its atoms.")  # fmt: skip
+@click.option("--pooling", type=click.Choice(["token", "mean", "sum"]),
+              help="What represents a molecule: its graph token, or the mean or sum over its atoms. [default: as the "
+              "fine-tuned model reads; of a pretrained one the mean: its token was never trained]")  # fmt: skip
 @click.option("--positions", type=click.Choice(["none", "given", "embed"]),
               help="3D coordinates. [default: as the model was trained]")  # fmt: skip
 @click.option("--picture", type=click.Path(dir_okay=False), metavar="PATH",
@@ -38,7 +39,7 @@ def command(
     inputs: tuple[str, ...],
     output: str,
     atoms: bool,
-    pooling: str,
+    pooling: str | None,
     positions: str | None,
     picture: str | None,
     color: str | None,
@@ -68,7 +69,9 @@ def command(
     if color is not None:
         reading["task_columns"] = (color,)
 
-    from dgl_moleblend.prediction import align, embed, embed_atoms, featurizer_of, tabulate_atoms, write_embeddings
+    from dgl_moleblend.embedding import embed, embed_atoms, tabulate_atoms, write_embeddings
+    from dgl_moleblend.output import align
+    from dgl_moleblend.prediction import featurizer_of
 
     featurizer = featurizer_of(model)
     if positions is not None:

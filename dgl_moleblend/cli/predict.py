@@ -69,7 +69,8 @@ def command(
     check_output(output, (".csv", ".parquet"))
 
     from dgl_moleblend.data.dataset import MoleculeDataset
-    from dgl_moleblend.prediction import Ensemble, is_model, write_csv, write_table
+    from dgl_moleblend.output import write_csv, write_table
+    from dgl_moleblend.prediction import Ensemble, is_model
 
     further = next((k for k, path in enumerate(inputs) if not is_model(path)), len(inputs))
     models, files = (model, *inputs[:further]), inputs[further:]

@@ -25,7 +25,8 @@ from dgl_moleblend.fitting import (
     write_json,
     write_table,
 )
-from dgl_moleblend.prediction import PropertyModel, predicted, write_training_set
+from dgl_moleblend.output import predicted
+from dgl_moleblend.prediction import PropertyModel, write_training_set
 from dgl_moleblend.predictor import MoleBlendPredictor
 from dgl_moleblend.report import write_report
 from dgl_moleblend.schema import RELATIONS

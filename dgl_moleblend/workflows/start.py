@@ -7,7 +7,7 @@ from typing import Any
 from dgl_moleblend import checkpoint
 from dgl_moleblend.config import EncoderConfig
 from dgl_moleblend.nn.encoder import MoleBlendEncoder
-from dgl_moleblend.predictor import PRETRAINED_READOUT
+from dgl_moleblend.predictor import readout_of
 
 
 def make_encoder(start: EncoderConfig | str | PathLike[str]) -> MoleBlendEncoder:
@@ -31,7 +31,7 @@ def describe_start(start: EncoderConfig | str | PathLike[str] | None) -> dict[st
 def default_readout(start: EncoderConfig | str | PathLike[str]) -> str:
     """Return the read-out that suits a start.
 
-    "token" for a fresh encoder, for a predictor its own, for any other pretrained encoder `PRETRAINED_READOUT`.
+    "token" for a fresh encoder, for a predictor its own, for any other pretrained model "mean".
 
     Raises
     ------
@@ -40,5 +40,4 @@ def default_readout(start: EncoderConfig | str | PathLike[str]) -> str:
     """
     if isinstance(start, EncoderConfig):
         return "token"
-    predictor = checkpoint.read(Path(start)).config.get("predictor", {"readout": PRETRAINED_READOUT})
-    return str(predictor["readout"])
+    return readout_of(checkpoint.read(Path(start)))
