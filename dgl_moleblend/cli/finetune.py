@@ -7,13 +7,24 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dgl_moleblend.cli import options
-from dgl_moleblend.cli.inputs import READING, encoder_choice, open_molecules, refuse, resumable, say, training_config
+from dgl_moleblend.cli.inputs import (
+    READING,
+    encoder_choice,
+    open_molecules,
+    refuse,
+    resumable,
+    say,
+    training_config,
+    unless_given,
+)
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.data.splits import Split
 
 DIVIDING = ("split", "scaffold", "fractions", "keep_duplicates_together")
+FROZEN = {"learning_rate": 3e-3, "max_epochs": 200}
+"""Defaults for a head on frozen states, which `benchmarks/README.md` has found on validation rows."""
 TUNED = ("learning_rate", "weight_decay", "dropout", "readout", "layer_decay")
 
 
@@ -56,8 +67,8 @@ TUNED = ("learning_rate", "weight_decay", "dropout", "readout", "layer_decay")
               help="Rate in the property head.")  # fmt: skip
 @click.option("--class-weights", is_flag=True, help="Give both classes of each task the same weight in training.")
 @click.option("--freeze", "freeze_encoder", is_flag=True,
-              help="Train the property head alone (with --encoder), in seconds; it wants more than a whole model does,"
-              " such as --learning-rate 3e-3 --epochs 200.")  # fmt: skip
+              help="Train the property head alone (with --encoder), in seconds. It wants more than a whole model does:"
+              " --learning-rate 3e-3 --epochs 200, unless given.")  # fmt: skip
 @click.option("--layer-decay", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
               help="Each layer learns so many times as fast as the one above it, such as 0.8.")  # fmt: skip
 @options.accelerator
@@ -109,6 +120,8 @@ def command(
 
     dividing = {name: values.pop(name) for name in (*DIVIDING, "split_column", "validation_file", "test_file")}
     _check_together(ctx, inputs, dividing, folds=folds, seeds=seeds, trials=trials, encoder=encoder)
+    if freeze_encoder:
+        values |= unless_given(ctx, FROZEN)
     config = training_config(values)
     config = config.replace(class_weights=class_weights, freeze_encoder=freeze_encoder, layer_decay=layer_decay)
     start = encoder_choice(ctx, size, encoder)

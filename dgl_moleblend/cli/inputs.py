@@ -75,6 +75,13 @@ def refuse(ctx: click.Context, names: tuple[str, ...], reason: str) -> None:
             raise click.UsageError(f"leave out {parameter.opts[0]}: {reason}")
 
 
+def unless_given(ctx: click.Context, defaults: dict[str, Any]) -> dict[str, Any]:
+    """Return those defaults whose option was not given."""
+    return {
+        name: value for name, value in defaults.items() if ctx.get_parameter_source(name) is ParameterSource.DEFAULT
+    }
+
+
 def training_config(values: dict[str, Any]) -> "TrainingConfig":
     """Make a TrainingConfig of the options `options.training`, taking them out of `values`."""
     from dgl_moleblend.config import TrainingConfig

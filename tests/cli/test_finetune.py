@@ -169,6 +169,8 @@ def test_a_pretrained_encoder_can_be_frozen(table, pretrained, tmp_path):
     shared = [name for name in after if name.startswith("encoder.")]
     assert len(shared) > 20
     assert all((before[name] == after[name]).all() for name in shared)
+    training = json.loads((tmp_path / "m" / "run.json").read_text())["settings"]["training"]
+    assert (training["learning_rate"], training["max_epochs"]) == (3e-3, 2)  # its own default; as given
 
 
 @pytest.mark.parametrize(
