@@ -43,7 +43,8 @@ def test_commands(tmp_path, monkeypatch) -> None:
         assert result.exit_code == 0, f"{line}\n{result.output}"
         ran.append(words[1])
     assert ran == [
-        "featurize", "inspect", "pretrain", "finetune", "predict", "predict", "inspect", "finetune", "predict", "embed",
+        "featurize", "inspect", "pretrain", "finetune", "predict", "predict", "inspect", "finetune", "finetune",
+        "predict", "embed",
     ]  # fmt: skip
     assert Path("model/report.html").read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert {"expt_predicted", "expt_spread", "expt_lower", "expt_upper"} <= {*pd.read_csv("ensemble.csv").columns}
