@@ -41,6 +41,9 @@ SIZES = {"tiny": mb.EncoderConfig.tiny, "mini": partial(mb.EncoderConfig.small, 
 DATASETS = ("esol", "freesolv", "lipophilicity", "bbbp", "bace", "tox21")
 FLAT: dict[str, Any] = {"relations": ["spd", "bond_path"]}
 FULL: dict[str, Any] = {"relations": ["spd", "bond_path", "distance"]}
+FLAT_MEAN, FULL_MEAN = ({**inputs, "readout": "mean"} for inputs in (FLAT, FULL))
+"""The mean over atoms, for what is pretrained: objectives score the states of atoms and pairs, never the token's."""
+WHOLE = {"learning_rate": 5e-4, "patience": 10}
 SETTINGS: dict[str, dict[str, Any]] = {
     "mean": {},
     "morgan-rf": {"trees": 500},
@@ -49,20 +52,15 @@ SETTINGS: dict[str, dict[str, Any]] = {
             "dropout": 0.05},
     "attentivefp": {"epochs": 100, "patience": 15, "batch_size": 128, "learning_rate": 3e-4, "layers": 2, "width": 200,
                     "dropout": 0.0},
-    "ours-scratch": {"epochs": 40, "predictor": FLAT, "training": {"learning_rate": 5e-4, "patience": 10}},
-    # the mean over atoms: pretraining scores the states of atoms and pairs, never the token's
-    "ours-scratch-mean": {"epochs": 40, "predictor": {**FLAT, "readout": "mean"},
-                          "training": {"learning_rate": 5e-4, "patience": 10}},
-    "ours-pretrained": {"epochs": 40, "predictor": {**FLAT, "readout": "mean"},
-                        "training": {"learning_rate": 5e-4, "patience": 10}},
-    "ours-frozen": {"epochs": 200, "predictor": {**FLAT, "readout": "mean"},
+    "ours-scratch": {"epochs": 40, "predictor": FLAT, "training": WHOLE},
+    "ours-scratch-mean": {"epochs": 40, "predictor": FLAT_MEAN, "training": WHOLE},
+    "ours-pretrained": {"epochs": 40, "predictor": FLAT_MEAN, "training": WHOLE},
+    "ours-frozen": {"epochs": 200, "predictor": FLAT_MEAN,
                     "training": {"learning_rate": 3e-3, "patience": 20, "freeze_encoder": True}},
-    "ours-2d": {"epochs": 20, "predictor": FLAT, "training": {"learning_rate": 5e-4, "patience": 10}},
-    "ours-3d": {"epochs": 20, "predictor": FULL, "training": {"learning_rate": 5e-4, "patience": 10}},
-    "ours-3d-mean": {"epochs": 20, "predictor": {**FULL, "readout": "mean"},
-                     "training": {"learning_rate": 5e-4, "patience": 10}},
-    "ours-3d-pretrained": {"epochs": 20, "predictor": {**FULL, "readout": "mean"},
-                           "training": {"learning_rate": 5e-4, "patience": 10}},
+    "ours-2d": {"epochs": 20, "predictor": FLAT, "training": WHOLE},
+    "ours-3d": {"epochs": 20, "predictor": FULL, "training": WHOLE},
+    "ours-3d-mean": {"epochs": 20, "predictor": FULL_MEAN, "training": WHOLE},
+    "ours-3d-pretrained": {"epochs": 20, "predictor": FULL_MEAN, "training": WHOLE},
 }  # fmt: skip
 QM9_MODELS = ("mean", "ours-2d", "ours-3d", "ours-3d-mean", "ours-3d-pretrained")
 CONTROL = "ours-scratch-mean"
