@@ -1,12 +1,10 @@
-"""Embeddings: an encoder's states of molecules or atoms, and files of them."""
+"""Embeddings: an encoder's states of molecules or atoms."""
 
 from collections.abc import Sequence
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
-import torch
 from jaxtyping import Float
 from torch import Tensor
 
@@ -16,7 +14,7 @@ from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.fitting import ENSEMBLE_FILE
-from dgl_moleblend.inference import infer, infer_batches, mean_by_place
+from dgl_moleblend.inference import infer
 from dgl_moleblend.nn.encoder import MoleBlendEncoder
 from dgl_moleblend.nn.readout import READOUTS, readout
 from dgl_moleblend.prediction import check_featurizer
@@ -102,12 +100,9 @@ def embed_atoms(
     def compute(batch: RelationBatch) -> Tensor:
         return encoder(batch, relations=relations).atoms[batch.atom_mask]  # (atoms of the batch, d)
 
-    batches = infer_batches(encoder, compute, dataset, description="embed", progress=progress, accelerator=accelerator)
-    counts = torch.as_tensor(np.asarray(dataset.num_atoms, np.int64))
-    first = counts.cumsum(0) - counts
-    place = torch.cat([first[m] + k for index, _ in batches for m in index for k in [torch.arange(int(counts[m]))]])
-    values = torch.cat([value for _, value in batches])
-    return mean_by_place(values, place, int(counts.sum())).astype(np.float32)
+    values = infer(encoder, compute, dataset, description="embed", rows=dataset.num_atoms, progress=progress,
+                   accelerator=accelerator)  # fmt: skip
+    return values.astype(np.float32)
 
 
 def _open(folder: str | PathLike[str], dataset: MoleculeDataset) -> checkpoint.Checkpoint:
@@ -127,59 +122,3 @@ def _encoder(saved: checkpoint.Checkpoint, relations: Sequence[str] | None) -> t
     if relations is None:
         relations = saved.config.get("predictor", {}).get("relations", RELATIONS)
     return MoleBlendEncoder.from_pretrained(saved.folder), relations
-
-
-def tabulate_atoms(dataset: MoleculeDataset, embeddings: Sequence[np.ndarray] | np.ndarray) -> pd.DataFrame:
-    """Put atom embeddings beside the molecules' identifiers.
-
-    Parameters
-    ----------
-    dataset : MoleculeDataset
-    embeddings : a arrays (d,)
-        As `embed_atoms` gives them.
-
-    Returns
-    -------
-    DataFrame
-        One row an atom: row (of the molecule in the input), id, smiles, atom (0-based, in the order of the molecule),
-        embedding. Rejected molecules have no atoms.
-    """
-    counts = np.asarray(dataset.num_atoms, np.int64)
-    molecule = np.repeat(np.arange(len(dataset)), counts)
-    frame = pd.DataFrame({"row": dataset.rows, "id": dataset.ids, "smiles": dataset.smiles})
-    table = frame.iloc[molecule].reset_index(drop=True)
-    table["atom"] = np.arange(len(molecule)) - (counts.cumsum() - counts)[molecule]
-    table["embedding"] = list(embeddings)
-    return table.sort_values(["row", "atom"], kind="stable", ignore_index=True)
-
-
-def write_embeddings(table: pd.DataFrame, path: str | PathLike[str]) -> None:
-    """Write embeddings, whole or not at all: Parquet, with a list of numbers a row, or NPZ, with an array (rows, d).
-
-    Parameters
-    ----------
-    table : DataFrame
-        Of molecules (`align`) or atoms (`tabulate_atoms`), with a column "embedding" of arrays (d,), NaN where there
-        is none.
-    path : path
-        Ends in .parquet or .npz. NPZ holds no pickle: an array a column; a row without an embedding holds NaN, one
-        without a line -1.
-    """
-    has = np.array([isinstance(value, np.ndarray) for value in table["embedding"]], bool)
-    if Path(path).suffix == ".parquet":
-        frame = table.assign(embedding=table["embedding"].where(has, None))
-        checkpoint.write_atomically(Path(path), lambda temporary: frame.to_parquet(temporary, index=False))
-        return
-    width = len(table["embedding"][has].iloc[0]) if has.any() else 0
-    arrays: dict[str, np.ndarray] = {"embedding": np.full((len(table), width), np.nan, np.float32)}
-    if has.any():
-        arrays["embedding"][has] = np.stack(table["embedding"][has].tolist())
-    for name in table.columns.drop("embedding"):
-        numbers = pd.api.types.is_numeric_dtype(table[name])
-        arrays[name] = table[name].fillna(-1).to_numpy(np.int64) if numbers else table[name].to_numpy(str)
-
-    def write(temporary: Path) -> None:
-        with temporary.open("wb") as file:  # a file, since a name would be given a suffix
-            np.savez(file, **arrays)  # type: ignore[arg-type]
-
-    checkpoint.write_atomically(Path(path), write)

@@ -1,6 +1,6 @@
 """A model applied to every molecule of a data set, conformers averaged."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -42,22 +42,25 @@ def infer(
     dataset: MoleculeDataset,
     *,
     description: str,
+    rows: Sequence[int] | np.ndarray | None = None,
     batch_size: int = BATCH_SIZE,
     num_workers: int = 0,
     progress: bool = True,
     accelerator: str = "auto",
 ) -> Float[np.ndarray, "n ..."]:
-    """Apply a model to every molecule; a molecule with several conformers gets the mean over them.
+    """Apply a model to every molecule; where a molecule has several conformers, the mean over them is taken.
 
     Parameters
     ----------
     model : nn.Module
         Put in evaluation mode for the while, on the device of the accelerator.
     compute : function
-        From a RelationBatch of b molecules to a Tensor (b, ...).
+        From a RelationBatch to a Tensor whose first dimension holds the rows of its molecules, one after the other.
     dataset : MoleculeDataset
     description : str
         Stands before the progress bar.
+    rows : N int, optional
+        How many rows each molecule has: ``dataset.num_atoms`` for one an atom. By default one a molecule.
     batch_size, num_workers : int
     progress : bool
     accelerator : str
@@ -65,42 +68,14 @@ def infer(
 
     Returns
     -------
-    ndarray, shape (N, ...), float64
+    ndarray, shape (all rows, ...), float64
+        The rows of the first molecule, then those of the second and so on.
+
+    Raises
+    ------
+    DataError
+        If there are no molecules.
     """
-    batches = infer_batches(
-        model,
-        compute,
-        dataset,
-        description=description,
-        batch_size=batch_size,
-        num_workers=num_workers,
-        progress=progress,
-        accelerator=accelerator,
-    )
-    index = torch.cat([index for index, _ in batches])
-    values = torch.cat([value for _, value in batches])
-    return mean_by_place(values, index, len(dataset))
-
-
-def mean_by_place(values: Tensor, place: Tensor, size: int) -> np.ndarray:
-    """Average the values that belong to each of `size` places; all have one at least."""
-    total = values.new_zeros(size, *values.shape[1:]).index_add_(0, place, values)
-    times = torch.bincount(place, minlength=size).reshape(-1, *[1] * (values.ndim - 1))
-    return (total / times).numpy()
-
-
-def infer_batches(
-    model: nn.Module,
-    compute: Callable[[RelationBatch], Tensor],
-    dataset: MoleculeDataset,
-    *,
-    description: str,
-    batch_size: int = BATCH_SIZE,
-    num_workers: int = 0,
-    progress: bool = True,
-    accelerator: str = "auto",
-) -> list[tuple[Tensor, Tensor]]:
-    """Return for every batch the indices of its molecules (b,), and what `compute` made of them; see `infer`."""
     if not len(dataset):
         raise DataError("there are no molecules", fix="see the list of rejects for the reasons")
     with quiet_lightning():
@@ -117,4 +92,21 @@ def infer_batches(
             dataset, batch_size, num_workers=num_workers, pin_memory=trainer.strategy.root_device.type == "cuda"
         )
         batches: Any = trainer.predict(_Inference(model, compute), loader)
-    return batches or []
+    counts = torch.as_tensor(np.ones(len(dataset), np.int64) if rows is None else np.asarray(rows, np.int64))
+    molecule = torch.cat([index for index, _ in batches])
+    values = torch.cat([value for _, value in batches])
+    place = _places(counts, molecule)
+    times = torch.bincount(place, minlength=int(counts.sum())).reshape(-1, *[1] * (values.ndim - 1))
+    total = values.new_zeros(len(times), *values.shape[1:]).index_add_(0, place, values)
+    return (total / times).numpy()
+
+
+def _places(counts: Tensor, molecule: Tensor) -> Tensor:
+    """Return where the rows of these molecules stand among the rows of all.
+
+    >>> _places(torch.tensor([2, 1, 3]), torch.tensor([2, 0]))
+    tensor([3, 4, 5, 0, 1])
+    """
+    first, size = counts.cumsum(0) - counts, counts[molecule]
+    before = size.cumsum(0) - size
+    return torch.arange(int(size.sum())) + (first[molecule] - before).repeat_interleave(size)

@@ -6,7 +6,8 @@ import torch
 from tables import chains
 
 import dgl_moleblend as mb
-from dgl_moleblend.embedding import embed, embed_atoms, tabulate_atoms
+from dgl_moleblend.embedding import embed, embed_atoms
+from dgl_moleblend.output import tabulate_atoms
 
 
 @pytest.fixture

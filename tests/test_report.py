@@ -287,6 +287,7 @@ def test_what_intervals_cover_is_put_in_words(regression):
     kept = calibrated(regression, 0.91)
     assert "a 90% interval for each of 2 properties, taken from the errors of the validation rows" in kept
     assert "it covers 91% of the test rows of a property on average" in kept
+    assert "tasks.atoms.rows 40" in kept  # among the settings
     assert "less than chance explains" not in kept
     broken = calibrated(regression, 0.6)
     assert "it covers 60%" in broken
@@ -335,8 +336,9 @@ def test_what_is_not_known_of_intervals_is_not_said(regression):
 @pytest.mark.parametrize("text", ["x", '{"tasks": {"atoms": {}}}'])
 def test_a_damaged_calibration_is_named(regression, text):
     (regression / "calibration.json").write_text(text)
-    with pytest.raises(CheckpointError, match=r"calibration.json is no calibration[\s\S]*fix:   delete it"):
+    with pytest.raises(CheckpointError, match=r"calibration.json is no calibration[\s\S]*fix:   delete it") as error:
         report.write_report(regression)
+    assert str(regression) in error.value.where
     assert not (regression / "report.html").exists()
 
 

@@ -69,8 +69,8 @@ def command(
     if color is not None:
         reading["task_columns"] = (color,)
 
-    from dgl_moleblend.embedding import embed, embed_atoms, tabulate_atoms, write_embeddings
-    from dgl_moleblend.output import align
+    from dgl_moleblend.embedding import embed, embed_atoms
+    from dgl_moleblend.output import align, tabulate_atoms, write_embeddings
     from dgl_moleblend.prediction import featurizer_of
 
     featurizer = featurizer_of(model)
