@@ -105,13 +105,24 @@ def embed_atoms(
     return values.astype(np.float32)
 
 
-def _open(folder: str | PathLike[str], dataset: MoleculeDataset) -> checkpoint.Checkpoint:
-    """Read what a folder holds; refuse an ensemble, and molecules featurized otherwise than the model's."""
+def read_model(folder: str | PathLike[str]) -> checkpoint.Checkpoint:
+    """Read what a folder holds.
+
+    Raises
+    ------
+    CheckpointError
+        If it holds no model, or an ensemble, which has no embeddings of its own.
+    """
     if (Path(folder) / ENSEMBLE_FILE).is_file():
         raise CheckpointError(
             "an ensemble has no embeddings of its own", where=str(folder), fix="name the folder of one of its models"
         )
-    saved = checkpoint.read(folder)
+    return checkpoint.read(folder)
+
+
+def _open(folder: str | PathLike[str], dataset: MoleculeDataset) -> checkpoint.Checkpoint:
+    """Read what a folder holds; refuse molecules featurized otherwise than the model's."""
+    saved = read_model(folder)
     if saved.kind == "predictor" and "featurizer" in saved.extra:
         check_featurizer(FeaturizerConfig.from_dict(saved.extra["featurizer"]), dataset)
     return saved

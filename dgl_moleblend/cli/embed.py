@@ -69,10 +69,11 @@ def command(
     if color is not None:
         reading["task_columns"] = (color,)
 
-    from dgl_moleblend.embedding import embed, embed_atoms
+    from dgl_moleblend.embedding import embed, embed_atoms, read_model
     from dgl_moleblend.output import align, tabulate_atoms, write_embeddings
     from dgl_moleblend.prediction import featurizer_of
 
+    read_model(model)  # what is wrong with it is said before molecules are read
     featurizer = featurizer_of(model)
     if positions is not None:
         featurizer = featurizer.replace(positions=positions)

@@ -1,5 +1,7 @@
 """`embed`: one embedding for every input row, as Parquet or NPZ."""
 
+import json
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -90,3 +92,11 @@ def test_what_goes_wrong_is_said_in_a_sentence(
     assert result.exit_code == exit_code, result.output
     assert text in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_an_ensemble_is_refused_before_molecules_are_read(table, model, tmp_path):
+    (tmp_path / "ensemble.json").write_text(json.dumps({"models": [str(model)]}))
+    result = run("embed", tmp_path, table, "-o", tmp_path / "e.npz", "--workers", "0", "--quiet")
+    assert result.exit_code == 2
+    assert "an ensemble has no embeddings of its own" in result.stderr
+    assert "rows" not in result.stderr
