@@ -82,6 +82,10 @@ class FeaturizerConfig(Config):
         Whether MMFF94s relaxes embedded conformers.
     timeout : float
         Seconds that the embedding of one molecule may take.
+    chirality : {"cip", "tag"}
+        What tells a tetrahedral centre's sense: its CIP label (R or r clockwise), which the writing of a molecule
+        cannot change, or RDKit's tag, which goes by the order of neighbours; the authors' release, and whatever was
+        stored before there was this setting, has the tag.
     """
 
     positions: str = "none"
@@ -89,12 +93,20 @@ class FeaturizerConfig(Config):
     num_conformers: int = 1
     optimize: bool = True
     timeout: float = 60.0
+    chirality: str = "cip"
+    CHIRALITY: ClassVar[tuple[str, ...]] = ("cip", "tag")
     POSITIONS: ClassVar[tuple[str, ...]] = ("none", "given", "embed")
 
     def __post_init__(self) -> None:
         check(self.positions in self.POSITIONS, "positions", self.positions, "one of 'none', 'given', 'embed'")
         check(self.num_conformers >= 1, "num_conformers", self.num_conformers, "at least 1")
         check(self.timeout > 0, "timeout", self.timeout, "a positive number of seconds")
+        check(self.chirality in self.CHIRALITY, "chirality", self.chirality, "'cip' or 'tag'")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Build from stored values; those stored before there was a choice of `chirality` mean "tag"."""
+        return super().from_dict({"chirality": "tag", **values})
 
 
 @dataclass(frozen=True)

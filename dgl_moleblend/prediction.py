@@ -244,7 +244,7 @@ class Ensemble:
 
 def _what_is_predicted(model: PropertyModel) -> dict[str, Any]:
     featurizer = model.featurizer.to_dict()
-    kept = ("positions", "num_conformers", "optimize") if model.featurizer.positions == "embed" else ("positions",)
+    kept = ["positions", "chirality"] + ["num_conformers", "optimize"] * (model.featurizer.positions == "embed")
     return {
         "task_names": list(model.task_names),
         "task_type": model.task_type,
@@ -285,8 +285,8 @@ def check_featurizer(expected: FeaturizerConfig, dataset: MoleculeDataset) -> No
     """Raise a CheckpointError if a data set was featurized with other settings, as far as these are known."""
     if dataset.featurizer is not None:
         checkpoint.check_same(
-            {"positions": expected.positions},
-            {"positions": dataset.featurizer.positions},
+            {"positions": expected.positions, "chirality": expected.chirality},
+            {"positions": dataset.featurizer.positions, "chirality": dataset.featurizer.chirality},
             where="featurizer of the molecules against the model's",
         )
 

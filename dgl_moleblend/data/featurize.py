@@ -54,6 +54,8 @@ class MoleculeFeaturizer:
     on_error : {"raise", "none"}
         Whether a molecule that cannot be featurized raises a `MoleculeError`, or is None in the result and a warning
         in the log, as dgllife's data sets count failures.
+    chirality : {"cip", "tag"}
+        How the sense of a tetrahedral centre is told: by its CIP label, or by RDKit's tag as in the authors' release.
 
     Attributes
     ----------
@@ -64,8 +66,8 @@ class MoleculeFeaturizer:
     -----
     Edge number ``i * n + j`` goes from atom j, which sends, to atom i, which receives; i = j is included.
 
-    Of all features, only whether a tetrahedral centre is clockwise or counterclockwise depends on how a molecule is
-    numbered or written: in OGB's vocabulary, which pretrained weights know, this is seen in the order of the bonds.
+    No feature depends on how a molecule is numbered or written, unless ``chirality="tag"`` is asked for: in OGB's
+    vocabulary, which the release's weights know, clockwise and counterclockwise are seen in the order of the bonds.
 
     Examples
     --------
@@ -88,8 +90,9 @@ class MoleculeFeaturizer:
         optimize: bool = True,
         timeout: float = 60.0,
         on_error: str = "raise",
+        chirality: str = "cip",
     ) -> None:
-        self.config = FeaturizerConfig(positions, seed, num_conformers, optimize, timeout)
+        self.config = FeaturizerConfig(positions, seed, num_conformers, optimize, timeout, chirality)
         check(on_error in ("raise", "none"), "on_error", on_error, "'raise' or 'none'")
         self.on_error = on_error
 
@@ -211,7 +214,7 @@ class MoleculeFeaturizer:
             positions = embed_positions(
                 mol, config.seed, config.num_conformers, config.optimize, config.timeout, where=where
             )
-        return mol_to_arrays(mol, positions)
+        return mol_to_arrays(mol, positions, chirality=self.config.chirality)
 
 
 def _prepare(molecule: Any, where: str | None) -> Chem.Mol:

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple, SupportsInt
 
 import numpy as np
 from rdkit import Chem
-from rdkit.Chem import BondStereo, BondType, ChiralType, HybridizationType
+from rdkit.Chem import BondStereo, BondType, ChiralType, HybridizationType, rdCIPLabeler
 
 from dgl_moleblend.data.arrays import MoleculeArrays
 
@@ -83,6 +83,14 @@ BOND_FEATURES = (
 """The three bond features: a bond id is ``12 * type + 2 * stereo + conjugated``."""
 _BOND_ID_WEIGHTS = np.array([12, 2, 1], np.uint8)
 _DOUBLE = BOND_FEATURES[0].ids[BondType.DOUBLE]
+_CHIRALITY = [feature.name for feature in ATOM_FEATURES].index("chirality")
+_CLOCKWISE, _COUNTERCLOCKWISE, _UNLABELLED = (
+    ATOM_FEATURES[_CHIRALITY].ids[tag]
+    for tag in (ChiralType.CHI_TETRAHEDRAL_CW, ChiralType.CHI_TETRAHEDRAL_CCW, ChiralType.CHI_OTHER)
+)
+_CIP = {"R": _CLOCKWISE, "r": _CLOCKWISE, "S": _COUNTERCLOCKWISE, "s": _COUNTERCLOCKWISE}
+_CIP_EFFORT = 100_000
+"""Most steps of the search that ranks the neighbours of a molecule's centres: some tenths of a second."""
 
 
 def describe_atom(ids: Iterable[SupportsInt]) -> str:
@@ -118,7 +126,54 @@ def describe_bond(bond_id: int) -> str:
     return ", ".join(word for word in words if word != "none")
 
 
-def mol_to_arrays(mol: Chem.Mol, positions: np.ndarray | None = None) -> MoleculeArrays:
+def cip_chirality(mol: Chem.Mol, tags: np.ndarray) -> np.ndarray:
+    """Turn chirality ids by the order of neighbours into ids by CIP labels, which numbering and writing cannot change.
+
+    Labels are those of RDKit's newer labeller, which also knows centres that differ by chirality alone (r, s).
+
+    Parameters
+    ----------
+    mol : Mol
+    tags : ndarray, shape (n,), uint8
+        Id of RDKit's tag of every atom.
+
+    Returns
+    -------
+    ndarray, shape (n,), uint8
+        Clockwise for R and r, counterclockwise for S and s, "not tetrahedral" for a centre that gets no label.
+
+    References
+    ----------
+    Hanson et al., "Algorithmic Analysis of Cahn-Ingold-Prelog Rules of Stereochemistry", J. Chem. Inf. Model. 2018.
+
+    Examples
+    --------
+    >>> for smiles in ("C[C@H](N)O", "N[C@@H](C)O", "O[C@@H](C)N"):
+    ...     mol = Chem.MolFromSmiles(smiles)
+    ...     print(mol_to_arrays(mol, chirality="tag").atom[1, 1], mol_to_arrays(mol, chirality="cip").atom[1, 1])
+    2 1
+    1 1
+    1 2
+    """
+    centres = np.flatnonzero((tags == _CLOCKWISE) | (tags == _COUNTERCLOCKWISE))
+    ids = tags.copy()
+    if not len(centres):
+        return ids
+    labelled = Chem.Mol(mol)  # labels are kept on the atoms
+    for k in centres.tolist():
+        labelled.GetAtomWithIdx(k).ClearProp("_CIPCode")  # of the older labeller, which leaves some without
+    try:
+        rdCIPLabeler.AssignCIPLabels(labelled, maxRecursiveIterations=_CIP_EFFORT)
+    except RuntimeError:  # too many steps; a label that came before is no label, so that none depends on the numbering
+        ids[centres] = _UNLABELLED
+        return ids
+    for k in centres.tolist():
+        atom = labelled.GetAtomWithIdx(k)
+        ids[k] = _CIP.get(atom.GetProp("_CIPCode"), _UNLABELLED) if atom.HasProp("_CIPCode") else _UNLABELLED
+    return ids
+
+
+def mol_to_arrays(mol: Chem.Mol, positions: np.ndarray | None = None, *, chirality: str = "cip") -> MoleculeArrays:
     """Read the features of a sanitised molecule.
 
     Parameters
@@ -127,6 +182,8 @@ def mol_to_arrays(mol: Chem.Mol, positions: np.ndarray | None = None) -> Molecul
         As `read_smiles` and `prepare_mol` give it.
     positions : ndarray, shape (c, n, 3), angstrom, optional
         Conformers.
+    chirality : {"cip", "tag"}
+        See `FeaturizerConfig`.
 
     Returns
     -------
@@ -141,7 +198,10 @@ def mol_to_arrays(mol: Chem.Mol, positions: np.ndarray | None = None) -> Molecul
     """
     n, m = mol.GetNumAtoms(), mol.GetNumBonds()
     atoms = list(map(mol.GetAtomWithIdx, range(n)))  # twice as fast as GetAtoms
-    atom = b"".join(bytes(map(feature.ids.__getitem__, map(feature.read, atoms))) for feature in ATOM_FEATURES)
+    read = b"".join(bytes(map(feature.ids.__getitem__, map(feature.read, atoms))) for feature in ATOM_FEATURES)
+    atom = np.frombuffer(read, np.uint8).reshape(len(ATOM_FEATURES), n).T.copy()
+    if chirality == "cip":
+        atom[:, _CHIRALITY] = cip_chirality(mol, atom[:, _CHIRALITY])
 
     bonds = list(map(mol.GetBondWithIdx, range(m)))
     kind, stereo, conjugated = BOND_FEATURES
@@ -151,7 +211,7 @@ def mol_to_arrays(mol: Chem.Mol, positions: np.ndarray | None = None) -> Molecul
     words = b"".join((kinds, stereos, bytes(map(conjugated.read, bonds))))
     ends = [*map(Chem.Bond.GetBeginAtomIdx, bonds), *map(Chem.Bond.GetEndAtomIdx, bonds)]
     return MoleculeArrays(
-        atom=np.frombuffer(atom, np.uint8).reshape(len(ATOM_FEATURES), n).T.copy(),
+        atom=atom,
         bond_index=np.array(ends, np.int32).reshape(2, m).T.copy(),
         bond_id=_BOND_ID_WEIGHTS @ np.frombuffer(words, np.uint8).reshape(len(BOND_FEATURES), m),
         positions=np.zeros((0, n, 3), np.float32) if positions is None else np.asarray(positions, np.float32),
