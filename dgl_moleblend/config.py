@@ -180,6 +180,10 @@ class BlendConfig(Config):
         Score the pair objectives on all pairs, as released, or only on pairs whose relation was hidden.
     spd_weight, bond_path_weight, positions_weight, denoising_weight : float
         Weights of the four objectives in the loss.
+    molecule_weight : float
+        Weight of each group of targets of the graph token, where there are such.
+    whole : float
+        Share of the molecules of a batch of which nothing is hidden, as it will be in fine-tuning.
     """
 
     ratio: tuple[float, ...] = (0.2, 0.2, 0.6)
@@ -191,6 +195,8 @@ class BlendConfig(Config):
     bond_path_weight: float = 0.1
     positions_weight: float = 0.5
     denoising_weight: float = 6.0
+    molecule_weight: float = 1.0
+    whole: float = 0.0
 
     def __post_init__(self) -> None:
         check_ratio("ratio", self.ratio, 3)
@@ -199,8 +205,9 @@ class BlendConfig(Config):
         check(self.objective_3d in ("distance", "direction"), "objective_3d", self.objective_3d,
               "'distance' or 'direction'")  # fmt: skip
         check(self.score in ("all", "hidden"), "score", self.score, "'all' or 'hidden'")
-        for name in ("spd_weight", "bond_path_weight", "positions_weight", "denoising_weight"):
+        for name in ("spd_weight", "bond_path_weight", "positions_weight", "denoising_weight", "molecule_weight"):
             check(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        check(0 <= self.whole <= 1, "whole", self.whole, "in [0, 1]")
 
 
 @dataclass(frozen=True)

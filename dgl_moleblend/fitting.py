@@ -7,8 +7,9 @@ import platform
 import shutil
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from torch.utils.data import DataLoader
 from dgl_moleblend import checkpoint
 from dgl_moleblend.config import TrainingConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.data.molecule_targets import MoleculeTargets
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.loader import TrainingBatch, make_loader
 from dgl_moleblend.progress import RunProgress
@@ -55,10 +57,21 @@ class MoleculeData(LightningDataModule):
     split : mapping of "train" and "validation" to indices into it
         Validation may be empty.
     config : TrainingConfig
+    targets : MoleculeTargets, optional
+        Of the data set's molecules, in the place of its labels.
     """
 
-    def __init__(self, dataset: MoleculeDataset, split: Mapping[str, np.ndarray], config: TrainingConfig) -> None:
+    def __init__(
+        self,
+        dataset: MoleculeDataset,
+        split: Mapping[str, np.ndarray],
+        config: TrainingConfig,
+        targets: MoleculeTargets | None = None,
+    ) -> None:
         super().__init__()
+        self._targets = {
+            name: None if targets is None else targets.take(split[name]) for name in ("train", "validation")
+        }
         self.train, self.validation = (dataset.subset(split[name]) for name in ("train", "validation"))
         self.config = config
         self._train_loader: ResumableLoader | None = None
@@ -74,13 +87,15 @@ class MoleculeData(LightningDataModule):
 
     def train_dataloader(self) -> "ResumableLoader":
         """Return the loader of the training rows."""
-        loader = self._loader(self.train, shuffle=True, seed=self.config.seed)
+        loader = self._loader(self.train, shuffle=True, seed=self.config.seed, targets=self._targets["train"])
         self._train_loader = ResumableLoader(loader, self._begin)
         return self._train_loader
 
     def val_dataloader(self) -> Iterable[TrainingBatch]:
         """Return the loader of the validation rows."""
-        return self._loader(self.validation, bucket=True) if len(self.validation) else []
+        if not len(self.validation):
+            return []
+        return self._loader(self.validation, bucket=True, targets=self._targets["validation"])
 
     def transfer_batch_to_device(
         self, batch: TrainingBatch, device: torch.device, dataloader_idx: int
@@ -226,8 +241,12 @@ def write_table(path: Path, table: pd.DataFrame) -> None:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on."""
-    return {"python": platform.python_version(), **{name: version(name) for name in _PACKAGES}}
+    """Versions of Python and of those packages that results depend on and that are there: training needs no RDKit."""
+    found = {"python": platform.python_version()}
+    for name in _PACKAGES:
+        with suppress(PackageNotFoundError):
+            found[name] = version(name)
+    return found
 
 
 def fingerprint(*arrays: np.ndarray) -> str:

@@ -1,5 +1,6 @@
 """Molecules of like size -> batches, by worker processes, the same for any number of them."""
 
+import dataclasses
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from dgl_moleblend.batch import MoleculeBatch, TensorStruct
 from dgl_moleblend.checkpoint import write_atomically
 from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.data.molecule_targets import MoleculeTargets
 from dgl_moleblend.data.store import Sample
 from dgl_moleblend.errors import DataError
 
@@ -196,12 +198,16 @@ class BucketSampler(Sampler[BatchPlan]):
 class _Batches(Dataset[TrainingBatch]):
     """A data set whose items are whole batches, so that workers collate them."""
 
-    def __init__(self, dataset: MoleculeDataset) -> None:
+    def __init__(self, dataset: MoleculeDataset, targets: MoleculeTargets | None = None) -> None:
         self.dataset = dataset
+        self.targets = targets
 
     def __getitem__(self, plan: BatchPlan) -> TrainingBatch:  # type: ignore[override]
         samples = [self.dataset[k] for k in plan.index.tolist()]
-        return collate(samples, plan.index.tolist(), plan.conformers.tolist())
+        batch = collate(samples, plan.index.tolist(), plan.conformers.tolist())
+        if self.targets is None:
+            return batch
+        return dataclasses.replace(batch, labels=torch.from_numpy(self.targets.rows(plan.index)))
 
 
 def _as_it_is(batch: Any) -> TrainingBatch:
@@ -221,6 +227,7 @@ def make_loader(
     pin_memory: bool = False,
     rank: int | None = None,
     world_size: int | None = None,
+    targets: MoleculeTargets | None = None,
 ) -> DataLoader[TrainingBatch]:
     r"""Return a loader of `TrainingBatch`es that is the same for any number of workers.
 
@@ -237,6 +244,8 @@ def make_loader(
         Whether batches are put in page-locked memory for CUDA.
     batch_size, shuffle, seed, bucket, drop_last, max_pairs, rank, world_size
         See `BucketSampler`.
+    targets : MoleculeTargets, optional
+        Of these very molecules; they take the place of the labels.
 
     Examples
     --------
@@ -250,7 +259,7 @@ def make_loader(
     sampler = BucketSampler(dataset.num_atoms, batch_size, shuffle=shuffle, seed=seed, bucket=bucket,
                             drop_last=drop_last, max_pairs=max_pairs, rank=rank, world_size=world_size)  # fmt: skip
     return DataLoader(
-        _Batches(dataset),
+        _Batches(dataset, targets),
         batch_size=None,
         sampler=sampler,
         num_workers=num_workers,

@@ -104,6 +104,28 @@ def denoising_loss(
     return torch.where(mask, error, 0.0).sum() / mask.sum().clamp(min=1)
 
 
+def molecule_loss(
+    output: Float[Tensor, "b t"], targets: Float[Tensor, "b t"], is_class: Bool[Tensor, " t"]
+) -> Float[Tensor, ""]:
+    """Return the mean error over the targets that are present, 0 where there are none.
+
+    Squared error of a value, cross-entropy of a class.
+
+    Parameters
+    ----------
+    output : Tensor, shape (b, t)
+        Values, or logits of class 1.
+    targets : Tensor, shape (b, t)
+        Values of mean 0 and deviation 1, or 0 and 1; NaN = missing.
+    is_class : Tensor, shape (t,), bool
+    """
+    present = ~targets.isnan()
+    known, output = torch.where(present, targets, 0.0), output.float()
+    values = F.mse_loss(output, known, reduction="none")
+    classes = F.binary_cross_entropy_with_logits(output, known.clamp(0, 1), reduction="none")
+    return (torch.where(is_class, classes, values) * present).sum() / present.sum().clamp(min=1)
+
+
 def _mean_by_molecule(error: Float[Tensor, "b n n"], mask: Bool[Tensor, "b n n"]) -> Float[Tensor, ""]:
     count = mask.sum((1, 2))
     mean = torch.where(mask, error, 0.0).sum((1, 2)) / count.clamp(min=1)

@@ -22,8 +22,12 @@ PRETRAINED_READOUT = "mean"
 
 
 def readout_of(saved: checkpoint.Checkpoint) -> str:
-    """Return what sums up a molecule for a saved model: a predictor's own read-out, else `PRETRAINED_READOUT`."""
-    return str(saved.config.get("predictor", {"readout": PRETRAINED_READOUT})["readout"])
+    """Return what sums up a molecule for a saved model.
+
+    A predictor's own read-out; "token" where pretraining scored the token; else `PRETRAINED_READOUT`.
+    """
+    usual = "token" if "molecule" in saved.config else PRETRAINED_READOUT
+    return str(saved.config.get("predictor", {"readout": usual})["readout"])
 
 
 class MoleBlendPredictor(nn.Module):
@@ -103,7 +107,7 @@ class MoleBlendPredictor(nn.Module):
                     where=str(folder),
                     fix="pass n_tasks= to put a fresh property head on its encoder",
                 )
-            settings = {"readout": PRETRAINED_READOUT, **settings}
+            settings = {"readout": readout_of(saved), **settings}
             return cls(n_tasks, MoleBlendEncoder.from_pretrained(folder), **settings)  # type: ignore[arg-type]
         stored = saved.config["predictor"]
         if n_tasks not in (None, stored["n_tasks"]) or settings:

@@ -1,5 +1,6 @@
 """BlendPretraining: encoder, relation heads and objectives; one call gives the loss of a batch."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +12,13 @@ from typing_extensions import Self
 
 from dgl_moleblend import checkpoint, objectives
 from dgl_moleblend.batch import RelationBatch
-from dgl_moleblend.config import BlendConfig, EncoderConfig
-from dgl_moleblend.heads import BondPathHead, DenoisingHead, DirectionHead, DistanceHead, SpdHead
+from dgl_moleblend.config import BlendConfig, EncoderConfig, check
+from dgl_moleblend.data.molecule_targets import KINDS
+from dgl_moleblend.heads import BondPathHead, DenoisingHead, DirectionHead, DistanceHead, PropertyHead, SpdHead
 from dgl_moleblend.nn.blend import Blend
 from dgl_moleblend.nn.encoder import MoleBlendEncoder, init_weights
+
+_OBJECTIVES = ("spd", "bond_path", "positions", "denoising")
 
 
 class PretrainingOutput(NamedTuple):
@@ -25,12 +29,15 @@ class PretrainingOutput(NamedTuple):
     loss : Tensor, scalar
         Weighted sum.
     losses : dict of str to Tensor
-        spd, bond_path, positions, denoising, before weighting; 0 where a batch has nothing to score.
+        spd, bond_path, positions, denoising, and every group of molecule targets, before weighting; 0 where a batch has
+        nothing to score.
     spd_logits : Tensor, shape (b, n, n, 11)
     bond_path_logits : Tensor, shape (b, n, n, 5, 24)
     position_prediction : Tensor, shape (b, n, n) or (b, n, n, 3)
         Distances in angstrom, or displacement directions.
     denoising : Tensor, shape (b, n, 3)
+    molecule : Tensor, shape (b, t), or None
+        What the graph token tells of the molecule, where there are such targets.
     """
 
     loss: Tensor
@@ -39,6 +46,7 @@ class PretrainingOutput(NamedTuple):
     bond_path_logits: Tensor
     position_prediction: Tensor
     denoising: Tensor
+    molecule: Tensor | None = None
 
 
 class BlendPretraining(nn.Module):
@@ -49,6 +57,9 @@ class BlendPretraining(nn.Module):
     encoder : MoleBlendEncoder
     blend_config : BlendConfig
         Objectives and their weights.
+    molecule_columns : mapping, optional
+        "names", "groups" and "kinds" of t further targets that the graph token is to tell, as
+        `MoleculeTargets.describe` gives them. Unlike the paper, whose objectives never score the token.
 
     References
     ----------
@@ -64,7 +75,14 @@ class BlendPretraining(nn.Module):
     ['bond_path', 'denoising', 'positions', 'spd']
     """
 
-    def __init__(self, encoder: MoleBlendEncoder, blend_config: BlendConfig | None = None) -> None:
+    is_class: Tensor
+
+    def __init__(
+        self,
+        encoder: MoleBlendEncoder,
+        blend_config: BlendConfig | None = None,
+        molecule_columns: Mapping[str, Sequence[str]] | None = None,
+    ) -> None:
         super().__init__()
         self.blend_config = blend_config or BlendConfig()
         self.encoder = encoder
@@ -75,6 +93,19 @@ class BlendPretraining(nn.Module):
         self.denoising_head = DenoisingHead(size, encoder.config.num_heads, encoder.config.attention_dropout)
         for head in (self.spd_head, self.bond_path_head, self.position_head, self.denoising_head):
             head.apply(init_weights)
+        self.molecule_columns = {name: tuple(values) for name, values in (molecule_columns or {}).items()}
+        if self.molecule_columns:
+            is_class = [kind == KINDS[1] for kind in self.molecule_columns["kinds"]]
+            self.register_buffer("is_class", torch.tensor(is_class), persistent=False)
+            groups = self.molecule_columns["groups"]
+            self.molecule_groups = tuple(dict.fromkeys(groups))
+            check(not {*self.molecule_groups} & {*_OBJECTIVES}, "groups", self.molecule_groups,
+                  f"other names than {', '.join(_OBJECTIVES)}")  # fmt: skip
+            for number, group in enumerate(self.molecule_groups):  # whose columns need not lie together
+                columns = torch.tensor([k for k, name in enumerate(groups) if name == group])
+                self.register_buffer(f"molecule_group_{number}", columns, persistent=False)
+            self.molecule_head = PropertyHead(size, len(is_class))
+            self.molecule_head.apply(init_weights)
 
     @classmethod
     def from_config(cls, config: EncoderConfig, blend_config: BlendConfig | None = None, **changes: object) -> Self:
@@ -85,19 +116,24 @@ class BlendPretraining(nn.Module):
     def from_pretrained(cls, folder: str | Path) -> Self:
         """Load encoder and heads; see `MoleBlendEncoder.from_pretrained`."""
         saved = checkpoint.read(folder, kinds=("pretraining",))
-        model = cls.from_config(
-            EncoderConfig.from_dict(saved.config["encoder"]), BlendConfig.from_dict(saved.config["blend"])
-        )
+        encoder = MoleBlendEncoder.from_config(EncoderConfig.from_dict(saved.config["encoder"]))
+        model = cls(encoder, BlendConfig.from_dict(saved.config["blend"]), saved.config.get("molecule"))
         checkpoint.load_weights(model, saved)
         return model
 
     def save_pretrained(self, folder: str | Path, extra: dict[str, object] | None = None) -> Path:
         """Write config.json and model.safetensors; `extra` is kept beside the settings (featurizer, versions, ..)."""
-        config = {"encoder": self.encoder.config.to_dict(), "blend": self.blend_config.to_dict()}
+        config: dict[str, object] = {"encoder": self.encoder.config.to_dict(), "blend": self.blend_config.to_dict()}
+        if self.molecule_columns:
+            config["molecule"] = {name: list(values) for name, values in self.molecule_columns.items()}
         return checkpoint.save(folder, self, config, "pretraining", extra)
 
     def forward(
-        self, data: RelationBatch | DGLGraph, blend: Blend | None = None, noise: Float[Tensor, "b n 3"] | None = None
+        self,
+        data: RelationBatch | DGLGraph,
+        blend: Blend | None = None,
+        noise: Float[Tensor, "b n 3"] | None = None,
+        targets: Float[Tensor, "b t"] | None = None,
     ) -> PretrainingOutput:
         """Hide by `blend`, disturb by `noise`, predict, and score.
 
@@ -109,6 +145,8 @@ class BlendPretraining(nn.Module):
             What each pair and atom shows; draw it with `draw_blend`. Without it everything is shown.
         noise : Tensor, shape (b, n, 3), angstrom, optional
             Added to the positions that the encoder sees; draw it with `draw_noise`. Without it nothing is denoised.
+        targets : Tensor, shape (b, t), optional
+            Of the graph token; NaN = missing.
 
         Returns
         -------
@@ -140,13 +178,22 @@ class BlendPretraining(nn.Module):
             + weights.positions_weight * losses["positions"]
             + weights.denoising_weight * losses["denoising"]
         )
-        return PretrainingOutput(loss, losses, spd_logits, bond_path_logits, position_prediction, denoising)
+        molecule = None
+        if self.molecule_columns:
+            molecule = self.molecule_head(encoded.token)
+            wanted = torch.full_like(molecule, torch.nan) if targets is None else targets
+            for number, group in enumerate(self.molecule_groups):
+                columns = self.get_buffer(f"molecule_group_{number}")
+                found = objectives.molecule_loss(molecule[:, columns], wanted[:, columns], self.is_class[columns])
+                losses[group] = found
+                loss = loss + weights.molecule_weight * found
+        return PretrainingOutput(loss, losses, spd_logits, bond_path_logits, position_prediction, denoising, molecule)
 
     def _scored(self, batch: RelationBatch, blend: Blend | None, relation: int) -> Tensor:
         """Pairs whose `relation` is scored."""
         if blend is None or self.blend_config.score == "all":
             return batch.pair_mask
-        return batch.pair_mask & (blend.pair != relation)
+        return batch.pair_mask & ~blend.shows_pair(relation)
 
     def _position_loss(self, prediction: Tensor, batch: RelationBatch, scored: Tensor) -> Tensor:
         other = ~torch.eye(scored.shape[-1], dtype=torch.bool, device=scored.device)
@@ -163,5 +210,5 @@ class BlendPretraining(nn.Module):
             return prediction.sum() * 0.0  # nothing to denoise, and every weight still has a gradient
         mask = batch.atom_mask & batch.has_conformer[:, None]
         if blend is not None:
-            mask = mask & (blend.atom == 1)
+            mask = mask & blend.shows_atom(1)
         return objectives.denoising_loss(prediction, torch.where(mask.unsqueeze(-1), noise, 0.0), mask)

@@ -116,9 +116,10 @@ class PretrainingModule(TrainingModule):
         relations = batch.molecules.relations()
         generator = Generator(self.device).manual_seed(seed)
         config = self.model.blend_config
-        blend = draw_blend(relations, config.ratio, config.atom_ratio, generator)
+        blend = draw_blend(relations, config.ratio, config.atom_ratio, generator, config.whole)
         noise = draw_noise(relations, config.noise_scale, generator)
-        output = self.model(relations, blend=blend, noise=noise)
+        targets = batch.labels if self.model.molecule_columns else None
+        output = self.model(relations, blend=blend, noise=noise, targets=targets)
         training = stage == "train"
         settings: dict[str, Any] = {"batch_size": relations.num_molecules, "on_epoch": True, "sync_dist": True}
         self.log(f"{stage}/loss", output.loss, on_step=training, prog_bar=True, **settings)

@@ -265,8 +265,8 @@ class MoleBlendEncoder(nn.Module):
         shows = dict.fromkeys(RELATIONS, every_pair)
         atom_shows = dict.fromkeys(ATOM_TERMS, torch.ones_like(fields.has_conformer))
         if blend is not None:
-            shows = {name: blend.pair == index for index, name in enumerate(RELATIONS)}
-            atom_shows = {name: blend.atom == index for index, name in enumerate(ATOM_TERMS)}
+            shows = {name: blend.shows_pair(index) for index, name in enumerate(RELATIONS)}
+            atom_shows = {name: blend.shows_atom(index) for index, name in enumerate(ATOM_TERMS)}
         terms, biases = [], []
         if "spd" in relations:
             chosen = view.select(shows["spd"])

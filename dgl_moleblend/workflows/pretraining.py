@@ -28,6 +28,7 @@ from dgl_moleblend.workflows.start import describe_start, make_encoder
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
+    from dgl_moleblend.data.molecule_targets import MoleculeTargets
 
 
 def pretrain(
@@ -36,6 +37,7 @@ def pretrain(
     *,
     encoder: EncoderConfig | str | PathLike[str] | None = None,
     blend_config: BlendConfig | None = None,
+    targets: "MoleculeTargets | None" = None,
     training_config: TrainingConfig | None = None,
     validation: float = 0.05,
     resume: bool = False,
@@ -58,6 +60,8 @@ def pretrain(
         Size of a fresh encoder, or the folder of a model whose encoder to start from. By default
         ``EncoderConfig.small()``.
     blend_config : BlendConfig, optional
+    targets : MoleculeTargets, optional
+        What the graph token is to tell of every molecule of `dataset`: descriptors, measured labels.
     training_config : TrainingConfig, optional
     validation : float
         Share of the molecules, drawn with the seed, whose loss chooses the weights that are kept; 0 for none, and the
@@ -87,6 +91,9 @@ def pretrain(
     encoder = encoder or EncoderConfig.small()
     blend_config, training_config = blend_config or BlendConfig(), training_config or TrainingConfig()
     check(0 <= validation < 1, "validation", validation, "at least 0 and below 1")
+    if targets is not None and len(targets) != len(dataset):
+        raise DataError(f"there are targets of {len(targets)} molecules and a data set of {len(dataset)}",
+                        fix="make targets of these very molecules, in their order")  # fmt: skip
     order = np.random.default_rng(training_config.seed).permutation(len(dataset))
     held_out = int(np.ceil(validation * len(dataset)))
     if len(dataset) - held_out < 1:
@@ -101,12 +108,14 @@ def pretrain(
         "molecules": len(dataset),
         "fingerprint": fingerprint(dataset.num_atoms),
     }
+    if targets is not None:
+        settings["targets"] = targets.digest()
     set_seeds(training_config.seed)
-    model = BlendPretraining(make_encoder(encoder), blend_config)
+    model = BlendPretraining(make_encoder(encoder), blend_config, None if targets is None else targets.describe())
     open_run(out, settings, resume=resume, overwrite=overwrite)
     fit(
         PretrainingModule(model, training_config),
-        MoleculeData(dataset, {"train": order[held_out:], "validation": order[:held_out]}, training_config),
+        MoleculeData(dataset, {"train": order[held_out:], "validation": order[:held_out]}, training_config, targets),
         out,
         description="pretrain",
         monitor="loss" if held_out else None,
