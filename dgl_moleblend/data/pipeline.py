@@ -20,10 +20,8 @@ import pyarrow as pa
 from rdkit import Chem, rdBase
 from tqdm import tqdm
 
+from dgl_moleblend.chem.sanitize import prepare_mol, rdkit_session, read_smiles
 from dgl_moleblend.config import FeaturizerConfig, check
-from dgl_moleblend.data.featurize import MoleculeFeaturizer
-from dgl_moleblend.data.molecules import Reader, Record
-from dgl_moleblend.data.sanitize import prepare_mol, rdkit_session, read_smiles
 from dgl_moleblend.data.store import (
     MAX_ATOMS,
     MoleculeStore,
@@ -35,6 +33,8 @@ from dgl_moleblend.data.store import (
     rejects_frame,
 )
 from dgl_moleblend.errors import DataError, MoleculeError
+from dgl_moleblend.pairs.graph import MoleculeFeaturizer
+from dgl_moleblend.readers.molecules import Reader, Record
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")

@@ -13,17 +13,11 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data import pipeline
-from dgl_moleblend.data.molecules import MoleculeReader
-from dgl_moleblend.data.pipeline import (
-    PipelineConfig,
-    Task,
-    featurize_to_store,
-    featurize_to_table,
-    run_tasks,
-)
+from dgl_moleblend.data import pipeline as featurize
+from dgl_moleblend.data.pipeline import PipelineConfig, Task, featurize_to_store, featurize_to_table, run_tasks
 from dgl_moleblend.data.store import MoleculeStore, MoleculeTable
 from dgl_moleblend.errors import DataError, MoleculeError
+from dgl_moleblend.readers.molecules import MoleculeReader
 
 SHARED = Path(__file__).parents[2] / "../shared/data"
 ROWS = [
@@ -134,7 +128,7 @@ def test_the_output_does_not_depend_on_who_does_the_work(tmp_path, table_file):
 
 def test_chunks_that_do_not_divide_shards(tmp_path, table_file, monkeypatch):
     featurize_to_store(read(table_file), tmp_path / "a", PipelineConfig(), shard_size=50)
-    monkeypatch.setitem(pipeline.CHUNK, "none", 7)
+    monkeypatch.setitem(featurize.CHUNK, "none", 7)
     featurize_to_store(read(table_file), tmp_path / "b", PipelineConfig(), shard_size=50)
     assert content(tmp_path / "a") == content(tmp_path / "b")
 
@@ -148,7 +142,7 @@ def test_the_store_holds_what_the_table_holds(tmp_path, table_file):
 
 def test_a_second_run_does_nothing(tmp_path, table_file, monkeypatch):
     featurize_to_store(read(table_file), tmp_path / "s", PipelineConfig())
-    monkeypatch.setattr(pipeline, "read_smiles", None)
+    monkeypatch.setattr(featurize, "read_smiles", None)
     again = featurize_to_store(read(table_file), tmp_path / "s", PipelineConfig())
     assert_complete(again, 200)
     with pytest.raises(DataError, match=r"another arguments\['max_atoms'\]: 65535 there, 9 now"):
@@ -172,14 +166,14 @@ def test_an_interrupted_run_goes_on(tmp_path, table_file, monkeypatch):
             raise KeyboardInterrupt
         return pipeline_featurize(record, config, **options)
 
-    pipeline_featurize = pipeline.featurize_record
-    monkeypatch.setattr(pipeline, "featurize_record", interrupted)
+    pipeline_featurize = featurize.featurize_record
+    monkeypatch.setattr(featurize, "featurize_record", interrupted)
     with pytest.raises(KeyboardInterrupt):
         featurize_to_store(read(table_file), tmp_path / "s", PipelineConfig(), shard_size=60)
     assert json.loads((tmp_path / "s" / "manifest.json").read_text())["counts"]["rows"] == 120
     again: list[int] = []
     monkeypatch.setattr(
-        pipeline, "featurize_record", lambda r, c, **o: (again.append(r.row), pipeline_featurize(r, c, **o))[1]
+        featurize, "featurize_record", lambda r, c, **o: (again.append(r.row), pipeline_featurize(r, c, **o))[1]
     )
     featurize_to_store(read(table_file), tmp_path / "s", PipelineConfig(), shard_size=60)
     assert again == list(range(120, 200)), "what was done is not done again"
@@ -269,11 +263,11 @@ class FailingFeaturizer:
         return pipeline_featurizer.from_config(self.config).arrays(mol, prepared=prepared)
 
 
-pipeline_featurizer = pipeline.MoleculeFeaturizer
+pipeline_featurizer = featurize.MoleculeFeaturizer
 
 
 def test_failed_conformers_are_rejected_or_kept_without(tmp_path, monkeypatch):
-    monkeypatch.setattr(pipeline, "MoleculeFeaturizer", FailingFeaturizer)
+    monkeypatch.setattr(featurize, "MoleculeFeaturizer", FailingFeaturizer)
     path = tmp_path / "in.smi"
     path.write_text("CC\nCCO\nCCCC\nCCCCC\n")
     embed = FeaturizerConfig("embed", num_conformers=2)
@@ -294,11 +288,11 @@ def test_failed_conformers_are_rejected_or_kept_without(tmp_path, monkeypatch):
 NASTY = """
 import os, sys, time
 from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data import pipeline
-from dgl_moleblend.data.molecules import MoleculeReader
+from dgl_moleblend.data import pipeline as featurize
+from dgl_moleblend.readers.molecules import MoleculeReader
 from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_store
 
-real = pipeline.MoleculeFeaturizer
+real = featurize.MoleculeFeaturizer
 
 class Nasty:
     def __init__(self, config):
@@ -321,8 +315,8 @@ class Nasty:
                 pass
         return real.from_config(self.config).arrays(mol, prepared=prepared)
 
-pipeline.MoleculeFeaturizer = Nasty
-pipeline.CHUNK.update(none=8, embed=8)
+featurize.MoleculeFeaturizer = Nasty
+featurize.CHUNK.update(none=8, embed=8)
 
 if __name__ == "__main__":
     config = PipelineConfig(FeaturizerConfig("embed"), on_failed_conformer="keep", time_limit=3.0)
