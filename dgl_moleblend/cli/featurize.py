@@ -113,7 +113,7 @@ def command(
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     from dgl_moleblend.config import FeaturizerConfig
     from dgl_moleblend.data.dataset import MoleculeDataset
-    from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_store, featurize_to_table
+    from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_store, featurize_to_table
     from dgl_moleblend.data.store import MAX_ATOMS, REJECTS, MoleculeTable
     from dgl_moleblend.folder import write_atomically
     from dgl_moleblend.pairs.loader import save_graphs

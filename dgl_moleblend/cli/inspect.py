@@ -184,7 +184,7 @@ def explain(found: "Attribution", symbols: Sequence[str], names: Sequence[str]) 
 def _read(smiles: str | None, file: str | None, row: int) -> "tuple[Mol, str | None]":
     """Return one molecule, prepared for the featurizer, and where it stands."""
     from dgl_moleblend.chem.sanitize import read_smiles
-    from dgl_moleblend.data.pipeline import read_mol
+    from dgl_moleblend.data.featurize import read_mol
     from dgl_moleblend.errors import DataError, MoleculeError
     from dgl_moleblend.readers.molecules import MoleculeReader
 

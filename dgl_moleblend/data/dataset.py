@@ -103,7 +103,7 @@ class MoleculeDataset(Dataset[Sample]):
         featurizer : FeaturizerConfig, optional
             By default without positions.
         max_atoms, on_failed_conformer
-            See `dgl_moleblend.data.pipeline.PipelineConfig`.
+            See `dgl_moleblend.data.featurize.PipelineConfig`.
         workers : int
             Processes; 0 works in this one. From a script, needs the usual ``if __name__ == "__main__":``.
         store : path, optional
@@ -151,7 +151,7 @@ class MoleculeDataset(Dataset[Sample]):
         progress: bool = False,
     ) -> Self:
         """Featurize what a reader reads, such as those of `dgl_moleblend.readers.published`; see `from_file`."""
-        from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_store, featurize_to_table
+        from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_store, featurize_to_table
 
         config = PipelineConfig(featurizer or FeaturizerConfig(), on_failed_conformer=on_failed_conformer)
         if max_atoms is not None:
@@ -170,7 +170,7 @@ class MoleculeDataset(Dataset[Sample]):
         >>> len(dataset), dataset.rejects["row"].tolist()
         (1, [1])
         """
-        from dgl_moleblend.data.pipeline import PipelineConfig, Task, run_task
+        from dgl_moleblend.data.featurize import PipelineConfig, Task, run_task
         from dgl_moleblend.readers.molecules import Record
 
         source = ("SMILES",)

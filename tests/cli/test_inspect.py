@@ -6,7 +6,7 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dgl_moleblend.cli import main
-from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_store
+from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_store
 from dgl_moleblend.data.summary import ELEMENTS
 from dgl_moleblend.readers.molecules import MoleculeReader
 

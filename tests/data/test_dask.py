@@ -8,7 +8,7 @@ import pytest
 from commands import run, succeed
 
 from dgl_moleblend.cli import executors
-from dgl_moleblend.data import pipeline as featurize
+from dgl_moleblend.data import featurize
 
 
 @pytest.fixture(scope="module")

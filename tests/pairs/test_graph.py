@@ -467,7 +467,7 @@ def test_dgl_is_imported_for_graphs_alone() -> None:
     """Processes that fill a store would wait a second for it."""
     code = """
 import sys
-import dgl_moleblend.data.pipeline
+import dgl_moleblend.data.featurize
 from dgl_moleblend.pairs.graph import MoleculeFeaturizer
 featurizer = MoleculeFeaturizer(positions="embed")
 assert featurizer.arrays("CCO").num_atoms == 3

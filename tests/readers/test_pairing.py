@@ -7,7 +7,7 @@ import pytest
 from rdkit import Chem
 
 from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_table
+from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_table
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.pairing import PairedReader
 

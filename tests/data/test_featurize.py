@@ -13,8 +13,8 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data import pipeline as featurize
-from dgl_moleblend.data.pipeline import PipelineConfig, Task, featurize_to_store, featurize_to_table, run_tasks
+from dgl_moleblend.data import featurize
+from dgl_moleblend.data.featurize import PipelineConfig, Task, featurize_to_store, featurize_to_table, run_tasks
 from dgl_moleblend.data.store import MoleculeStore, MoleculeTable
 from dgl_moleblend.errors import DataError, MoleculeError
 from dgl_moleblend.readers.molecules import MoleculeReader
@@ -288,9 +288,9 @@ def test_failed_conformers_are_rejected_or_kept_without(tmp_path, monkeypatch):
 NASTY = """
 import os, sys, time
 from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data import pipeline as featurize
+from dgl_moleblend.data import featurize
 from dgl_moleblend.readers.molecules import MoleculeReader
-from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_store
+from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_store
 
 real = featurize.MoleculeFeaturizer
 
