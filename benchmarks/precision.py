@@ -19,7 +19,7 @@ from rdkit import RDConfig
 import dgl_moleblend as mb
 from dgl_moleblend.config import FeaturizerConfig, TrainingConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
-from dgl_moleblend.train.loop import read_curves
+from dgl_moleblend.report.results import read_curves
 from dgl_moleblend.train.pretrain import pretrain
 
 NCI = Path(RDConfig.RDDataDir) / "NCI" / "first_200.props.sdf"

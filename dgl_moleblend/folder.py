@@ -1,4 +1,4 @@
-"""Weights, configuration and schema version in one folder, without pickle; refuses what does not fit."""
+"""A model's folder: names of its files, weights and configuration without pickle; refuses what does not fit."""
 
 import json
 import os
@@ -20,6 +20,16 @@ from dgl_moleblend.schema import SCHEMA_VERSION
 FORMAT = "dgl_moleblend"
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
+RUN_FILE = "run.json"
+ENSEMBLE_FILE = "ensemble.json"
+"""Names the model folders that several runs left in one folder."""
+CHECKPOINTS = "checkpoints"
+LOGS = "logs"
+RESULTS = (
+    RUN_FILE, ENSEMBLE_FILE, CONFIG_FILE, WEIGHTS_FILE, "calibration.json", "training_set.npz", "metrics.json",
+    "predictions.csv", "split.csv", "rejects.csv", "report.html", "curves.png", "parity.png", "roc.png",
+)  # fmt: skip
+"""Files that a run leaves; those of the run before are deleted when it is overwritten."""
 WEIGHTS_VERSION = 3
 """Grows when weights of the same names and shapes change in meaning. 3: the factor before the 3D atom term."""
 KINDS = ("encoder", "pretraining", "predictor")
@@ -133,6 +143,12 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a JSON file, whole or not at all; NaN is no JSON and is refused."""
+    text = json.dumps(values, indent=2, allow_nan=False) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
 def read(folder: str | os.PathLike[str], kinds: Iterable[str] = KINDS) -> Checkpoint:

@@ -15,7 +15,7 @@ import dgl_moleblend as mb
 # isort: split
 from sample_data import EGFR_SDF
 
-from dgl_moleblend.train.loop import read_curves
+from dgl_moleblend.report.results import read_curves
 from dgl_moleblend.train.pretrain import pretrain
 
 OBJECTIVES = {

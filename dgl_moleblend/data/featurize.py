@@ -20,6 +20,7 @@ import pyarrow as pa
 from rdkit import Chem, rdBase
 from tqdm import tqdm
 
+from dgl_moleblend.chem.compact import featurize_mol
 from dgl_moleblend.chem.sanitize import prepare_mol, rdkit_session, read_smiles
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.store import (
@@ -33,7 +34,6 @@ from dgl_moleblend.data.store import (
     rejects_frame,
 )
 from dgl_moleblend.errors import DataError, MoleculeError
-from dgl_moleblend.pairs.graph import MoleculeFeaturizer
 from dgl_moleblend.readers.molecules import Reader, Record
 
 log = logging.getLogger(__name__)
@@ -98,14 +98,14 @@ def featurize_record(record: Record, config: PipelineConfig, *, without_position
         if mol.GetNumAtoms() > config.max_atoms:
             raise MoleculeError(f"{mol.GetNumAtoms():,} atoms are more than {config.max_atoms:,}")
         stage = "featurize"
-        flat, full = _featurizers(MoleculeFeaturizer, config.featurizer)
-        if config.featurizer.positions == "none" or without_positions:
-            molecule = flat.arrays(mol, prepared=True)
+        full, flat = config.featurizer, _without_positions(config.featurizer)
+        if full.positions == "none" or without_positions:
+            molecule = featurize_mol(mol, flat)
         else:
             try:
-                molecule = full.arrays(mol, prepared=True)
+                molecule = featurize_mol(mol, full)
             except MoleculeError:
-                molecule = flat.arrays(mol, prepared=True)  # if this works, it was the positions that failed
+                molecule = featurize_mol(mol, flat)  # if this works, it was the positions that failed
                 stage = "conformer"
                 if config.on_failed_conformer == "reject":
                     raise
@@ -120,9 +120,8 @@ def featurize_record(record: Record, config: PipelineConfig, *, without_position
 
 
 @functools.lru_cache(maxsize=8)
-def _featurizers(kind: type[MoleculeFeaturizer], config: FeaturizerConfig) -> tuple[MoleculeFeaturizer, ...]:
-    """Return featurizers without positions and as asked for."""
-    return kind.from_config(config.replace(positions="none")), kind.from_config(config)
+def _without_positions(config: FeaturizerConfig) -> FeaturizerConfig:
+    return config.replace(positions="none")
 
 
 def read_mol(record: Record) -> Chem.Mol:

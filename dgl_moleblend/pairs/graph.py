@@ -13,9 +13,8 @@ from torch import Tensor
 from typing_extensions import Self
 
 from dgl_moleblend.chem.arrays import MoleculeArrays
-from dgl_moleblend.chem.conformers import embed_positions, given_positions
-from dgl_moleblend.chem.sanitize import prepare_mol, rdkit_session, read_smiles
-from dgl_moleblend.chem.vocabulary import mol_to_arrays
+from dgl_moleblend.chem.compact import featurize_mol, prepare
+from dgl_moleblend.chem.sanitize import rdkit_session
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.errors import MoleculeError
 from dgl_moleblend.pairs.relations import bond_matrix, pairwise_distance, shortest_bond_path, shortest_path_distance
@@ -137,8 +136,8 @@ class MoleculeFeaturizer:
                 "  fix:   pass edge_featurizer=None; edata['bond_path'] tells the bonds"
             )
         try:
-            mol = _prepare(molecule, None)
-            graph = _graphs([_small_enough(self._arrays(mol, None))])[0]
+            mol = prepare(molecule)
+            graph = _graphs([_small_enough(featurize_mol(mol, self.config))])[0]
         except MoleculeError as error:
             if self.on_error == "raise":
                 raise
@@ -164,8 +163,8 @@ class MoleculeFeaturizer:
         MoleculeError
             Whatever `on_error` says.
         """
-        mol = molecule if prepared and isinstance(molecule, Chem.Mol) else _prepare(molecule, where)
-        return self._arrays(mol, where)
+        mol = molecule if prepared and isinstance(molecule, Chem.Mol) else prepare(molecule, where)
+        return featurize_mol(mol, self.config, where)
 
     def many(self, molecules: Iterable[Any]) -> list[DGLGraph | None]:
         """Featurize molecules faster than one by one: relations are made at once for molecules of like size.
@@ -192,7 +191,7 @@ class MoleculeFeaturizer:
                 where = f"molecules[{k}]"
                 graphs.append(None)
                 try:
-                    kept[k] = _small_enough(self._arrays(_prepare(molecule, where), where), where)
+                    kept[k] = _small_enough(featurize_mol(prepare(molecule, where), self.config, where), where)
                 except MoleculeError as error:
                     if self.on_error == "raise":
                         raise
@@ -201,21 +200,6 @@ class MoleculeFeaturizer:
             for k, graph in zip(chunk, _graphs([kept[k] for k in chunk]), strict=True):
                 graphs[k] = graph
         return graphs
-
-    def _arrays(self, mol: Chem.Mol, where: str | None) -> MoleculeArrays:
-        config = self.config
-        positions = None
-        if config.positions == "given":
-            positions = given_positions(mol, where)
-        elif config.positions == "embed":
-            positions = embed_positions(
-                mol, config.seed, config.num_conformers, config.optimize, config.timeout, where=where
-            )
-        return mol_to_arrays(mol, positions)
-
-
-def _prepare(molecule: Any, where: str | None) -> Chem.Mol:
-    return read_smiles(molecule, where) if isinstance(molecule, str) else prepare_mol(molecule, where)
 
 
 def _small_enough(molecule: MoleculeArrays, where: str | None = None) -> MoleculeArrays:

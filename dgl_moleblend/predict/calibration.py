@@ -19,8 +19,8 @@ from typing_extensions import Self
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import check
 from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.folder import ENSEMBLE_FILE
 from dgl_moleblend.predict.tables import predicted
-from dgl_moleblend.train.loop import ENSEMBLE_FILE
 
 CALIBRATION_FILE = "calibration.json"
 PREDICTIONS_FILE = "predictions.csv"

@@ -12,6 +12,7 @@ from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.folder import ENSEMBLE_FILE
 from dgl_moleblend.models.predictor import readout_of
 from dgl_moleblend.nn.encoder import MoleBlendEncoder
 from dgl_moleblend.nn.readout import READOUTS, readout
@@ -19,7 +20,6 @@ from dgl_moleblend.pairs.batch import RelationBatch
 from dgl_moleblend.predict.inference import infer
 from dgl_moleblend.predict.properties import check_featurizer
 from dgl_moleblend.schema import RELATIONS
-from dgl_moleblend.train.loop import ENSEMBLE_FILE
 
 
 def embed(

@@ -13,8 +13,7 @@ from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.pairs.batch import RelationBatch
 from dgl_moleblend.pairs.loader import TrainingBatch, make_inference_loader
-from dgl_moleblend.progress import RunProgress
-from dgl_moleblend.train.loop import quiet_lightning
+from dgl_moleblend.progress import RunProgress, quiet_lightning
 
 BATCH_SIZE = 64
 

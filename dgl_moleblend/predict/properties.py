@@ -15,12 +15,12 @@ from dgl_moleblend.chem.similarity import TRAINING_SET_FILE, TrainingSet
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.folder import ENSEMBLE_FILE
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.targets import LabelScaling, to_prediction
 from dgl_moleblend.predict.calibration import CALIBRATION_FILE, Calibration, find_calibration, member_folders
 from dgl_moleblend.predict.inference import BATCH_SIZE, infer
 from dgl_moleblend.predict.tables import align, predicted
-from dgl_moleblend.train.loop import ENSEMBLE_FILE
 
 COVERAGE = 0.9
 """Share of molecules whose measured value an interval is to hold."""

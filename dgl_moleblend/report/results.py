@@ -12,10 +12,10 @@ import pandas as pd
 
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.folder import ENSEMBLE_FILE, LOGS, RUN_FILE
 from dgl_moleblend.models.targets import METRICS
 from dgl_moleblend.predict.calibration import CALIBRATION_FILE, Calibration, TaskCalibration
 from dgl_moleblend.predict.tables import predicted
-from dgl_moleblend.train.loop import ENSEMBLE_FILE, RUN_FILE, read_curves
 
 
 @dataclass(frozen=True)
@@ -208,3 +208,12 @@ def _missing(path: Path) -> DataError:
     return DataError(
         f"{path.name} is missing", where=str(path.parent), fix="give a folder that `dgl-moleblend finetune` wrote"
     )
+
+
+def read_curves(out: Path) -> pd.DataFrame:
+    """Read the logged values of a run, all its starts together: one row a logged step, columns as logged."""
+    files = sorted((out / LOGS).glob("version_*/metrics.csv"), key=lambda p: int(p.parent.name.split("_")[1]))
+    if not files:
+        raise DataError("there are no logs", where=str(out / LOGS), fix="give the folder of a training run")
+    table = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+    return table.groupby("step", as_index=False).last()

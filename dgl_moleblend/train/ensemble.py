@@ -11,21 +11,13 @@ import numpy as np
 import pandas as pd
 
 from dgl_moleblend.config import TrainingConfig, check
+from dgl_moleblend.folder import ENSEMBLE_FILE, RUN_FILE, write_json
 from dgl_moleblend.models.targets import METRICS, score
 from dgl_moleblend.predict.calibration import write_calibration
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.train.finetune import SPLITS, FinetuneResult, check_request, finetune, split_facts, split_table
-from dgl_moleblend.train.loop import (
-    ENSEMBLE_FILE,
-    RUN_FILE,
-    close_run,
-    fingerprint,
-    is_finished,
-    open_run,
-    write_json,
-    write_table,
-)
+from dgl_moleblend.train.loop import close_run, fingerprint, is_finished, open_run, write_table
 from dgl_moleblend.train.start import describe_start
 
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from lightning.pytorch import Callback
 
 from dgl_moleblend.config import EncoderConfig, FeaturizerConfig, TrainingConfig, check
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.folder import write_json
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.targets import (
     METRICS,
@@ -28,6 +29,7 @@ from dgl_moleblend.predict.properties import PropertyModel, write_training_set
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report import figures
 from dgl_moleblend.report.page import write_report
+from dgl_moleblend.report.results import read_curves
 from dgl_moleblend.schema import RELATIONS
 from dgl_moleblend.train.loop import (
     MoleculeData,
@@ -36,9 +38,7 @@ from dgl_moleblend.train.loop import (
     fit,
     library_versions,
     open_run,
-    read_curves,
     set_seeds,
-    write_json,
     write_table,
 )
 from dgl_moleblend.train.modules import FinetuningModule

@@ -2,10 +2,8 @@
 
 import hashlib
 import json
-import logging
 import platform
 import shutil
-import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import timedelta
 from importlib.metadata import version
@@ -21,26 +19,24 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
 
-from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import TrainingConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.folder import (
+    CHECKPOINTS,
+    CONFIG_FILE,
+    LOGS,
+    RESULTS,
+    RUN_FILE,
+    check_same,
+    write_atomically,
+    write_json,
+)
 from dgl_moleblend.models.targets import LOWER_IS_BETTER
 from dgl_moleblend.pairs.loader import TrainingBatch, make_loader
-from dgl_moleblend.progress import RunProgress
+from dgl_moleblend.progress import RunProgress, quiet_lightning
 from dgl_moleblend.train.modules import TrainingModule
 
-CHECKPOINTS = "checkpoints"
-LOGS = "logs"
-RUN_FILE = "run.json"
-ENSEMBLE_FILE = "ensemble.json"
-"""Names the model folders that several runs left in one folder."""
-RESULTS = (
-    RUN_FILE, ENSEMBLE_FILE, model_folder.CONFIG_FILE, model_folder.WEIGHTS_FILE, "calibration.json",
-    "training_set.npz", "metrics.json", "predictions.csv", "split.csv", "rejects.csv", "report.html", "curves.png",
-    "parity.png", "roc.png",
-)  # fmt: skip
-"""Files that a run leaves; those of the run before are deleted when it is overwritten."""
 SAVE_EVERY = timedelta(minutes=10)
 """A run that is interrupted within an epoch loses at most so much."""
 _FREE = ("num_workers", "trials")  # settings that may change when a run is resumed
@@ -173,10 +169,10 @@ def open_run(
         if run["finished"] and not extend:
             raise DataError("the run is finished; there is nothing to resume", where=str(out),
                             fix="start another run from its weights")  # fmt: skip
-        model_folder.check_same(_without_free(run["settings"]), _without_free(settings), where=str(file))
+        check_same(_without_free(run["settings"]), _without_free(settings), where=str(file))
     elif resume:
         raise DataError("there is no run to resume", where=str(out), fix="leave out --resume to start one")
-    elif (out / model_folder.CONFIG_FILE).exists() and not overwrite:
+    elif (out / CONFIG_FILE).exists() and not overwrite:
         raise DataError("the folder already holds a model", where=str(out), fix="choose another folder, or --overwrite")
     out.mkdir(parents=True, exist_ok=True)
     _write_run(out, settings, finished=False)
@@ -215,15 +211,9 @@ def _without_free(settings: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write a JSON file, whole or not at all; NaN is no JSON and is refused."""
-    text = json.dumps(values, indent=2, allow_nan=False) + "\n"
-    model_folder.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a CSV file, whole or not at all."""
-    model_folder.write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
+    write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
 
 
 def library_versions() -> dict[str, str]:
@@ -344,34 +334,3 @@ def set_seeds(seed: int) -> None:
     """Seed Python, NumPy, torch and the workers that load batches."""
     with quiet_lightning():
         seed_everything(seed, workers=True, verbose=False)
-
-
-class quiet_lightning(warnings.catch_warnings):  # noqa: N801 - used as a function
-    """Silence Lightning's reports on devices and its advice on loaders; its errors and other warnings stay."""
-
-    def __enter__(self) -> None:  # type: ignore[override]
-        super().__enter__()
-        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
-        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # MoleculeData sees to it
-        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty.*")
-        warnings.filterwarnings("ignore", message="Total length of .* across ranks is zero.*")  # no validation rows
-        warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
-        warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*")
-        self._loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-        self._levels = [logger.level for logger in self._loggers]
-        for logger in self._loggers:
-            logger.setLevel(logging.WARNING)
-
-    def __exit__(self, *error: Any) -> None:
-        for logger, level in zip(self._loggers, self._levels, strict=True):
-            logger.setLevel(level)
-        super().__exit__(*error)
-
-
-def read_curves(out: Path) -> pd.DataFrame:
-    """Read the logged values of a run, all its starts together: one row a logged step, columns as logged."""
-    files = sorted((out / LOGS).glob("version_*/metrics.csv"), key=lambda p: int(p.parent.name.split("_")[1]))
-    if not files:
-        raise DataError("there are no logs", where=str(out / LOGS), fix="give the folder of a training run")
-    table = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
-    return table.groupby("step", as_index=False).last()

@@ -12,6 +12,7 @@ from dgl_moleblend.config import BlendConfig, EncoderConfig, TrainingConfig, che
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.models.pretraining import BlendPretraining
 from dgl_moleblend.report import figures
+from dgl_moleblend.report.results import read_curves
 from dgl_moleblend.train.loop import (
     MoleculeData,
     close_run,
@@ -20,7 +21,6 @@ from dgl_moleblend.train.loop import (
     is_first_process,
     library_versions,
     open_run,
-    read_curves,
     set_seeds,
 )
 from dgl_moleblend.train.modules import PretrainingModule

@@ -13,11 +13,12 @@ import pandas as pd
 
 from dgl_moleblend.config import EncoderConfig, TrainingConfig, check
 from dgl_moleblend.errors import CheckpointError, DataError, MoleBlendError
+from dgl_moleblend.folder import write_json
 from dgl_moleblend.models.targets import LOWER_IS_BETTER
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.train.ensemble import remove_runs
 from dgl_moleblend.train.finetune import check_request, finetune
-from dgl_moleblend.train.loop import close_run, delete_run, fingerprint, is_finished, open_run, write_json, write_table
+from dgl_moleblend.train.loop import close_run, delete_run, fingerprint, is_finished, open_run, write_table
 from dgl_moleblend.train.start import describe_start
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from commands import QUICK, run, succeed
 from safetensors.numpy import load_file
 
 import dgl_moleblend as mb
+from dgl_moleblend.report.results import read_curves
 from dgl_moleblend.train import pretrain
-from dgl_moleblend.train.loop import read_curves
 
 
 def test_files_become_a_model(pretrained):

@@ -245,29 +245,20 @@ def test_a_structure_with_characters_cut_in_two(tmp_path):
     assert table.rejects["reason"][0] == "RDKit cannot read the structure: Element '? C' not found"
 
 
-class FailingFeaturizer:
-    """Has no positions for molecules of three atoms, whoever asks."""
-
-    def __init__(self, config: FeaturizerConfig) -> None:
-        self.config = config
-
-    @classmethod
-    def from_config(cls, config: FeaturizerConfig) -> "FailingFeaturizer":
-        return cls(config)
-
-    def arrays(self, mol: Chem.Mol, prepared: bool = False) -> object:
-        if self.config.positions != "none" and mol.GetNumAtoms() == 3:
-            raise MoleculeError("no conformer after 10 attempts")
-        if mol.GetNumAtoms() == 4:
-            raise KeyError("a fault of ours")
-        return pipeline_featurizer.from_config(self.config).arrays(mol, prepared=prepared)
+featurize_mol = featurize.featurize_mol
 
 
-pipeline_featurizer = featurize.MoleculeFeaturizer
+def fail_to_featurize(mol: Chem.Mol, config: FeaturizerConfig) -> object:
+    """Have no positions for molecules of three atoms, whoever asks."""
+    if config.positions != "none" and mol.GetNumAtoms() == 3:
+        raise MoleculeError("no conformer after 10 attempts")
+    if mol.GetNumAtoms() == 4:
+        raise KeyError("a fault of ours")
+    return featurize_mol(mol, config)
 
 
 def test_failed_conformers_are_rejected_or_kept_without(tmp_path, monkeypatch):
-    monkeypatch.setattr(featurize, "MoleculeFeaturizer", FailingFeaturizer)
+    monkeypatch.setattr(featurize, "featurize_mol", fail_to_featurize)
     path = tmp_path / "in.smi"
     path.write_text("CC\nCCO\nCCCC\nCCCCC\n")
     embed = FeaturizerConfig("embed", num_conformers=2)
@@ -292,30 +283,22 @@ from dgl_moleblend.data import featurize
 from dgl_moleblend.readers.molecules import MoleculeReader
 from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_store
 
-real = featurize.MoleculeFeaturizer
+featurize_mol = featurize.featurize_mol
 
-class Nasty:
-    def __init__(self, config):
-        self.config = config
+def be_nasty(mol, config):
+    symbol = mol.GetAtomWithIdx(0).GetSymbol()
+    if symbol == "F":
+        os._exit(7)
+    if symbol == "Cl":
+        os.kill(os.getpid(), 11)
+    if symbol == "Br":
+        os.kill(os.getpid(), 9)
+    if symbol == "I" or (symbol == "P" and config.positions != "none"):
+        while True:
+            pass
+    return featurize_mol(mol, config)
 
-    @classmethod
-    def from_config(cls, config):
-        return cls(config)
-
-    def arrays(self, mol, prepared):
-        symbol = mol.GetAtomWithIdx(0).GetSymbol()
-        if symbol == "F":
-            os._exit(7)
-        if symbol == "Cl":
-            os.kill(os.getpid(), 11)
-        if symbol == "Br":
-            os.kill(os.getpid(), 9)
-        if symbol == "I" or (symbol == "P" and self.config.positions != "none"):
-            while True:
-                pass
-        return real.from_config(self.config).arrays(mol, prepared=prepared)
-
-featurize.MoleculeFeaturizer = Nasty
+featurize.featurize_mol = be_nasty
 featurize.CHUNK.update(none=8, embed=8)
 
 if __name__ == "__main__":

@@ -11,8 +11,10 @@ from tables import chains, parts
 
 import dgl_moleblend as mb
 from dgl_moleblend.errors import CheckpointError, DataError
+from dgl_moleblend.folder import CHECKPOINTS
 from dgl_moleblend.pairs.loader import BucketSampler
-from dgl_moleblend.train.loop import CHECKPOINTS, MoleculeData, close_run, fit, open_run, read_curves, set_seeds
+from dgl_moleblend.report.results import read_curves
+from dgl_moleblend.train.loop import MoleculeData, close_run, fit, open_run, set_seeds
 from dgl_moleblend.train.modules import PretrainingModule
 
 CONFIG = mb.TrainingConfig(max_epochs=3, batch_size=4, learning_rate=1e-3)  # 24 - 4 molecules: 5 steps an epoch

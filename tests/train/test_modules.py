@@ -12,7 +12,8 @@ from torch import nn
 import dgl_moleblend as mb
 from dgl_moleblend.errors import MoleBlendError
 from dgl_moleblend.models.targets import LabelScaling, score
-from dgl_moleblend.train.loop import MoleculeData, fit, read_curves
+from dgl_moleblend.report.results import read_curves
+from dgl_moleblend.train.loop import MoleculeData, fit
 from dgl_moleblend.train.modules import (
     FinetuningModule,
     PretrainingModule,
