@@ -1,7 +1,6 @@
 """Pretrain the encoders that ship, and the study that chose their objectives, from prepared data.
 
-    python benchmarks/pretraining_runs.py prepare --descriptors corpus.npz --out prepared     (needs RDKit; once)
-    python benchmarks/pretraining_runs.py study prepared --steps 3000 --out study             (all variants, in parallel)
+    python benchmarks/pretraining_runs.py study prepared --steps 3000 --out study     (all variants, side by side)
     python benchmarks/pretraining_runs.py train prepared --size small --steps 15000 --out runs/small
 
 `prepared` holds stores and targets.npz; training needs neither RDKit nor dgllife, so a bare GPU machine will do. A run
@@ -21,8 +20,8 @@ import numpy as np
 from dgl_moleblend.config import BlendConfig, EncoderConfig, TrainingConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.molecule_targets import MoleculeTargets
-from dgl_moleblend.fitting import is_finished
-from dgl_moleblend.workflows.pretraining import pretrain
+from dgl_moleblend.train.loop import is_finished
+from dgl_moleblend.train.pretrain import pretrain
 
 SIZES: dict[str, dict[str, int]] = {
     "tiny": {"num_layers": 2, "feat_size": 32, "ffn_size": 32, "num_heads": 4, "num_kernels": 8},
@@ -75,8 +74,9 @@ def train(args: argparse.Namespace) -> None:
     began = time.perf_counter()
     resume = is_finished(args.out) is False
     pretrain(
-        dataset, args.out, encoder=EncoderConfig(**SIZES[args.size]), blend_config=BlendConfig(**variant.get("blend", {})),
-        targets=targets, training_config=config, validation=0.002, resume=resume, overwrite=not resume, progress=False,
+        dataset, args.out, encoder=EncoderConfig(**SIZES[args.size]), targets=targets, training_config=config,
+        blend_config=BlendConfig(**variant.get("blend", {})), validation=0.002, resume=resume, overwrite=not resume,
+        progress=False,
     )  # fmt: skip
     seconds = time.perf_counter() - began
     device = torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"

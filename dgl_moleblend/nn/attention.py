@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from dgl_moleblend.nn.views import LayerView
+from dgl_moleblend.nn.views.choice import LayerView
 
 
 class RelationAttention(nn.Module):

@@ -8,9 +8,9 @@ from dgl import DGLGraph
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from dgl_moleblend.batch import RelationBatch
 from dgl_moleblend.config import check_ratio
 from dgl_moleblend.errors import SchemaError
+from dgl_moleblend.pairs.batch import RelationBatch
 
 EVERYTHING = -1
 """In a blend: nothing is hidden."""

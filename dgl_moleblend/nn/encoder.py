@@ -12,17 +12,17 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
-from dgl_moleblend import checkpoint
-from dgl_moleblend.batch import RelationBatch
+from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import EncoderConfig
 from dgl_moleblend.nn.blend import Blend
 from dgl_moleblend.nn.dropout import Dropout
 from dgl_moleblend.nn.gaussian import kernel_step
-from dgl_moleblend.nn.graph_view import GraphView
 from dgl_moleblend.nn.layer import MoleBlendLayer
 from dgl_moleblend.nn.recompute import recomputed
 from dgl_moleblend.nn.relation_bias import BondPathBias, DistanceBias, SpdBias
-from dgl_moleblend.nn.views import Relations, View, open_view
+from dgl_moleblend.nn.views.choice import Relations, View, open_view
+from dgl_moleblend.nn.views.graph import GraphView
+from dgl_moleblend.pairs.batch import RelationBatch
 from dgl_moleblend.schema import ATOM_SIZES, ATOM_TERMS, NUM_DEGREES, RELATIONS
 
 
@@ -179,14 +179,14 @@ class MoleBlendEncoder(nn.Module):
         CheckpointError
             If the folder is missing or damaged, or does not fit; the message names what differs.
         """
-        saved = checkpoint.read(folder)
+        saved = model_folder.read(folder)
         encoder = cls.from_config(EncoderConfig.from_dict(saved.config["encoder"]))
-        checkpoint.load_weights(encoder, saved, saved.encoder_prefix)
+        model_folder.load_weights(encoder, saved, saved.encoder_prefix)
         return encoder
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write config.json and model.safetensors, each whole or not at all."""
-        return checkpoint.save(folder, self, {"encoder": self.config.to_dict()}, "encoder")
+        return model_folder.save(folder, self, {"encoder": self.config.to_dict()}, "encoder")
 
     def forward(
         self,

@@ -1,0 +1,1 @@
+"""Every ordered pair of atoms: relations, graphs, batches, and the loader that makes them."""
