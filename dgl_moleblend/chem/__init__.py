@@ -1,0 +1,1 @@
+"""One molecule: its features as numbers."""

@@ -1,0 +1,1 @@
+"""What answers: models of properties and how their answers are joined."""
