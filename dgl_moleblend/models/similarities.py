@@ -118,18 +118,71 @@ class MinMax:
         return new
 
 
-class RankedGaussian:
-    r"""Gaussian of the distance between molecules in columns made gaussian by their ranks.
+class RankScaler:
+    """Columns made gaussian by their ranks among the reference molecules.
 
-    .. math:: k(a, b) = \exp(-|a - b|^2 / w)
-
-    Ranks, scale and width :math:`w` (the median of the squared distances) are those of the reference molecules alone;
-    a new value is interpolated between theirs, and beyond them it counts as the last. A missing one is the middle.
+    A new value is interpolated between theirs, and beyond them it counts as the last; a missing one is the middle.
 
     Parameters
     ----------
     values : ndarray, shape (n, columns)
         Of the n reference molecules, any units; NaN = missing. Columns that hardly vary are left out.
+
+    Examples
+    --------
+    >>> RankScaler(np.array([[0.0], [1.0], [1000.0]]))(np.array([[1.0], [900.0], [2000.0], [np.nan]])).round(1).ravel()
+    array([0. , 1.1, 1.2, 0. ], dtype=float32)
+    """
+
+    def __init__(self, values: np.ndarray) -> None:
+        fitted = [_ranks(column) for column in values.T]
+        self.kept = np.array([k for k, (_, scores) in enumerate(fitted) if len(scores)], np.int64)
+        self.knots = np.concatenate([np.zeros(0, np.float32), *(fitted[k][0] for k in self.kept)])
+        self.scores = np.concatenate([np.zeros(0, np.float32), *(fitted[k][1] for k in self.kept)])
+        self.indptr = np.cumsum([0, *(len(fitted[k][0]) for k in self.kept)])
+
+    def __call__(self, values: np.ndarray) -> np.ndarray:
+        """Return the ranked columns of N molecules, shape (N, kept columns), float32, none missing."""
+        ranked = np.zeros((len(values), len(self.kept)), np.float32)
+        for k, column in enumerate(self.kept):
+            part = slice(self.indptr[k], self.indptr[k + 1])
+            value = np.asarray(values[:, column], np.float32)
+            ranked[:, k] = np.interp(value, self.knots[part], self.scores[part])
+        return np.nan_to_num(ranked, copy=False, nan=0.0)
+
+    def state(self) -> dict[str, np.ndarray]:
+        """Return all that `from_state` needs."""
+        return {"kept": self.kept, "knots": self.knots, "scores": self.scores, "knots_indptr": self.indptr}
+
+    @classmethod
+    def from_state(cls, arrays: Arrays, name: str) -> Self:
+        """Build from what `state` returned.
+
+        Raises
+        ------
+        CheckpointError
+            If the arrays do not fit each other; `name` says whose they are.
+        """
+        new = cls.__new__(cls)
+        new.kept, new.knots, new.scores, new.indptr = (
+            arrays[key] for key in ("kept", "knots", "scores", "knots_indptr")
+        )
+        if len(new.indptr) != len(new.kept) + 1 or not len(new.knots) == len(new.scores) == new.indptr[-1]:
+            raise _misfit(name, f"{len(new.kept)} columns, {len(new.knots)} knots, {len(new.scores)} scores")
+        return new
+
+
+class RankedGaussian:
+    r"""Gaussian of the distance between molecules in columns made gaussian by their ranks.
+
+    .. math:: k(a, b) = \exp(-|a - b|^2 / w)
+
+    Ranks, scale and width :math:`w` (the median of the squared distances) are those of the reference molecules alone.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n, columns)
+        Of the n reference molecules; see `RankScaler`.
 
     Examples
     --------
@@ -139,33 +192,18 @@ class RankedGaussian:
     """
 
     def __init__(self, values: np.ndarray) -> None:
-        fitted = [_ranks(column) for column in values.T]
-        kept = np.array([k for k, (_, scores) in enumerate(fitted) if len(scores) > 1], np.int64)
-        knots = np.concatenate([np.zeros(0, np.float32), *(fitted[k][0] for k in kept)])
-        scores = np.concatenate([np.zeros(0, np.float32), *(fitted[k][1] for k in kept)])
-        self.kept, self.knots, self.scores = kept, knots, scores
-        self.indptr = np.cumsum([0, *(len(fitted[k][0]) for k in kept)])
-        self.rows = self.scale(values)
-        self._squares = (self.rows**2).sum(1)
+        self.scaler = RankScaler(values)
+        self.rows = self.scaler(values)
         some = self.rows[np.unique(np.linspace(0, len(values) - 1, min(_SAMPLE, len(values))).astype(int))]
         apart = _distances(some, some)[np.triu_indices(len(some), 1)]
         self.width = float(np.median(apart)) if len(apart) and np.median(apart) > 0 else 1.0
-
-    def scale(self, values: np.ndarray) -> np.ndarray:
-        """Return the ranked columns of molecules, shape (N, kept columns), float32, none missing."""
-        ranked = np.zeros((len(values), len(self.kept)), np.float32)
-        for k, column in enumerate(self.kept):
-            part = slice(self.indptr[k], self.indptr[k + 1])
-            value = np.asarray(values[:, column], np.float32)
-            ranked[:, k] = np.interp(value, self.knots[part], self.scores[part])
-        return np.nan_to_num(ranked, copy=False, nan=0.0)
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __call__(self, values: np.ndarray) -> np.ndarray:
         """Return the similarity of each row to each reference molecule, shape (N, n), float32."""
-        return self._to_reference(self.scale(values))
+        return self._to_reference(self.scaler(values))
 
     def between(self) -> np.ndarray:
         """Return the similarities among the reference molecules, shape (n, n), float32."""
@@ -180,8 +218,7 @@ class RankedGaussian:
 
     def state(self) -> dict[str, np.ndarray]:
         """Return all that `from_state` needs."""
-        names = ("kept", "knots", "scores", "indptr", "rows")
-        return {**{name: getattr(self, name) for name in names}, "width": np.array([self.width])}
+        return {**self.scaler.state(), "rows": self.rows, "width": np.array([self.width])}
 
     @classmethod
     def from_state(cls, arrays: Arrays, name: str) -> Self:
@@ -193,13 +230,10 @@ class RankedGaussian:
             If the arrays do not fit each other; `name` says whose they are.
         """
         new = cls.__new__(cls)
-        for key in ("kept", "knots", "scores", "indptr", "rows"):
-            setattr(new, key, arrays[key])
-        fits = len(new.indptr) == len(new.kept) + 1 and len(new.knots) == len(new.scores) == new.indptr[-1]
-        if not fits or new.rows.ndim != 2 or new.rows.shape[1] != len(new.kept) or arrays["width"].shape != (1,):
-            raise _misfit(name, f"{len(new.kept)} columns, {len(new.knots)} knots, rows of shape {new.rows.shape}")
+        new.scaler, new.rows = RankScaler.from_state(arrays, name), arrays["rows"]
+        if new.rows.ndim != 2 or new.rows.shape[1] != len(new.scaler.kept) or arrays["width"].shape != (1,):
+            raise _misfit(name, f"{len(new.scaler.kept)} columns, rows of shape {new.rows.shape}")
         new.width = float(arrays["width"][0])
-        new._squares = (new.rows**2).sum(1)
         return new
 
 
