@@ -1,0 +1,299 @@
+"""The kernel machine: a sum of similarities between molecules, and one coefficient for each that it learned from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from scipy import linalg
+from scipy.special import expit
+from typing_extensions import Self
+
+from dgl_moleblend.chem.feature_table import FeatureTable
+from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.models.folds import check_training_labels, fit_logistic, make_folds
+from dgl_moleblend.models.ridge import fit_exact, fit_nystroem
+from dgl_moleblend.models.similarities import MinMax, RankedGaussian
+
+MAX_EXACT = 10_000
+"""Training rows from which on molecules are compared with `NUM_REFERENCE` of them only: time grows with the cube."""
+NUM_REFERENCE = 3_000
+_CONSTANT = 1.0  # variance of a constant beside the similarities: each fold finds its own mean
+_BLOCK = 2048
+Similarity = MinMax | RankedGaussian
+
+
+@dataclass(frozen=True)
+class KernelModel:
+    r"""Kernel ridge regression, the mean of a Gaussian process, of any number of tasks with missing labels.
+
+    A prediction is :math:`\sum_m k(x, x_m) a_m`, with :math:`k` the mean of one kernel a feature: min-max for counts,
+    Gaussian for ranked dense columns. For classification that is a decision value, of which a logistic curve fitted
+    to held-out rows makes a probability. Made by `fit`, or by `from_state`.
+
+    Parameters
+    ----------
+    task_type : {"regression", "classification"}
+    similarities : dict of str -> MinMax or RankedGaussian
+        To the n reference molecules, for each feature that a prediction needs.
+    columns : dict of str -> tuple of str
+        Names of the columns of dense features.
+    arrays : dict of str -> ndarray
+        "coefficients" (n, t), "present" (n, t) bool: whether a reference molecule has the label; "penalty" (t,),
+        "variance" (t,) of the signal; and (t,): "mean" and "scale" of regression labels, or "slope" and "offset" of the
+        logistic curve.
+    exact : bool
+        False: the reference molecules are `NUM_REFERENCE` of those that it learned from.
+    out_of_fold : ndarray, shape (N, t), optional
+        Predictions of training rows by models that had not seen them; NaN where the label is missing. Not stored.
+
+    Examples
+    --------
+    >>> from dgl_moleblend.chem.descriptors import describe
+    >>> features = describe(["CCO", "CCCO", "CCCCO", "CCN", "CCCN", "CCCCN"], ["morgan", "atom_pair"])
+    >>> model = KernelModel.fit(features, np.array([[1.0], [2], [3], [1], [2], [3]]), "regression")
+    >>> model.required_features, model.out_of_fold.shape
+    (('morgan', 'atom_pair'), (6, 1))
+    >>> new = describe(["CCCCCO", "c1ccccc1"], ["morgan", "atom_pair"])
+    >>> bool(model.predict(new)[0, 0] > 2), bool(model.deviation(new)[1, 0] > model.deviation(new)[0, 0])
+    (True, True)
+    """
+
+    task_type: str
+    similarities: Mapping[str, Similarity]
+    columns: Mapping[str, tuple[str, ...]]
+    arrays: Mapping[str, np.ndarray]
+    exact: bool = True
+    out_of_fold: np.ndarray | None = field(default=None, repr=False)
+
+    @classmethod
+    def fit(
+        cls,
+        features: FeatureTable,
+        labels: np.ndarray,
+        task_type: str,
+        folds: np.ndarray | None = None,
+        *,
+        names: Sequence[str] | None = None,
+        seed: int = 0,
+    ) -> Self:
+        """Learn from training rows; the penalty of each task is chosen by cross-validation on them.
+
+        Parameters
+        ----------
+        features : FeatureTable
+            Of the N training molecules.
+        labels : ndarray, shape (N, t)
+            In their own unit, or 0 / 1; NaN = missing.
+        task_type : {"regression", "classification"}
+        folds : ndarray of int, shape (N,), optional
+            The fold of each row; by default 4 random ones.
+        names : sequence of str, optional
+            The features to use; by default all that the table has.
+        seed : int
+            Of random folds, and of the reference molecules of a large set.
+
+        Raises
+        ------
+        DataError
+            If a feature is missing, or labels or folds do not fit; see `check_training_labels` and `make_folds`.
+        """
+        names = tuple(features.names if names is None else names)
+        columns = {name: features.columns[name] for name in names if features.is_dense(name)}
+        features.require(names, columns)
+        rows = len(features)
+        labels = check_training_labels(labels, rows, task_type)
+        folds = make_folds(rows, folds, seed=seed)
+        mean, scale = np.nanmean(labels, axis=0), np.nanstd(labels, axis=0)
+        scale = np.where(scale > 1e-12 * np.maximum(1, np.abs(mean)), scale, 1.0)
+        target = (labels - mean) / scale
+        exact = rows <= MAX_EXACT
+        reference = np.arange(rows) if exact else _choose(labels, task_type, seed)
+        known = features if exact else features.take(reference)
+        similarities: dict[str, Similarity] = {
+            name: RankedGaussian(known[name]) if name in columns else MinMax(known[name])  # type: ignore[arg-type]
+            for name in names
+        }
+        cross = _kernel(similarities, features)
+        found = fit_exact(cross, target, folds) if exact else fit_nystroem(cross, cross[reference], target, folds)
+        present = ~np.isnan(labels[reference])
+        arrays = {"coefficients": found.coefficients, "penalty": found.penalty, "present": present}
+        arrays["variance"] = _variances(cross[reference], found.coefficients, found.penalty, target[reference])
+        if task_type == "regression":
+            arrays |= {"mean": mean, "scale": scale}
+            out_of_fold = found.out_of_fold * scale + mean
+        else:
+            curves = []
+            for task in range(labels.shape[1]):
+                held_out = ~np.isnan(found.out_of_fold[:, task])
+                seen = held_out if held_out.any() else ~np.isnan(labels[:, task])
+                curves.append(fit_logistic(np.nan_to_num(found.out_of_fold[seen, task]), labels[seen, task]))
+            arrays["slope"], arrays["offset"] = np.array(curves).T.copy()
+            out_of_fold = expit(found.out_of_fold * arrays["slope"] + arrays["offset"])
+        return cls(task_type, similarities, columns, arrays, exact, out_of_fold)
+
+    @property
+    def required_features(self) -> tuple[str, ...]:
+        """Names of the features that a prediction needs."""
+        return tuple(self.similarities)
+
+    def predict(self, features: FeatureTable) -> np.ndarray:
+        """Return values in the unit of the labels, or probabilities of class 1.
+
+        Parameters
+        ----------
+        features : FeatureTable
+            Of N molecules.
+
+        Returns
+        -------
+        ndarray, shape (N, t), float64
+
+        Raises
+        ------
+        DataError
+            If a feature is missing, or its columns are not those of the training; the message names them.
+        """
+        features.require(self.required_features, self.columns)
+        value = np.empty((len(features), self.arrays["coefficients"].shape[1]))
+        for start in range(0, len(value), _BLOCK):
+            part = features.take(np.arange(start, min(start + _BLOCK, len(value))))
+            value[start : start + _BLOCK] = _kernel(self.similarities, part) @ self.arrays["coefficients"]
+        if self.task_type == "classification":
+            return expit(value * self.arrays["slope"] + self.arrays["offset"])
+        return value * self.arrays["scale"] + self.arrays["mean"]
+
+    def deviation(self, features: FeatureTable) -> np.ndarray:
+        """Return the standard deviation of a new measurement, as the Gaussian process sees it.
+
+        It grows from the noise's, close to training molecules, to that of all labels, far from them. Of a set larger
+        than `MAX_EXACT` it counts the reference molecules only, and so is rather too large.
+
+        Parameters
+        ----------
+        features : FeatureTable
+            Of N molecules.
+
+        Returns
+        -------
+        ndarray, shape (N, t), float64
+            In the unit of the labels.
+
+        Raises
+        ------
+        ValueError
+            If this is a classification, whose probabilities say how sure they are.
+        DataError
+            See `predict`.
+        """
+        if self.task_type != "regression":
+            raise ValueError("a classification has no deviation\n  fix:   read its probabilities instead")
+        features.require(self.required_features, self.columns)
+        present, penalty = self.arrays["present"], self.arrays["penalty"]
+        deviation = np.empty((len(features), present.shape[1]))
+        for start in range(0, len(deviation), _BLOCK):
+            kernel = _kernel(self.similarities, features.take(np.arange(start, min(start + _BLOCK, len(deviation)))))
+            for task, factor in enumerate(self._factors):
+                near = linalg.solve_triangular(factor, kernel[:, present[:, task]].T, lower=True, check_finite=False)
+                rest = np.maximum(1 + _CONSTANT - (near**2).sum(0), 0) + penalty[task]
+                spread = np.sqrt(self.arrays["variance"][task] * rest)
+                deviation[start : start + _BLOCK, task] = spread * self.arrays["scale"][task]
+        return deviation
+
+    @cached_property
+    def _factors(self) -> list[np.ndarray]:
+        """Cholesky factors of the training kernel, one a task; tasks of equal labels and penalty share theirs."""
+        kernel = _reference_kernel(self.similarities)
+        known: dict[bytes, np.ndarray] = {}
+        factors = []
+        for rows, penalty in zip(self.arrays["present"].T, self.arrays["penalty"], strict=True):
+            key = rows.tobytes() + penalty.tobytes()
+            if key not in known:
+                matrix = kernel[np.ix_(rows, rows)].astype(np.float64)
+                matrix[np.diag_indices(len(matrix))] += penalty
+                known[key] = linalg.cholesky(matrix, lower=True, overwrite_a=True)
+            factors.append(known[key])
+        return factors
+
+    def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+        """Return arrays and settings that JSON can hold, for `from_state`."""
+        arrays = dict(self.arrays)
+        for name, similarity in self.similarities.items():
+            arrays |= {f"{name}.{key}": value for key, value in similarity.state().items()}
+        settings = {
+            "task_type": self.task_type,
+            "exact": self.exact,
+            "features": list(self.similarities),
+            "columns": {name: list(columns) for name, columns in self.columns.items()},
+        }
+        return arrays, settings
+
+    @classmethod
+    def from_state(cls, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Self:
+        """Build the model that `state` described; it predicts the same.
+
+        Raises
+        ------
+        CheckpointError
+            If an array is missing or does not fit the others.
+        """
+        damaged = {"fix": "restore the folder, or train the model again"}
+        curve = ("mean", "scale") if settings["task_type"] == "regression" else ("slope", "offset")
+        own_names = ("coefficients", "present", "penalty", "variance", *curve)
+        similarities: dict[str, Similarity] = {}
+        try:
+            own = {name: arrays[name] for name in own_names}
+            for name in settings["features"]:
+                kind = RankedGaussian if name in settings["columns"] else MinMax
+                part = {key.removeprefix(f"{name}."): v for key, v in arrays.items() if key.startswith(f"{name}.")}
+                similarities[name] = kind.from_state(part, name)
+        except KeyError as error:
+            raise CheckpointError(f"the kernel machine lacks the array {error.args[0]!r}", **damaged) from None
+        shape = own["coefficients"].shape
+        sizes = {name: len(similarity) for name, similarity in similarities.items()}
+        for name, array in own.items():
+            expected = shape if name in ("coefficients", "present") else shape[1:]
+            if array.shape != expected or len(shape) != 2:
+                raise CheckpointError(f"{name!r} has shape {array.shape}, expected {expected}", **damaged)
+        if not sizes or set(sizes.values()) != {shape[0]}:
+            said = ", ".join(f"{name} {size}" for name, size in sizes.items()) or "no feature"
+            raise CheckpointError(f"there are {shape[0]} coefficients for reference molecules of {said}", **damaged)
+        own["present"] = own["present"].astype(bool)
+        columns = {name: tuple(names) for name, names in settings["columns"].items()}
+        return cls(settings["task_type"], similarities, columns, own, settings["exact"])
+
+
+def _kernel(similarities: Mapping[str, Similarity], features: FeatureTable) -> np.ndarray:
+    """Return the mean of the kernels, and a constant, shape (N, n), float32."""
+    total = np.zeros((len(features), len(next(iter(similarities.values())))), np.float32)
+    for name, similarity in similarities.items():
+        total += similarity(features[name])  # type: ignore[arg-type]
+    total /= len(similarities)
+    total += _CONSTANT
+    return total
+
+
+def _reference_kernel(similarities: Mapping[str, Similarity]) -> np.ndarray:
+    """Return the mean of the kernels between the reference molecules, and a constant, shape (n, n), float32."""
+    return sum(similarity.between() for similarity in similarities.values()) / len(similarities) + _CONSTANT
+
+
+def _variances(kernel: np.ndarray, coefficients: np.ndarray, penalty: np.ndarray, target: np.ndarray) -> np.ndarray:
+    """Return the variance of each task's signal, in units of its labels' variance: the likeliest one."""
+    found = np.empty(len(penalty))
+    for task, alpha in enumerate(coefficients.T):
+        rows = np.flatnonzero(~np.isnan(target[:, task]))
+        quadratic = alpha[rows] @ target[rows, task] if len(rows) else 0.0
+        found[task] = max(quadratic / max(len(rows), 1), 1e-6)
+    return found
+
+
+def _choose(labels: np.ndarray, task_type: str, seed: int) -> np.ndarray:
+    """Return the rows that a large set's molecules are compared with: of a classification up to half of class 1."""
+    random = np.random.default_rng(seed)
+    order = random.permutation(len(labels))
+    if task_type == "classification":
+        ones = (labels[order] == 1).any(1)
+        order = np.concatenate([order[ones][: NUM_REFERENCE // 2], order[~ones], order[ones][NUM_REFERENCE // 2 :]])
+    return np.sort(order[:NUM_REFERENCE])
