@@ -236,6 +236,14 @@ class TrainingConfig(Config):
         Fine-tuning: each encoder layer learns so many times as fast as the one above it; embeddings slowest.
     freeze_encoder : bool
         Fine-tuning: only the property head learns.
+    head_first : float
+        Fine-tuning: share of the steps in which the head learns alone; then the encoder joins, from a learning rate of 0.
+    averaging : float
+        Share of the steps that a moving average of the weights reaches back; the average is what is judged and kept.
+        0 for the weights as they are.
+    keep : {"best", "last"}
+        Fine-tuning: the weights of the best validation score, or of the last step, which validation rows then did not
+        choose.
     class_weights : bool
         Fine-tuning: the rarer class of each task weighs as much as the other, counted on the training rows.
     num_workers : int
@@ -255,6 +263,9 @@ class TrainingConfig(Config):
     patience: int = 0
     layer_decay: float = 1.0
     freeze_encoder: bool = False
+    head_first: float = 0.0
+    averaging: float = 0.0
+    keep: str = "best"
     class_weights: bool = False
     num_workers: int = 0
     seed: int = 0
@@ -271,4 +282,7 @@ class TrainingConfig(Config):
               "'32-true', 'bf16-mixed' or '16-mixed'")  # fmt: skip
         check(self.patience >= 0, "patience", self.patience, "at least 0")
         check(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "above 0 and at most 1")
+        check(0 <= self.head_first < 1, "head_first", self.head_first, "in [0, 1)")
+        check(0 <= self.averaging < 1, "averaging", self.averaging, "in [0, 1)")
+        check(self.keep in ("best", "last"), "keep", self.keep, "'best' or 'last'")
         check(self.num_workers >= 0, "num_workers", self.num_workers, "at least 0")

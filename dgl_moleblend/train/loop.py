@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from lightning.pytorch import Callback, LightningDataModule, Trainer, seed_everything
-from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
+from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
@@ -104,6 +104,28 @@ class MoleculeData(LightningDataModule):
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         settings |= {"num_workers": self.config.num_workers, "pin_memory": on_gpu}
         return make_loader(dataset, self.config.batch_size, **settings)
+
+
+class MovingAverage(WeightAveraging):
+    """Average the weights over the steps, the latest counting most.
+
+    Parameters
+    ----------
+    reach : float
+        Share of all steps that the average reaches back.
+    """
+
+    def __init__(self, reach: float) -> None:
+        super().__init__(avg_fn=self._average, use_buffers=False)
+        self.reach = reach
+        self._share = 1.0
+
+    def _average(self, average: torch.Tensor, current: torch.Tensor, count: Any) -> torch.Tensor:
+        return average.lerp(current, max(self._share, 1.0 / (float(count) + 1)))
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Find out how many steps there will be."""
+        self._share = 1.0 / max(self.reach * int(trainer.estimated_stepping_batches), 1.0)
 
 
 class ResumableLoader:
@@ -317,6 +339,8 @@ def fit(
         callbacks.append(EarlyStopping(f"validation/{monitor}", mode=mode, patience=config.patience))
     if progress:
         callbacks.append(RunProgress(description))
+    if config.averaging:
+        callbacks.append(MovingAverage(config.averaging))
     last = out / CHECKPOINTS / "last.ckpt"
     with quiet_lightning():
         trainer = Trainer(
@@ -342,7 +366,7 @@ def fit(
         except SystemExit as error:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from error
     best = None
-    if saved.best_model_score is not None:
+    if saved.best_model_score is not None and config.keep == "best":
         kept = torch.load(saved.best_model_path, map_location="cpu", weights_only=True)
         module.load_state_dict(kept["state_dict"])
         best = float(saved.best_model_score)

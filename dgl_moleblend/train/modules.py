@@ -1,7 +1,7 @@
 """Lightning modules around BlendPretraining and MoleBlendPredictor: optimiser, schedule, seeds, metrics, resume."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -72,12 +72,18 @@ class TrainingModule(LightningModule):
             weight_decay=self.config.weight_decay,
         )
         total = int(self.trainer.estimated_stepping_batches)
-        warmup = round(self.config.warmup * total)
-        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: warmup_cosine(step, warmup, total))
+        schedules = [self._schedule(group.get("waits", 0.0), total) for group in optimizer.param_groups]
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, schedules)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
+    def _schedule(self, waits: float, total: int) -> Callable[[int], float]:
+        """Return the learning rate's course for weights that learn nothing in a first share of the steps."""
+        start = round(waits * total)
+        warmup = round(self.config.warmup * (total - start))
+        return lambda step: 0.0 if step < start else warmup_cosine(step - start, warmup, total - start)
+
     def parameter_groups(self) -> list[dict[str, Any]]:
-        """Return what learns, in groups of one learning rate each."""
+        """Return what learns, in groups of one learning rate each; "waits" is the share of steps before one begins."""
         return [{"params": [p for p in self.parameters() if p.requires_grad]}]
 
     def on_train_batch_start(self, batch: "TrainingBatch", batch_idx: int) -> None:
@@ -195,15 +201,15 @@ class FinetuningModule(TrainingModule):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """Return head, layers from the last to the first, and embeddings with biases, ever slower by `layer_decay`."""
-        decay = self.config.layer_decay
-        if decay == 1:
+        decay, waits = self.config.layer_decay, self.config.head_first
+        if decay == 1 and waits == 0:
             return super().parameter_groups()
         encoder = self.model.encoder
         layers = [list(layer.parameters()) for layer in reversed(encoder.layers)]
         above = {id(p) for layer in layers for p in layer}
         groups = [list(self.model.head.parameters()), *layers, [p for p in encoder.parameters() if id(p) not in above]]
         return [
-            {"params": learning, "lr": self.config.learning_rate * decay**depth}
+            {"params": learning, "lr": self.config.learning_rate * decay**depth, "waits": waits * (depth > 0)}
             for depth, group in enumerate(groups)
             if (learning := [p for p in group if p.requires_grad])
         ]
