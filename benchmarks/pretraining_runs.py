@@ -105,7 +105,8 @@ def train(args: argparse.Namespace) -> None:
 
     def run(out: Path, config: TrainingConfig, **settings: Any) -> Path:
         return pretrain(
-            dataset, out, encoder=EncoderConfig(**SIZES[args.size], **variant.get("encoder", {})), targets=targets, training_config=config,
+            dataset, out, encoder=EncoderConfig(**SIZES[args.size], **variant.get("encoder", {})), targets=targets,
+            training_config=config,
             blend_config=BlendConfig(**variant.get("blend", {})), validation=0.002, progress=False, **settings,
         )  # fmt: skip
 

@@ -237,7 +237,7 @@ class TrainingConfig(Config):
     freeze_encoder : bool
         Fine-tuning: only the property head learns.
     head_first : float
-        Fine-tuning: share of the steps in which the head learns alone; then the encoder joins, from a learning rate of 0.
+        Fine-tuning: share of the steps in which the head learns alone; then the encoder joins, slowly at first.
     averaging : float
         Share of the steps that a moving average of the weights reaches back; the average is what is judged and kept.
         0 for the weights as they are.

@@ -3,13 +3,15 @@
 import json
 import os
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file as save_arrays
 from safetensors.torch import save_file
 from torch import nn
 
@@ -32,7 +34,8 @@ RESULTS = (
 """Files that a run leaves; those of the run before are deleted when it is overwritten."""
 WEIGHTS_VERSION = 3
 """Grows when weights of the same names and shapes change in meaning. 3: the factor before the 3D atom term."""
-KINDS = ("encoder", "pretraining", "predictor")
+NETWORKS = ("encoder", "pretraining", "predictor")
+KINDS = (*NETWORKS, "kernel", "trees")
 _SHOWN = 5  # names listed in a message before "and k more"
 
 
@@ -66,7 +69,7 @@ class Checkpoint:
 
 def save(
     folder: str | os.PathLike[str],
-    module: nn.Module,
+    module: "nn.Module | Mapping[str, np.ndarray]",
     config: dict[str, Any],
     kind: str,
     extra: dict[str, Any] | None = None,
@@ -80,11 +83,11 @@ def save(
     ----------
     folder : path
         Made if it does not exist. Other files in it stay.
-    module : nn.Module
-        Its state dict is stored, from whichever device it is on.
+    module : nn.Module or mapping of str to ndarray
+        Its state dict is stored, from whichever device it is on; or arrays of a model that is no network.
     config : dict
         Settings that JSON can hold, enough to build the module again.
-    kind : {"encoder", "pretraining", "predictor"}
+    kind : {"encoder", "pretraining", "predictor", "kernel", "trees"}
     extra : dict, optional
         Further facts that JSON can hold.
 
@@ -125,10 +128,14 @@ def save(
         "extra": extra or {},
     }
     text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
     # metadata of one key only: safetensors writes several in any order, and equal models should be equal files
     metadata = {FORMAT: json.dumps({"kind": kind, "config": config}, sort_keys=True)}
-    write_atomically(folder / WEIGHTS_FILE, lambda path: save_file(weights, path, metadata))
+    if isinstance(module, nn.Module):
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+        write_atomically(folder / WEIGHTS_FILE, lambda path: save_file(weights, path, metadata))
+    else:
+        arrays = {name: np.ascontiguousarray(array) for name, array in module.items()}
+        write_atomically(folder / WEIGHTS_FILE, lambda path: save_arrays(arrays, path, metadata))
     write_atomically(folder / CONFIG_FILE, lambda path: path.write_text(text, encoding="utf-8"))
     return folder
 
@@ -151,7 +158,19 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def read(folder: str | os.PathLike[str], kinds: Iterable[str] = KINDS) -> Checkpoint:
+def read_arrays(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
+    """Read the arrays of a model that is no network.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is damaged.
+    """
+    with _weights(Path(folder), "np") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def read(folder: str | os.PathLike[str], kinds: Iterable[str] = NETWORKS) -> Checkpoint:
     """Read and check `config.json` of a folder.
 
     Parameters
@@ -287,6 +306,8 @@ _KIND_FIX = {
     "encoder": "fine-tune the encoder first (`dgl-moleblend finetune --encoder FOLDER`)",
     "pretraining": "fine-tune the pretrained model first (`dgl-moleblend finetune --encoder FOLDER`)",
     "predictor": "give the folder of a pretraining run",
+    "kernel": "give the folder of a network, such as network-0 beside it; a kernel machine has no encoder",
+    "trees": "give the folder of a network, such as network-0 beside it; trees have no encoder",
 }
 
 
@@ -311,10 +332,10 @@ def _parse(path: Path) -> dict[str, Any]:
 
 
 @contextmanager
-def _weights(folder: Path) -> Iterator[Any]:
+def _weights(folder: Path, framework: str = "pt") -> Iterator[Any]:
     """Open the weights; they are memory-mapped, so that only what is asked for is read."""
     try:
-        with safe_open(folder / WEIGHTS_FILE, "pt") as file:
+        with safe_open(folder / WEIGHTS_FILE, framework) as file:
             yield file
     except SafetensorError as error:
         raise CheckpointError(

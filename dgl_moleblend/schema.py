@@ -83,3 +83,7 @@ def check_graph(graph: Any, *, where: str = "graph") -> None:
                     where=where,
                     fix=field.meaning,
                 )
+
+
+FEATURE_KINDS = ("morgan", "atom_pair", "rdkit2d")
+"""Features of a whole molecule: Morgan counts of radius 2 with chirality, counts of atom pairs, RDKit's descriptors."""

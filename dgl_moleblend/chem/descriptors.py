@@ -20,9 +20,10 @@ from dgl_moleblend.chem.feature_table import FeatureTable, Part
 from dgl_moleblend.chem.sanitize import prepare_mol, rdkit_session, read_smiles
 from dgl_moleblend.config import check
 from dgl_moleblend.errors import MoleculeError
+from dgl_moleblend.schema import FEATURE_KINDS
 
-KINDS = ("morgan", "atom_pair", "rdkit2d")
-"""Morgan counts of radius 2 with chirality; counts of atom pairs; RDKit's descriptors. Counts are not folded."""
+KINDS = FEATURE_KINDS
+"""See `schema.FEATURE_KINDS`; counts are not folded."""
 WIDTH = {"morgan": 2**32, "atom_pair": 2**23}
 """How many columns each kind of counts can have: RDKit's environments have 32 bits, its atom pairs 23."""
 DESCRIPTORS = tuple(name for name, _ in Descriptors.descList if name != "Ipc")
@@ -119,7 +120,7 @@ def _run(tasks: list[Any], workers: int) -> Iterator[dict[str, Part]]:
                     first, mols, _ = task
                     raise MoleculeError(
                         "a worker process ended while it computed features",
-                        where=f"molecules {first:,} to {first + len(mols) - 1:,}, or the {3 * workers * _CHUNK:,} after",
+                        where=f"molecules {first:,} to {first + len(mols) - 1:,}, or {3 * workers * _CHUNK:,} after",
                         fix="leave very large molecules out; in a script, call this under"
                         ' `if __name__ == "__main__":`, or work without worker processes: workers=0',
                     ) from error

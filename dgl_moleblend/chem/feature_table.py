@@ -56,7 +56,7 @@ class FeatureTable(Mapping[str, Part]):
                 raise DataError(f"feature {name!r} has shape {part.shape}", fix="give an array of shape (N, columns)")
             if len(self.columns.get(name, ())) != part.shape[1]:
                 raise DataError(
-                    f"feature {name!r} has {part.shape[1]} columns and {len(self.columns.get(name, ()))} names of columns",
+                    f"feature {name!r} has {part.shape[1]} columns and {len(self.columns.get(name, ()))} names",
                     fix="name each column once",
                 )
             if np.isinf(part).any():

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.inputs import (
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 DIVIDING = ("split", "scaffold", "fractions", "keep_duplicates_together")
 FROZEN = {"learning_rate": 3e-3, "max_epochs": 200}
 """Defaults for a head on frozen states, which `benchmarks/README.md` has found on validation rows."""
+SHIPPED = "mini"
+"""What `--head auto` starts from where no encoder is named."""
+NETWORK_ONLY = ("size", "max_epochs", "max_steps", "batch_size", "learning_rate", "weight_decay", "warmup", "clip_norm",
+                "patience", "precision", "num_workers", "seeds", "folds", "trials", "readout", "dropout",
+                "class_weights", "freeze_encoder", "layer_decay")  # fmt: skip
+"""Options of a network alone."""
 TUNED = ("learning_rate", "weight_decay", "dropout", "readout", "layer_decay")
 
 
@@ -66,6 +73,14 @@ TUNED = ("learning_rate", "weight_decay", "dropout", "readout", "layer_decay")
 @click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
               help="Rate in the property head.")  # fmt: skip
 @click.option("--class-weights", is_flag=True, help="Give both classes of each task the same weight in training.")
+@click.option("--head", type=click.Choice(["auto", "network", "kernel", "trees"]),
+              help="auto: forest, trees, kernel machine, states of the encoder and fine-tuned encoder are compared by"
+              " cross-validation, and their weighted mean is the model. Or one kind alone. [default: auto; network if"
+              " an option is given that only a network has, such as --epochs or --seeds]")  # fmt: skip
+@click.option("--fast", is_flag=True, help="--head auto without fine-tuning: seconds instead of minutes.")
+@click.option("--features", multiple=True, metavar="NAME,...",
+              help="What trees and kernel machine read: morgan, atom_pair, rdkit2d, and numeric columns of the table,"
+              " such as temperature. [default: morgan,atom_pair,rdkit2d]")  # fmt: skip
 @click.option("--freeze", "freeze_encoder", is_flag=True,
               help="Train the property head alone (with --encoder), in seconds. It wants more than a whole model does:"
               " --learning-rate 3e-3 --epochs 200, unless given.")  # fmt: skip
@@ -94,6 +109,9 @@ def command(
     class_weights: bool,
     freeze_encoder: bool,
     layer_decay: float,
+    head: str | None,
+    fast: bool,
+    features: tuple[str, ...],
     accelerator: str,
     resume: bool,
     overwrite: bool,
@@ -120,17 +138,25 @@ def command(
 
     dividing = {name: values.pop(name) for name in (*DIVIDING, "split_column", "validation_file", "test_file")}
     _check_together(ctx, inputs, dividing, folds=folds, seeds=seeds, trials=trials, encoder=encoder)
+    head = _choose_head(ctx, head, fast)
+    kinds, feature_columns = _features(ctx, features, head)
     if freeze_encoder:
         values |= unless_given(ctx, FROZEN)
     config = training_config(values)
     config = config.replace(class_weights=class_weights, freeze_encoder=freeze_encoder, layer_decay=layer_decay)
     start = encoder_choice(ctx, size, encoder)
+    if head != "network" and encoder is None:
+        start = SHIPPED
     featurizer = FeaturizerConfig(positions, seed=config.seed, num_conformers=num_conformers, timeout=timeout)
     files = {part: name for part in ("validation", "test") if (name := dividing[f"{part}_file"])}
     every_input = (*inputs, *(name for names in files.values() for name in names))
     if encoder is not None:
         model_folder.read(encoder)  # what is wrong with it is said before molecules are read and folders made
+    if feature_columns:
+        values["task_columns"] = (*values["task_columns"], *feature_columns)
     dataset = open_molecules(ctx, every_input, featurizer, workers=workers, quiet=quiet, **values)
+    if feature_columns:
+        dataset = dataset.select_tasks([name for name in dataset.task_names if name not in feature_columns])
     if not len(dataset):
         why = f"; the first was rejected: {dataset.rejects['reason'].iloc[0]}" if len(dataset.rejects) else ""
         raise DataError(f"no molecule was kept{why}", where=", ".join(every_input), fix="correct the rows of the file")
@@ -143,6 +169,21 @@ def command(
     from dgl_moleblend.train.tuning import tune
 
     again: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
+    if head != "network":
+        from dgl_moleblend.train.auto import CANDIDATES, finetune_auto
+
+        wanted = {"auto": CANDIDATES, "kernel": ("mean", "kernel"), "trees": ("mean", "trees")}[head]
+        with resumable():
+            result = finetune_auto(
+                dataset, splits[0].parts, output, encoder=start, features=kinds, columns=feature_columns,
+                candidates=[name for name in wanted if not (fast and name == "network")], task_type=task_type,
+                metric=metric, facts=facts[0], workers=workers, progress=not quiet, accelerator=accelerator,
+                seed=config.seed, tell=say, **again,
+            )  # fmt: skip
+        say(f"{result.metrics['task_type']}" + ("" if task_type else " (as the labels are)"))
+        click.echo(candidates_to_text(result.metrics))
+        say(f"model: {output}; open {Path(output) / 'report.html'}")
+        return
     fixed: dict[str, Any] = {"encoder": start, "task_type": task_type, "metric": metric, "progress": not quiet,
              "accelerator": accelerator}  # fmt: skip
     predictor = {"readout": readout, "dropout": dropout}
@@ -169,6 +210,35 @@ def command(
     say(f"{result.metrics['task_type']}{guessed}, weights chosen by validation {chosen_by}")
     click.echo(runs_to_text(result.metrics) if "runs" in result.metrics else to_text(result.metrics))
     say(f"model: {output}")
+
+
+def _choose_head(ctx: click.Context, head: str | None, fast: bool) -> str:
+    """Return the kind of model: the one asked for, else by the other options."""
+    given = [p.opts[0] for p in ctx.command.params if p.name in NETWORK_ONLY
+             and ctx.get_parameter_source(p.name) is not ParameterSource.DEFAULT]  # fmt: skip
+    if head in (None, "auto") and fast:
+        head = "auto"
+    elif fast:
+        raise click.UsageError(f"leave out --fast: it is of --head auto, not of --head {head}")
+    if head is None:
+        if given:
+            say(f"a network alone, because of {', '.join(given)}; --head auto compares it with others")
+        return "network" if given else "auto"
+    if head != "network" and given:
+        raise click.UsageError(f"leave out {given[0]}: it is of --head network, not of --head {head}")
+    return head
+
+
+def _features(ctx: click.Context, features: tuple[str, ...], head: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return kinds of features, and columns of the table."""
+    if features and head == "network":
+        raise click.UsageError("leave out --features: a network reads the molecule alone; --head auto takes them")
+    from dgl_moleblend.schema import FEATURE_KINDS
+
+    names = [name.strip() for text in features for name in text.split(",") if name.strip()]
+    kinds = tuple(name for name in FEATURE_KINDS if name in names)
+    columns = tuple(dict.fromkeys(name for name in names if name not in FEATURE_KINDS))
+    return kinds or FEATURE_KINDS, columns
 
 
 def _check_together(
@@ -252,6 +322,21 @@ def _report(dataset: "MoleculeDataset", split: "Split") -> dict[str, int]:
         drawn = "keep_duplicates_together" in split.facts
         say(text + (" (--keep-duplicates-together prevents it)" if drawn and found["across_parts"] else ""))
     return found
+
+
+def candidates_to_text(metrics: Mapping[str, Any]) -> str:
+    """Write the scores of all that were compared, and of their weighted mean, as a table."""
+    names = list(metrics["test"]["left_out"])
+    header = [f"cv {name}" for name in names] + [f"test {name}" for name in names]
+    lines = [f"{'':16}" + "".join(f"{text:>14}" for text in header) + f"{'weight':>9}{'s':>7}"]
+    rows = {**metrics["candidates"], "weighted mean": {**metrics, "weight": 1.0, "seconds": None}}
+    for label, row in rows.items():
+        cells = [_cell(row[part][name]) for part in ("cross_validation", "test") for name in names]
+        seconds = "" if row["seconds"] is None else f"{row['seconds']:.0f}"
+        weight = f"{row['weight']:.2f}" if row["weight"] else "-"
+        lines.append(f"{label:16}" + "".join(f"{cell:>14}" for cell in cells) + f"{weight:>9}{seconds:>7}")
+    lines += [f"left out: {name} ({why})" for name, why in metrics["skipped"].items()]
+    return "\n".join(lines)
 
 
 def to_text(metrics: Mapping[str, Any]) -> str:

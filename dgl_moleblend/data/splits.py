@@ -223,6 +223,53 @@ def split_into_folds(
     return splits
 
 
+def divide_rows(dataset: MoleculeDataset, folds: int, *, by_scaffold: bool, seed: int = 0) -> np.ndarray:
+    """Return a fold for every molecule, for cross-validation: parts of like size, none empty.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+    folds : int
+        Fewer where there are fewer molecules.
+    by_scaffold : bool
+        No Bemis-Murcko scaffold in two folds; molecules without a ring have none in common. At random otherwise, and
+        where there are fewer scaffolds than folds.
+    seed : int
+
+    Returns
+    -------
+    ndarray of int, shape (N,)
+
+    Examples
+    --------
+    >>> dataset = MoleculeDataset.from_smiles(["c1ccccc1C", "c1ccccc1O", "CCO", "CCN"])
+    >>> folds = divide_rows(dataset, 3, by_scaffold=True)
+    >>> bool(folds[0] == folds[1]), len(set(folds.tolist()))
+    (True, 3)
+    """
+    from sklearn.model_selection import GroupKFold
+
+    groups = list(range(len(dataset)))
+    if by_scaffold:
+        from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
+
+        seen: dict[str, int] = {}
+        for k, mol in enumerate(_mols(dataset)):
+            if scaffold := MurckoScaffoldSmiles(mol=mol):
+                groups[k] = seen.setdefault(scaffold, k)
+        if len(set(groups)) < folds:
+            groups = list(range(len(dataset)))
+    folds = min(folds, len(dataset))
+    found = np.zeros(len(dataset), np.int64)
+    if folds < 2:
+        return found
+    for number, (_, held_out) in enumerate(
+        GroupKFold(folds, shuffle=True, random_state=seed).split(groups, groups=groups)
+    ):
+        found[held_out] = number
+    return found
+
+
 def _fold_tests(dataset: MoleculeDataset, folds: int, method: str, seed: int, scaffold: str) -> list[np.ndarray]:
     """Return k arrays of indices, together every molecule once."""
     from dgllife.utils import ScaffoldSplitter

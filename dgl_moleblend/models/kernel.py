@@ -276,7 +276,8 @@ def _kernel(similarities: Mapping[str, Similarity], features: FeatureTable) -> n
 
 def _reference_kernel(similarities: Mapping[str, Similarity]) -> np.ndarray:
     """Return the mean of the kernels between the reference molecules, and a constant, shape (n, n), float32."""
-    return sum(similarity.between() for similarity in similarities.values()) / len(similarities) + _CONSTANT
+    total = np.sum([similarity.between() for similarity in similarities.values()], axis=0)
+    return np.asarray(total / len(similarities) + _CONSTANT)
 
 
 def _variances(kernel: np.ndarray, coefficients: np.ndarray, penalty: np.ndarray, target: np.ndarray) -> np.ndarray:

@@ -277,6 +277,29 @@ def member_folders(folder: str | PathLike[str]) -> list[Path]:
     return [Path(folder, name) for name in names]
 
 
+def member_weights(folder: str | PathLike[str]) -> list[float]:
+    """Return how much each of `member_folders` counts in the mean; together 1.
+
+    Raises
+    ------
+    CheckpointError
+        If ensemble.json holds weights that do not fit.
+    """
+    members = member_folders(folder)
+    path = Path(folder, ENSEMBLE_FILE)
+    found = json.loads(path.read_text(encoding="utf-8")).get("weights") if path.is_file() else None
+    if found is None:
+        return [1 / len(members)] * len(members)
+    numbers = isinstance(found, list) and all(isinstance(weight, int | float) and weight >= 0 for weight in found)
+    if not numbers or len(found) != len(members) or abs(sum(found) - 1) > 1e-6:
+        raise CheckpointError(
+            f"the weights in {ENSEMBLE_FILE} do not fit its {len(members)} models",
+            where=str(path),
+            fix="they are as many numbers, none negative, that add up to 1; restore the file, or train again",
+        )
+    return found
+
+
 def held_out(folders: Sequence[Path]) -> pd.DataFrame | None:
     """Return what models predicted for rows that they did not learn from: the mean where several held out a row.
 

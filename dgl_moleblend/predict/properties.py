@@ -18,7 +18,15 @@ from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.folder import ENSEMBLE_FILE
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.targets import LabelScaling, to_prediction
-from dgl_moleblend.predict.calibration import CALIBRATION_FILE, Calibration, find_calibration, member_folders
+from dgl_moleblend.predict.calibration import (
+    CALIBRATION_FILE,
+    Calibration,
+    find_calibration,
+    member_folders,
+    member_weights,
+)
+from dgl_moleblend.predict.classical import MODELS, FeatureModel
+from dgl_moleblend.predict.features import Features
 from dgl_moleblend.predict.inference import BATCH_SIZE, infer
 from dgl_moleblend.predict.tables import align, predicted
 
@@ -121,17 +129,20 @@ class Ensemble:
 
     Parameters
     ----------
-    members : tuple of PropertyModel
+    members : tuple of PropertyModel or FeatureModel
         One at least; of the same tasks, task type and featurizer.
+    weights : tuple of float, optional
+        How much each counts in the mean; by default all the same.
     calibration : Calibration, optional
         By which predictions get intervals, or probabilities are rescaled.
     training_set : TrainingSet, optional
         By which molecules unlike it are warned of.
     """
 
-    members: tuple[PropertyModel, ...]
+    members: tuple[PropertyModel | FeatureModel, ...]
     calibration: Calibration | None = None
     training_set: TrainingSet | None = None
+    weights: tuple[float, ...] | None = None
 
     @classmethod
     def from_pretrained(cls, folders: str | PathLike[str] | Iterable[str | PathLike[str]]) -> "Ensemble":
@@ -147,7 +158,7 @@ class Ensemble:
         paths = [path for top in tops for path in member_folders(top)]
         if not paths:
             raise CheckpointError("no model folder is given", fix="name one that `dgl-moleblend finetune` wrote")
-        members = tuple(PropertyModel.from_pretrained(path) for path in paths)
+        members = tuple(_read_member(path) for path in paths)
         for path, member in zip(paths[1:], members[1:], strict=True):
             model_folder.check_same(
                 _what_is_predicted(members[0]),
@@ -161,8 +172,13 @@ class Ensemble:
                 {"task_names": sorted(calibration.tasks), "task_type": calibration.task_type},
                 where=f"{tops[0] / CALIBRATION_FILE} against the model",
             )
-        known = [found for path in paths if (found := TrainingSet.read(path)) is not None]
-        return cls(members, calibration, TrainingSet.union(known) if len(known) == len(paths) else None)
+        own = [TrainingSet.read(top) for top in tops]
+        known = [set_ for top, set_ in zip(tops, own, strict=True) for set_ in
+                 ([set_] if set_ is not None else map(TrainingSet.read, member_folders(top)))]  # fmt: skip
+        found = [one for one in known if one is not None]
+        weights = np.concatenate([np.asarray(member_weights(top)) / len(tops) for top in tops])
+        return cls(members, calibration, TrainingSet.union(found) if len(found) == len(known) else None,
+                   tuple(weights.tolist()))  # fmt: skip
 
     @property
     def featurizer(self) -> FeaturizerConfig:
@@ -190,7 +206,14 @@ class Ensemble:
         self, dataset: MoleculeDataset, *, progress: bool = True, accelerator: str = "auto"
     ) -> Float[np.ndarray, "m n t"]:
         """Return what each of the m members predicts, (m, N, t); see `PropertyModel.predict`."""
-        return np.stack([m.predict(dataset, progress=progress, accelerator=accelerator) for m in self.members])
+        features = Features(dataset, progress=progress, accelerator=accelerator)
+        shared: dict[str, Any] = {"progress": progress, "accelerator": accelerator}
+        return np.stack([
+            member.predict(dataset, features=features, **shared)
+            if isinstance(member, FeatureModel)
+            else member.predict(dataset, **shared)
+            for member in self.members
+        ])  # fmt: skip
 
     def predict_table(
         self,
@@ -224,12 +247,16 @@ class Ensemble:
         check(0 < coverage < 1, "coverage", coverage, "between 0 and 1")
         values = self.predict(dataset, progress=progress, accelerator=accelerator)
         columns: dict[str, Any] = {}
+        equal = self.weights is None or len(set(self.weights)) == 1
+        weights = None if equal else np.asarray(self.weights)
         for k, name in enumerate(self.task_names):
             task = None if self.calibration is None else self.calibration.tasks[name]
-            mean = values[..., k].mean(0)
+            mean = np.average(values[..., k], axis=0, weights=weights)
             columns[predicted(name)] = mean if task is None else task.rescale(mean)
-            if len(values) > 1:
+            if len(values) > 1 and weights is None:
                 columns[f"{name}_spread"] = values[..., k].std(0, ddof=1)
+            elif len(values) > 1:
+                columns[f"{name}_spread"] = np.sqrt(np.average((values[..., k] - mean) ** 2, axis=0, weights=weights))
             if task is not None and self.members[0].task_type == "regression":
                 width = task.half_width(coverage)
                 columns |= {f"{name}_lower": mean - width, f"{name}_upper": mean + width}
@@ -242,7 +269,19 @@ class Ensemble:
         return table
 
 
-def _what_is_predicted(model: PropertyModel) -> dict[str, Any]:
+def _read_member(folder: Path) -> PropertyModel | FeatureModel:
+    """Load a model of any kind.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder holds no model of properties.
+    """
+    kind = model_folder.read(folder, kinds=model_folder.KINDS).kind
+    return FeatureModel.from_pretrained(folder) if kind in MODELS else PropertyModel.from_pretrained(folder)
+
+
+def _what_is_predicted(model: PropertyModel | FeatureModel) -> dict[str, Any]:
     featurizer = model.featurizer.to_dict()
     kept = ["positions", "chirality"] + ["num_conformers", "optimize"] * (model.featurizer.positions == "embed")
     return {

@@ -28,6 +28,14 @@ _FIRST_REJECTS = 10
 _FEW_OF_CLASS = 10
 _LONG = 12  # longer lists of settings are summed up
 _METRIC_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "roc_auc": "ROC AUC", "pr_auc": "PR AUC"}
+CANDIDATE_NAMES = {
+    "mean": "mean of the labels",
+    "forest": "random forest, Morgan counts",
+    "trees": "extra trees, counts and descriptors",
+    "kernel": "kernel machine, counts and descriptors",
+    "frozen": "kernel machine, states of the encoder",
+    "network": "fine-tuned encoder",
+}
 _METRIC_HELP = {
     "rmse": "root mean square error; large errors weigh more; smaller is better",
     "mae": "mean absolute error; smaller is better",
@@ -112,6 +120,7 @@ def write_report(folder: Path) -> Path:
         findings=findings(run),
         scores=_scores(run),
         metric_names=_METRIC_NAMES,
+        candidate_names=CANDIDATE_NAMES,
         learning=_learning(run),
         together=_together(run),
         each=[_task(run, task) for task in run.tasks] if len(run.tasks) <= MANY_TASKS else [],
@@ -137,7 +146,13 @@ def _counts(run: Results) -> list[tuple[str, int, str]]:
     else:
         counts += [
             ("train", rows["train"], "the model learned from these"),
-            ("validation", rows["validation"], "chose the epoch whose weights were kept"),
+            (
+                "validation",
+                rows["validation"],
+                "learned from, too: all scores of it are of models that had not seen the row"
+                if run.candidates
+                else "chose the epoch whose weights were kept",
+            ),
             ("test", rows["test"], "looked at once, at the end"),
         ]
     unused = molecules - sum(rows.values())

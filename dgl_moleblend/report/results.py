@@ -50,6 +50,11 @@ class Results:
         return self.metrics.get("runs", {})
 
     @property
+    def candidates(self) -> dict[str, Any]:
+        """Scores and weights of the kinds of models that were compared; else none."""
+        return self.metrics.get("candidates", {})
+
+    @property
     def folds(self) -> bool:
         """Whether each of several models was tested on another part of the molecules."""
         return "out_of_fold" in self.metrics
@@ -122,7 +127,10 @@ def _read(folder: Path) -> Results:
 
 def _read_several(folder: Path) -> Results:
     """Read the folder of several models: what they share from the first of them, what they gave from the folder."""
-    models = _read_json(folder / ENSEMBLE_FILE, ("models",))["models"]
+    ensemble = _read_json(folder / ENSEMBLE_FILE, ("models",))
+    if "extra" in ensemble:
+        return _read_blend(folder, ensemble["extra"])
+    models = ensemble["models"]
     first = _read(folder / models[0])
     metrics = _read_json(folder / "metrics.json", ("runs", "mean", "deviation", "metric", "mean_predictor"))
     predictions = _read_predictions(folder, first.tasks)
@@ -139,6 +147,28 @@ def _read_several(folder: Path) -> Results:
                   calibration=_read_calibration(folder))  # fmt: skip
     if not run.folds:
         _check_agreement(run)
+    return run
+
+
+def _read_blend(folder: Path, extra: dict[str, Any]) -> Results:
+    """Read the folder of models of several kinds, whose weighted mean is the answer."""
+    document = _read_json(folder / RUN_FILE, ("settings", "versions"))
+    needed = ("validation", "test", "mean_predictor", "rows", "metric", "candidates", "skipped")
+    rejects = folder / "rejects.csv"
+    run = Results(
+        folder=folder,
+        extra=extra,
+        model={},
+        settings=document["settings"],
+        versions=document["versions"],
+        metrics=_read_json(folder / "metrics.json", needed),
+        predictions=_read_predictions(folder, extra["task_names"]),
+        split=_read_table(folder / "split.csv", ("row", "split")),
+        rejects=_read_table(rejects, ("row", "id", "smiles", "stage", "reason")) if rejects.exists() else None,
+        curves=pd.DataFrame(),
+        calibration=_read_calibration(folder),
+    )
+    _check_agreement(run)
     return run
 
 

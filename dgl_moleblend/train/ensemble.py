@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dgl_moleblend.config import TrainingConfig, check
-from dgl_moleblend.folder import ENSEMBLE_FILE, RUN_FILE, write_json
+from dgl_moleblend.folder import CONFIG_FILE, ENSEMBLE_FILE, RUN_FILE, write_json
 from dgl_moleblend.models.targets import METRICS, score
 from dgl_moleblend.predict.calibration import write_calibration
 from dgl_moleblend.predict.tables import predicted
@@ -174,9 +174,13 @@ def _finetune_each(
 
 
 def remove_runs(out: Path) -> None:
-    """Delete the runs of several seeds or folds in a folder."""
-    for file in [*out.glob(f"seed-*/{RUN_FILE}"), *out.glob(f"fold-*/{RUN_FILE}")]:
-        shutil.rmtree(file.parent)
+    """Delete the models of several seeds, folds or kinds in a folder."""
+    for pattern in ("seed-*", "fold-*", "network-*"):
+        for file in out.glob(f"{pattern}/{RUN_FILE}"):
+            shutil.rmtree(file.parent)
+    for kind in ("forest", "trees", "kernel", "frozen"):
+        if (out / kind / CONFIG_FILE).is_file():
+            shutil.rmtree(out / kind)
 
 
 def read_result(folder: Path) -> FinetuneResult:

@@ -207,7 +207,7 @@ def finetune(
     metrics |= split_facts(facts)
     model.save_pretrained(out, versions=library_versions(), metric=metric, facts=facts)
     write_json(out / "metrics.json", metrics)
-    table = _tabulate(dataset, parts, predictions)
+    table = tabulate(dataset, parts, predictions)
     if report and (training_set := write_training_set(out, dataset.subset(parts["train"]).smiles)) is not None:
         table["similarity"] = training_set.similarity(table["smiles"].tolist())
     write_table(out / "predictions.csv", table)
@@ -279,7 +279,7 @@ def _check_split(split: Mapping[str, Sequence[int] | np.ndarray], size: int) -> 
     return parts
 
 
-def _tabulate(
+def tabulate(
     dataset: "MoleculeDataset", parts: Mapping[str, np.ndarray], predictions: Mapping[str, np.ndarray]
 ) -> pd.DataFrame:
     """Labels beside predictions, by input row."""

@@ -1,0 +1,114 @@
+"""FeatureModel: a kernel machine or trees with all that prediction needs, saved in a model folder as arrays."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from jaxtyping import Float
+
+from dgl_moleblend import folder as model_folder
+from dgl_moleblend.config import FeaturizerConfig
+from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.models.kernel import KernelModel
+from dgl_moleblend.models.trees import TreeModel
+from dgl_moleblend.predict.features import COLUMNS, STATES, Features
+
+MODELS: Mapping[str, type[KernelModel] | type[TreeModel]] = {"kernel": KernelModel, "trees": TreeModel}
+"""Kinds of model folders, and what they hold."""
+ENCODER_FOLDER = "encoder"
+"""Where in the model folder the encoder lies whose states are a feature."""
+
+
+@dataclass(frozen=True)
+class FeatureModel:
+    """A model of features, for `predict`.
+
+    Parameters
+    ----------
+    model : KernelModel or TreeModel
+    featurizer : FeaturizerConfig
+        How molecules were turned into numbers for the encoder whose states are a feature, and for networks beside it.
+    task_names : tuple of t str
+    task_type : {"regression", "classification"}
+    encoder : Path, optional
+        Folder of the encoder whose states are a feature.
+    """
+
+    model: KernelModel | TreeModel
+    featurizer: FeaturizerConfig
+    task_names: tuple[str, ...]
+    task_type: str
+    encoder: Path | None = None
+
+    @classmethod
+    def from_pretrained(cls, folder: str | PathLike[str]) -> "FeatureModel":
+        """Load the folder that `save_pretrained` wrote.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder holds no such model, or a file is damaged.
+        """
+        saved = model_folder.read(folder, kinds=tuple(MODELS))
+        try:
+            model = MODELS[saved.kind].from_state(model_folder.read_arrays(folder), saved.config["model"])
+            extra = saved.extra
+            known = (FeaturizerConfig.from_dict(extra["featurizer"]), tuple(extra["task_names"]), extra["task_type"])
+        except (KeyError, TypeError, ValueError) as error:
+            if isinstance(error, CheckpointError):
+                raise CheckpointError(error.what, where=str(folder), fix=error.fix) from error
+            raise CheckpointError(f"{model_folder.CONFIG_FILE} is damaged: {error}", where=str(folder),
+                                  fix="restore the folder, or train the model again") from error  # fmt: skip
+        encoder = Path(folder, ENCODER_FOLDER) if STATES in model.required_features else None
+        return cls(model, *known, encoder)
+
+    def save_pretrained(self, folder: str | PathLike[str]) -> Path:
+        """Write the folder, and a copy of the encoder whose states are a feature."""
+        from dgl_moleblend.nn.encoder import MoleBlendEncoder
+
+        arrays, settings = self.model.state()
+        extra: dict[str, Any] = {
+            "featurizer": self.featurizer.to_dict(),
+            "task_names": list(self.task_names),
+            "task_type": self.task_type,
+        }
+        kind = "kernel" if isinstance(self.model, KernelModel) else "trees"
+        model_folder.save(folder, arrays, {"model": settings}, kind, extra)
+        if self.encoder is not None:
+            saved = model_folder.read(self.encoder)
+            encoder = MoleBlendEncoder.from_pretrained(self.encoder)
+            model_folder.save(Path(folder, ENCODER_FOLDER), encoder, {"encoder": encoder.config.to_dict()}, "encoder",
+                              saved.extra)  # fmt: skip
+        return Path(folder)
+
+    def features(self, source: Features) -> Any:
+        """Return the features that the model needs, of a data set's molecules."""
+        columns = tuple(self.model.columns.get(COLUMNS, ()))
+        return source.table(self.model.required_features, encoder=self.encoder, columns=columns)
+
+    def predict(
+        self,
+        dataset: MoleculeDataset,
+        *,
+        features: Features | None = None,
+        progress: bool = True,
+        accelerator: str = "auto",
+    ) -> Float[np.ndarray, "n t"]:
+        """Return predictions (N, t): in the unit of the target, or probabilities of class 1.
+
+        Parameters
+        ----------
+        dataset : MoleculeDataset
+        features : Features, optional
+            Of this very data set, which several models share.
+        progress : bool
+        accelerator : str
+        """
+        if not len(dataset):
+            return np.empty((0, len(self.task_names)))
+        source = features or Features(dataset, progress=progress, accelerator=accelerator)
+        return self.model.predict(self.features(source))

@@ -1,0 +1,106 @@
+"""Features of a data set's molecules: fingerprints, descriptors, an encoder's states, columns; each made once."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+
+import numpy as np
+
+from dgl_moleblend.chem.feature_table import FeatureTable
+from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.errors import DataError
+
+STATES = "states"
+"""Name of the feature that holds the states of a frozen encoder."""
+COLUMNS = "columns"
+"""Name of the feature that holds numeric columns of the user's table."""
+
+
+class Features:
+    """Features of N molecules, computed when they are first asked for and then kept.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+        Its labels hold the user's columns, where such are features.
+    workers : int
+        Processes that compute fingerprints and descriptors; 0 works in this one.
+    progress : bool
+        Whether there are progress bars.
+    accelerator : str
+        Of the encoder.
+
+    Examples
+    --------
+    >>> from dgl_moleblend.data.dataset import MoleculeDataset
+    >>> features = Features(MoleculeDataset.from_smiles(["CCO", "c1ccccc1"]), progress=False)
+    >>> features.table(("morgan",)).names
+    ('morgan',)
+    """
+
+    def __init__(
+        self, dataset: MoleculeDataset, *, workers: int = 0, progress: bool = True, accelerator: str = "auto"
+    ) -> None:
+        self.dataset = dataset
+        self.workers, self.progress, self.accelerator = workers, progress, accelerator
+        self._made: dict[str, FeatureTable] = {}
+
+    def table(
+        self,
+        names: Sequence[str],
+        *,
+        encoder: str | PathLike[str] | None = None,
+        columns: Sequence[str] = (),
+    ) -> FeatureTable:
+        """Return some features of all molecules.
+
+        Parameters
+        ----------
+        names : sequence of str
+            Some of `dgl_moleblend.chem.descriptors.KINDS`, `STATES` and `COLUMNS`.
+        encoder : path or name, optional
+            Of `STATES`.
+        columns : sequence of str
+            Of `COLUMNS`: names of labels of the data set.
+
+        Raises
+        ------
+        DataError
+            If a column is missing.
+        """
+        parts = {}
+        named: dict[str, Sequence[str]] = {}
+        for name in names:
+            key = f"{name} {encoder}" if name == STATES else f"{name} {columns}" if name == COLUMNS else name
+            if key not in self._made:
+                self._made[key] = self._make(name, encoder, columns)
+            parts[name] = self._made[key][name]
+            named |= self._made[key].columns
+        return FeatureTable(parts, {name: tuple(values) for name, values in named.items()})
+
+    def _make(self, name: str, encoder: str | PathLike[str] | None, columns: Sequence[str]) -> FeatureTable:
+        if name == STATES:
+            from dgl_moleblend.predict.embedding import embed
+
+            assert encoder is not None
+            values = embed(encoder, self.dataset, progress=self.progress, accelerator=self.accelerator)
+            return FeatureTable({name: values}, {name: tuple(map(str, range(values.shape[1])))})
+        if name == COLUMNS:
+            return FeatureTable({name: self._columns(columns)}, {name: tuple(columns)})
+        from dgl_moleblend.chem.descriptors import describe
+
+        return describe(self.dataset.smiles, (name,), workers=self.workers, progress=self.progress)
+
+    def _columns(self, columns: Sequence[str]) -> np.ndarray:
+        table = self.dataset.table
+        missing = [column for column in columns if column not in table.task_names]
+        if missing:
+            raise DataError(
+                f"the model needs the columns {', '.join(map(repr, missing))}, which these molecules have not",
+                fix="give a table that has them, read with --features or, for a data set, as labels",
+            )
+        return self.dataset.select_tasks(columns).labels.astype(np.float32)
+
+
+def names_of(required: Sequence[str], columns: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
+    """Return the arguments of `Features.table` that a model's features need, but for its encoder."""
+    return {"names": tuple(required), "columns": tuple(columns.get(COLUMNS, ()))}
