@@ -1,0 +1,1 @@
+"""Pairs of atoms: their relations as graphs and as padded batches."""
