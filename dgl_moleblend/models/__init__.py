@@ -1,0 +1,1 @@
+"""Models: heads and objectives on an encoder, and what they are given."""
