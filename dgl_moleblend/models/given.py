@@ -47,6 +47,8 @@ def given(
                 fix="put them in the batch: dataclasses.replace(batch, bond_path=...)",
             )
         return graph if ids is None else dataclasses.replace(graph, atom=ids), embedded
+    if graph.is_block or not graph.is_homogeneous:
+        return graph, embedded  # refused where it enters
     graph = graph.local_var()
     for name, frame in (("atom", graph.ndata), ("bond_path", graph.edata)):
         if name not in frame and DGLLIFE_NAMES[name] in frame:
@@ -55,7 +57,16 @@ def given(
         graph.ndata["atom"] = _rows(ids, graph.num_nodes(), "feat", "one row per node")
     if edge_feats is not None:
         graph.edata["bond_path"] = _rows(edge_feats, graph.num_edges(), "edge_feats", "one row per edge")
-    if "spd" in graph.edata or not _holds_bonds(graph):
+    if "spd" in graph.edata:
+        return _completed(graph), embedded
+    if "bond_path" not in graph.edata:
+        raise SchemaError(
+            f"edata['spd'] is missing, and bond ids from which it could be made; there are {sorted(graph.edata)}",
+            where="graph",
+            fix="make graphs with dgl_moleblend.MoleculeFeaturizer, or dgllife's graphs of bonds with"
+            " edge_featurizer=MoleBlendBondFeaturizer()",
+        )
+    if not _holds_bonds(graph):
         return graph, embedded
     batch = from_bonds(graph)
     if embedded is not None:
@@ -70,6 +81,16 @@ def _rows(value: Tensor, count: int, name: str, fix: str) -> Tensor:
     if len(value) != count:
         raise SchemaError(f"`{name}` has {len(value)} rows, expected {count}", fix=fix)
     return value
+
+
+def _completed(graph: DGLGraph) -> DGLGraph:
+    """Add what follows from the rest, where a graph of pairs lacks it, as those of `mol_to_complete_graph` do."""
+    if "degree" not in graph.ndata and graph.edata["spd"].ndim == 1:
+        receiver = graph.edges()[1].long()[graph.edata["spd"] == 1]
+        graph.ndata["degree"] = torch.bincount(receiver, minlength=graph.num_nodes())
+    if "positions" not in graph.ndata:
+        graph.ndata["positions"] = torch.full((graph.num_nodes(), 3), torch.nan, device=graph.device)
+    return graph
 
 
 def _holds_bonds(graph: DGLGraph) -> bool:

@@ -8,7 +8,6 @@ from dgl.nn import GNNExplainer, SubgraphX
 from molecules import featurized
 
 import dgl_moleblend as mb
-from dgl_moleblend.models.given import from_bonds
 
 SMILES = ["CC(=O)N", "CCO", "C", "[Na+].[Cl-]"]
 

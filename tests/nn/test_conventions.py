@@ -107,7 +107,7 @@ def test_reset_parameters_draws_what_a_fresh_encoder_has() -> None:
 
 def test_blocks_heterographs_and_pairs_of_features_are_refused(layer, graph) -> None:
     feat = drawn(12, D)
-    with pytest.raises(mb.SchemaError, match="the graph is a block; this layer(.|\n)*dgl.in_subgraph"):
+    with pytest.raises(mb.SchemaError, match=r"the graph is a block; this layer(.|\n)*dgl.in_subgraph"):
         layer(dgl.to_block(graph), feat)
     hetero = dgl.heterograph({("a", "x", "a"): ([0], [1]), ("a", "y", "a"): ([0], [1])})
     with pytest.raises(mb.SchemaError, match=r"several types of nodes or edges(.|\n)*dgl.to_homogeneous"):
