@@ -51,6 +51,7 @@ def predictor() -> mb.MoleBlendPredictor:
     return model.eval()
 
 
+@pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("self_loop", [False, True])
 def test_graphs_of_bonds_are_predicted_as_graphs_of_pairs(predictor, self_loop: bool) -> None:
     to_graph = SMILESToBigraph(
@@ -67,6 +68,7 @@ def test_graphs_of_bonds_are_predicted_as_graphs_of_pairs(predictor, self_loop: 
     assert torch.allclose(predictor(bg, bg.ndata.pop("h"), bg.edata.pop("e")), expected, atol=1e-5)
 
 
+@pytest.mark.usefixtures("layout")
 @pytest.mark.parametrize("smiles", AWKWARD_SMILES)
 @pytest.mark.parametrize("self_loop", [False, True])
 def test_complete_graphs_of_dgllife(predictor, smiles: str, self_loop: bool) -> None:
@@ -83,6 +85,7 @@ def test_complete_graphs_of_dgllife(predictor, smiles: str, self_loop: bool) -> 
     assert (atoms.feat_size(), pairs.feat_size("e")) == (9, 5)
 
 
+@pytest.mark.usefixtures("layout")
 def test_positions_of_a_graph_of_bonds_are_used(predictor) -> None:
     mol = molecule_with_positions("CC(=O)N", Generator().manual_seed(0))
     atoms = MoleBlendAtomFeaturizer(positions="given")

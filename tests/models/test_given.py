@@ -9,6 +9,7 @@ from molecules import featurized
 
 import dgl_moleblend as mb
 
+pytestmark = pytest.mark.usefixtures("layout")
 SMILES = ["CC(=O)N", "CCO", "C", "[Na+].[Cl-]"]
 
 
