@@ -2,7 +2,7 @@
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 BIN := $(VENV)/bin
-TYPED := tests/nn tests/test_heads.py tests/test_objectives.py tests/test_pretraining.py tests/test_predictor.py tests/data/test_relations.py
+TYPED := tests/nn $(addprefix tests/,$(addsuffix .py,models/test_heads models/test_objectives models/test_pretraining models/test_predictor pairs/test_relations))
 BENCHMARKS := pretraining_step attention featurize large_molecules loader precision
 
 .PHONY: demo test lint bench clean

@@ -27,9 +27,9 @@ from measure import machine, report
 from rdkit import Chem
 
 import dgl_moleblend as mb
-from dgl_moleblend.data.published import HARTREE
 from dgl_moleblend.data.store import MoleculeStore
-from dgl_moleblend.loader import make_loader
+from dgl_moleblend.pairs.loader import make_loader
+from dgl_moleblend.readers.published import HARTREE
 
 SETS = ("moses", "qm9")
 DATA = Path(__file__).parents[2] / "shared" / "data"

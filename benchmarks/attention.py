@@ -23,9 +23,9 @@ from measure import Step, compare, machine, parse, parser, report
 from torch import Tensor
 
 import dgl_moleblend as mb
-from dgl_moleblend.nn.graph_view import GraphView
-from dgl_moleblend.nn.padded_view import PaddedView
-from dgl_moleblend.nn.views import open_view
+from dgl_moleblend.nn.views.choice import open_view
+from dgl_moleblend.nn.views.graph import GraphView
+from dgl_moleblend.nn.views.padded import PaddedView
 
 NAMES = ("products", "sdpa", "flex", "message passing", "auto")
 HEADS, CHANNELS = 32, 24

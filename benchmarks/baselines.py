@@ -16,10 +16,10 @@ from dgllife.model import AttentiveFPPredictor, GCNPredictor
 from dgllife.utils import CanonicalAtomFeaturizer, CanonicalBondFeaturizer, mol_to_bigraph
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 
+from dgl_moleblend.chem.sanitize import read_smiles
+from dgl_moleblend.chem.similarity import fingerprints
 from dgl_moleblend.data.dataset import MoleculeDataset
-from dgl_moleblend.data.sanitize import read_smiles
-from dgl_moleblend.data.similarity import fingerprints
-from dgl_moleblend.targets import LOWER_IS_BETTER, METRICS, LabelScaling, property_loss, score, to_prediction
+from dgl_moleblend.models.targets import LOWER_IS_BETTER, METRICS, LabelScaling, property_loss, score, to_prediction
 
 HELD_OUT = ("validation", "test")
 Predictions = dict[str, np.ndarray]

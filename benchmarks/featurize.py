@@ -17,9 +17,9 @@ from plain_features import plain_features
 from rdkit import Chem
 
 import dgl_moleblend as mb
-from dgl_moleblend.batch import MoleculeBatch
-from dgl_moleblend.data.sanitize import rdkit_session, read_smiles
-from dgl_moleblend.data.vocabulary import ATOM_FEATURES, mol_to_arrays
+from dgl_moleblend.chem.sanitize import rdkit_session, read_smiles
+from dgl_moleblend.chem.vocabulary import ATOM_FEATURES, mol_to_arrays
+from dgl_moleblend.pairs.batch import MoleculeBatch
 
 T = TypeVar("T")
 NAMES = ("parsing", "plain", "ours, one by one", "ours", "ours, batches")

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from dgl.nn import DegreeEncoder, GraphormerLayer, PathEncoder, SpatialEncoder, SpatialEncoder3d
 from torch import Tensor, nn
 
-from dgl_moleblend import objectives
+from dgl_moleblend.models import objectives
 from dgl_moleblend.schema import ATOM_SIZES, BOND_CLASSES, NUM_BOND_IDS, PATH_HOPS, SPD_CLASSES
 
 

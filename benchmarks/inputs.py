@@ -8,8 +8,8 @@ import numpy as np
 from rdkit import Chem, RDConfig
 
 import dgl_moleblend as mb
-from dgl_moleblend.batch import MoleculeBatch
-from dgl_moleblend.data.arrays import MoleculeArrays
+from dgl_moleblend.chem.arrays import MoleculeArrays
+from dgl_moleblend.pairs.batch import MoleculeBatch
 
 SCREENING_SET = os.path.join(RDConfig.RDDataDir, "Pains", "test_data", "wehi_mols.csv")
 

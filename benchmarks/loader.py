@@ -24,10 +24,10 @@ from dgl.dataloading import GraphDataLoader
 from inputs import bench_arrays, padding_share
 from measure import Step, compare, machine, parse, parser, report
 
-from dgl_moleblend.batch import MoleculeBatch
-from dgl_moleblend.data.arrays import MoleculeArrays
+from dgl_moleblend.chem.arrays import MoleculeArrays
 from dgl_moleblend.data.store import Sample, StoreWriter, record_batch
-from dgl_moleblend.loader import BucketSampler, make_loader
+from dgl_moleblend.pairs.batch import MoleculeBatch
+from dgl_moleblend.pairs.loader import BucketSampler, make_loader
 
 COLUMNS = {
     "contender": "contender",

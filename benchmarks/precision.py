@@ -19,8 +19,8 @@ from rdkit import RDConfig
 import dgl_moleblend as mb
 from dgl_moleblend.config import FeaturizerConfig, TrainingConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
-from dgl_moleblend.fitting import read_curves
-from dgl_moleblend.workflows import pretrain
+from dgl_moleblend.report.results import read_curves
+from dgl_moleblend.train.pretrain import pretrain
 
 NCI = Path(RDConfig.RDDataDir) / "NCI" / "first_200.props.sdf"
 PRECISIONS = {"float32": "32-true", "bf16": "bf16-mixed"}

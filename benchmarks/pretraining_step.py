@@ -22,7 +22,7 @@ from plain import PlainMoleBlend, Rates
 from torch import Tensor, nn
 
 import dgl_moleblend as mb
-from dgl_moleblend.batch import MoleculeBatch
+from dgl_moleblend.pairs.batch import MoleculeBatch
 
 NAMES = ("plain", "ours", "ours, default", "transformer", "dgl.nn")
 SIZES = {"tiny": mb.EncoderConfig.tiny, "small": mb.EncoderConfig.small, "base": mb.EncoderConfig.base}

@@ -27,11 +27,13 @@ from measure import machine, parse, parser, report
 import dgl_moleblend as mb
 from dgl_moleblend.config import BlendConfig, FeaturizerConfig, TrainingConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
-from dgl_moleblend.data.published import MOLECULENET, moleculenet, qm9
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.fitting import fingerprint, is_finished, library_versions, write_json
-from dgl_moleblend.targets import METRICS
-from dgl_moleblend.workflows import finetune, pretrain
+from dgl_moleblend.folder import write_json
+from dgl_moleblend.models.targets import METRICS
+from dgl_moleblend.readers.published import MOLECULENET, moleculenet, qm9
+from dgl_moleblend.train.finetune import finetune
+from dgl_moleblend.train.loop import fingerprint, is_finished, library_versions
+from dgl_moleblend.train.pretrain import pretrain
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 MINI = {"num_layers": 4, "feat_size": 128, "ffn_size": 128, "num_heads": 8}

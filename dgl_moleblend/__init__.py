@@ -1,13 +1,13 @@
 """MoleBLEND for DGL: molecules as graphs of relations, learned by blend-then-predict.
 
-Importing this package makes ``import dgl`` and ``import dgllife`` work on any torch from 2.2 on (see `compat`). The
+Importing this package makes ``import dgl`` and ``import dgllife`` work on any torch from 2.2 on (see `env.compat`). The
 names below are imported when they are first used, so that ``import dgl_moleblend`` and the command line start at once.
 """
 
 import importlib
 
-from dgl_moleblend import compat
 from dgl_moleblend._version import __version__
+from dgl_moleblend.env import compat
 
 compat.install()
 
@@ -15,24 +15,24 @@ TYPE_CHECKING = False  # not typing's own, which takes ten times as long to impo
 if TYPE_CHECKING:
     from typing import Any
 
-    from dgl_moleblend import reference
-    from dgl_moleblend.batch import MoleculeBatch, RelationBatch
     from dgl_moleblend.config import BlendConfig, EncoderConfig, FeaturizerConfig, TrainingConfig
-    from dgl_moleblend.cut_off import cut_off
     from dgl_moleblend.data.dataset import MoleculeDataset
-    from dgl_moleblend.data.featurize import MoleculeFeaturizer
     from dgl_moleblend.dgllife import MoleBlendAtomFeaturizer, MoleBlendBondFeaturizer, MoleBlendPairFeaturizer
     from dgl_moleblend.errors import CheckpointError, ConfigError, DataError, MoleBlendError, MoleculeError, SchemaError
+    from dgl_moleblend.models import reference
+    from dgl_moleblend.models.predictor import MoleBlendPredictor
+    from dgl_moleblend.models.pretraining import BlendPretraining
     from dgl_moleblend.nn.blend import Blend, draw_blend, draw_noise
     from dgl_moleblend.nn.encoder import MoleBlendEncoder
     from dgl_moleblend.nn.layer import MoleBlendLayer
-    from dgl_moleblend.predictor import MoleBlendPredictor
-    from dgl_moleblend.pretraining import BlendPretraining
+    from dgl_moleblend.pairs.batch import MoleculeBatch, RelationBatch
+    from dgl_moleblend.pairs.cut_off import cut_off
+    from dgl_moleblend.pairs.graph import MoleculeFeaturizer
 
 _HOMES = {
     "Blend": "nn.blend",
     "BlendConfig": "config",
-    "BlendPretraining": "pretraining",
+    "BlendPretraining": "models.pretraining",
     "CheckpointError": "errors",
     "ConfigError": "errors",
     "DataError": "errors",
@@ -44,15 +44,15 @@ _HOMES = {
     "MoleBlendError": "errors",
     "MoleBlendLayer": "nn.layer",
     "MoleBlendPairFeaturizer": "dgllife",
-    "MoleBlendPredictor": "predictor",
-    "MoleculeBatch": "batch",
+    "MoleBlendPredictor": "models.predictor",
+    "MoleculeBatch": "pairs.batch",
     "MoleculeDataset": "data.dataset",
     "MoleculeError": "errors",
-    "MoleculeFeaturizer": "data.featurize",
-    "RelationBatch": "batch",
+    "MoleculeFeaturizer": "pairs.graph",
+    "RelationBatch": "pairs.batch",
     "SchemaError": "errors",
     "TrainingConfig": "config",
-    "cut_off": "cut_off",
+    "cut_off": "pairs.cut_off",
     "draw_blend": "nn.blend",
     "draw_noise": "nn.blend",
 }
@@ -92,7 +92,7 @@ def __getattr__(name: str) -> "Any":
     if name in _HOMES:
         value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
     elif name == "reference":
-        value = importlib.import_module(f"{__name__}.reference")
+        value = importlib.import_module(f"{__name__}.models.reference")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

@@ -82,6 +82,10 @@ class FeaturizerConfig(Config):
         Whether MMFF94s relaxes embedded conformers.
     timeout : float
         Seconds that the embedding of one molecule may take.
+    chirality : {"cip", "tag"}
+        What tells a tetrahedral centre's sense: its CIP label (R or r clockwise), which the writing of a molecule
+        cannot change, or RDKit's tag, which goes by the order of neighbours; the authors' release, and whatever was
+        stored before there was this setting, has the tag.
     """
 
     positions: str = "none"
@@ -89,12 +93,20 @@ class FeaturizerConfig(Config):
     num_conformers: int = 1
     optimize: bool = True
     timeout: float = 60.0
+    chirality: str = "cip"
+    CHIRALITY: ClassVar[tuple[str, ...]] = ("cip", "tag")
     POSITIONS: ClassVar[tuple[str, ...]] = ("none", "given", "embed")
 
     def __post_init__(self) -> None:
         check(self.positions in self.POSITIONS, "positions", self.positions, "one of 'none', 'given', 'embed'")
         check(self.num_conformers >= 1, "num_conformers", self.num_conformers, "at least 1")
         check(self.timeout > 0, "timeout", self.timeout, "a positive number of seconds")
+        check(self.chirality in self.CHIRALITY, "chirality", self.chirality, "'cip' or 'tag'")
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Build from stored values; those stored before there was a choice of `chirality` mean "tag"."""
+        return super().from_dict({"chirality": "tag", **values})
 
 
 @dataclass(frozen=True)
@@ -168,6 +180,10 @@ class BlendConfig(Config):
         Score the pair objectives on all pairs, as released, or only on pairs whose relation was hidden.
     spd_weight, bond_path_weight, positions_weight, denoising_weight : float
         Weights of the four objectives in the loss.
+    molecule_weight : float
+        Weight of each group of targets of the graph token, where there are such.
+    whole : float
+        Share of the molecules of a batch of which nothing is hidden, as it will be in fine-tuning.
     """
 
     ratio: tuple[float, ...] = (0.2, 0.2, 0.6)
@@ -179,6 +195,8 @@ class BlendConfig(Config):
     bond_path_weight: float = 0.1
     positions_weight: float = 0.5
     denoising_weight: float = 6.0
+    molecule_weight: float = 1.0
+    whole: float = 0.0
 
     def __post_init__(self) -> None:
         check_ratio("ratio", self.ratio, 3)
@@ -187,8 +205,9 @@ class BlendConfig(Config):
         check(self.objective_3d in ("distance", "direction"), "objective_3d", self.objective_3d,
               "'distance' or 'direction'")  # fmt: skip
         check(self.score in ("all", "hidden"), "score", self.score, "'all' or 'hidden'")
-        for name in ("spd_weight", "bond_path_weight", "positions_weight", "denoising_weight"):
+        for name in ("spd_weight", "bond_path_weight", "positions_weight", "denoising_weight", "molecule_weight"):
             check(getattr(self, name) >= 0, name, getattr(self, name), "at least 0")
+        check(0 <= self.whole <= 1, "whole", self.whole, "in [0, 1]")
 
 
 @dataclass(frozen=True)

@@ -15,13 +15,13 @@ import torch
 from rdkit import Chem
 from torch import Tensor
 
-from dgl_moleblend.config import EncoderConfig, check
-from dgl_moleblend.data.conformers import given_positions
-from dgl_moleblend.data.vocabulary import mol_to_arrays
+from dgl_moleblend.chem.conformers import given_positions
+from dgl_moleblend.chem.vocabulary import mol_to_arrays
+from dgl_moleblend.config import EncoderConfig, FeaturizerConfig, check
 from dgl_moleblend.schema import ATOM_SIZES, NO_BOND, PATH_HOPS
 
 if TYPE_CHECKING:
-    from dgl_moleblend.predictor import MoleBlendPredictor
+    from dgl_moleblend.models.predictor import MoleBlendPredictor
 
 MODEL = "MoleBLEND"
 """Name of the model in dgllife's scripts: ``--model MoleBLEND``."""
@@ -50,6 +50,8 @@ class MoleBlendAtomFeaturizer:
         Name of the ids in ``ndata``; dgllife's scripts read ``h``.
     positions : {"none", "given"}
         "given": a Mol's own conformer is added as ``positions``, angstrom.
+    chirality : {"cip", "tag"}
+        As in `FeaturizerConfig`: that of the model, where it is a pretrained one.
 
     Examples
     --------
@@ -59,10 +61,12 @@ class MoleBlendAtomFeaturizer:
     (torch.Size([3, 9]), 9)
     """
 
-    def __init__(self, atom_data_field: str = "h", positions: str = "none") -> None:
+    def __init__(self, atom_data_field: str = "h", positions: str = "none", chirality: str = "cip") -> None:
         check(positions in ("none", "given"), "positions", positions, "'none' or 'given'")
+        check(chirality in FeaturizerConfig.CHIRALITY, "chirality", chirality, "'cip' or 'tag'")
         self.atom_data_field = atom_data_field
         self.positions = positions
+        self.chirality = chirality
 
     def feat_size(self, feat_name: str | None = None) -> int:
         """Return the number of ids of an atom."""
@@ -77,7 +81,7 @@ class MoleBlendAtomFeaturizer:
         MoleculeError
             If positions are asked for and the molecule has none.
         """
-        fields = {self.atom_data_field: torch.from_numpy(mol_to_arrays(mol).atom)}
+        fields = {self.atom_data_field: torch.from_numpy(mol_to_arrays(mol, chirality=self.chirality).atom)}
         if self.positions == "given":
             fields["positions"] = torch.from_numpy(given_positions(mol)[0].copy())
         return fields
@@ -158,7 +162,7 @@ class MoleBlendPairFeaturizer:
         MoleculeError
             If positions are asked for and the molecule has none.
         """
-        from dgl_moleblend.batch import MoleculeBatch
+        from dgl_moleblend.pairs.batch import MoleculeBatch
 
         arrays = mol_to_arrays(mol, given_positions(mol) if self.positions == "given" else None)
         batch = MoleculeBatch.from_arrays([arrays]).relations()
@@ -231,8 +235,8 @@ def load_model(exp_configure: Mapping[str, Any]) -> MoleBlendPredictor:
     >>> len(model.encoder.layers), model.n_tasks, model.readout
     (1, 2, 'mean')
     """
+    from dgl_moleblend.models.predictor import MoleBlendPredictor
     from dgl_moleblend.nn.encoder import MoleBlendEncoder
-    from dgl_moleblend.predictor import MoleBlendPredictor
 
     _check_model(exp_configure.get("model", MODEL))
     head = {"readout": exp_configure.get("readout", HYPERPARAMETERS["readout"])}

@@ -1,6 +1,8 @@
-"""One progress bar for a whole run, on stderr: results and pipes have stdout to themselves."""
+"""One progress bar for a whole run, on stderr: results and pipes have stdout to themselves; Lightning is quiet."""
 
+import logging
 import sys
+import warnings
 from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
@@ -92,3 +94,25 @@ class RunProgress(ProgressBar):
     def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the bar."""
         self._close()
+
+
+class quiet_lightning(warnings.catch_warnings):  # noqa: N801 - used as a function
+    """Silence Lightning's reports on devices and its advice on loaders; its errors and other warnings stay."""
+
+    def __enter__(self) -> None:  # type: ignore[override]
+        super().__enter__()
+        warnings.filterwarnings("ignore", message=".*does not have many workers.*")
+        warnings.filterwarnings("ignore", message=".*your dataloader is not resumable.*")  # MoleculeData sees to it
+        warnings.filterwarnings("ignore", message="Checkpoint directory .* exists and is not empty.*")
+        warnings.filterwarnings("ignore", message="Total length of .* across ranks is zero.*")  # no validation rows
+        warnings.filterwarnings("ignore", message=".*smaller than the logging interval.*")
+        warnings.filterwarnings("ignore", message=".*`isinstance\\(treespec, LeafSpec\\)` is deprecated.*")
+        self._loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+        self._levels = [logger.level for logger in self._loggers]
+        for logger in self._loggers:
+            logger.setLevel(logging.WARNING)
+
+    def __exit__(self, *error: Any) -> None:
+        for logger, level in zip(self._loggers, self._levels, strict=True):
+            logger.setLevel(level)
+        super().__exit__(*error)

@@ -13,8 +13,8 @@ import dgl_moleblend as mb
 # isort: split
 import torch
 
-from dgl_moleblend.data.vocabulary import describe_bond
-from dgl_moleblend.objectives import bond_path_classes, spd_classes
+from dgl_moleblend.chem.vocabulary import describe_bond
+from dgl_moleblend.models.objectives import bond_path_classes, spd_classes
 from dgl_moleblend.schema import RELATIONS
 
 parser = argparse.ArgumentParser(

@@ -21,8 +21,8 @@ from dgllife.utils import EarlyStopping, Meter
 from sample_data import solubility
 from torch import nn
 
-from dgl_moleblend.prediction import PropertyModel
-from dgl_moleblend.targets import LabelScaling
+from dgl_moleblend.models.targets import LabelScaling
+from dgl_moleblend.predict.properties import PropertyModel
 
 
 def run_a_train_epoch(model, data_loader, loss_criterion, optimizer, device):

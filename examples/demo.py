@@ -20,8 +20,8 @@ from rdkit import Chem, RDConfig
 from sample_data import freesolv
 
 import dgl_moleblend as mb
-from dgl_moleblend import figures
 from dgl_moleblend.cli import main as dgl_moleblend
+from dgl_moleblend.report import figures
 
 NCI = Path(RDConfig.RDDataDir, "NCI", "first_5K.smi")
 

@@ -22,9 +22,9 @@ from sklearn.model_selection import KFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from dgl_moleblend.embedding import embed
-from dgl_moleblend.prediction import featurizer_of
-from dgl_moleblend.workflows import pretrain
+from dgl_moleblend.predict.embedding import embed
+from dgl_moleblend.predict.properties import featurizer_of
+from dgl_moleblend.train.pretrain import pretrain
 
 parser = argparse.ArgumentParser(
     description=__doc__.splitlines()[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter

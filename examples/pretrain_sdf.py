@@ -15,8 +15,8 @@ import dgl_moleblend as mb
 # isort: split
 from sample_data import EGFR_SDF
 
-from dgl_moleblend.fitting import read_curves
-from dgl_moleblend.workflows import pretrain
+from dgl_moleblend.report.results import read_curves
+from dgl_moleblend.train.pretrain import pretrain
 
 OBJECTIVES = {
     "spd": "shortest-path class, cross-entropy",

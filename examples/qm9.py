@@ -16,9 +16,9 @@ import dgl_moleblend as mb
 # isort: split
 import numpy as np
 
-from dgl_moleblend.data.published import qm9
 from dgl_moleblend.data.splits import split_by_method
-from dgl_moleblend.workflows import finetune
+from dgl_moleblend.readers.published import qm9
+from dgl_moleblend.train.finetune import finetune
 
 SAMPLE = Path(__file__).parents[1] / "../shared/data/qm9"
 """Where 10,000 molecules of QM9 may lie beside a clone of the repository."""

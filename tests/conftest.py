@@ -7,7 +7,7 @@ import torch
 from molecules import AWKWARD_SMILES, Inputs, blended, featurized, lively
 
 import dgl_moleblend as mb
-from dgl_moleblend.nn import views
+from dgl_moleblend.nn.views import choice
 
 
 @pytest.fixture
@@ -35,7 +35,7 @@ def awkward_inputs(awkward: mb.RelationBatch, generator: torch.Generator) -> Inp
 @pytest.fixture(params=[True, False], ids=["rows", "padded"])
 def layout(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Batches are computed without padding, as on CPU, or with it, as elsewhere."""
-    monkeypatch.setattr(views, "leaves_out_padding", lambda device: request.param)
+    monkeypatch.setattr(choice, "leaves_out_padding", lambda device: request.param)
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 
 import dgl_moleblend as mb
-from dgl_moleblend.nn.packed_view import PackedTokens
-from dgl_moleblend.nn.padded_view import PaddedView
+from dgl_moleblend.nn.views.packed import PackedTokens
+from dgl_moleblend.nn.views.padded import PaddedView
 
 HERE = Path(__file__).parent / "golden"
 FULL = Path(__file__).parents[2] / "shared" / "golden"

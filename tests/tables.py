@@ -3,7 +3,7 @@
 import numpy as np
 
 import dgl_moleblend as mb
-from dgl_moleblend.data.arrays import MoleculeArrays
+from dgl_moleblend.chem.arrays import MoleculeArrays
 from dgl_moleblend.data.store import MoleculeTable, Reject, Sample, record_batch, rejects_frame
 
 NAN = float("nan")

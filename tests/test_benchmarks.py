@@ -32,7 +32,7 @@ from rdkit.Chem import AllChem
 from torch import Tensor
 
 import dgl_moleblend as mb
-from dgl_moleblend.data.published import QM9_TARGETS
+from dgl_moleblend.readers.published import QM9_TARGETS
 
 SHARED = Path(__file__).parents[2] / "shared" / "golden" / "bench_smiles.json"
 COMMON = ["--short", "--rounds", "1", "--no-memory"]

@@ -32,3 +32,10 @@ def test_what_is_wrong_and_what_is_allowed(make, text):
 @pytest.mark.parametrize("config", [mb.FeaturizerConfig("embed", seed=3), EncoderConfig.tiny(dropout=0.2)])
 def test_settings_go_to_json_and_back(config):
     assert type(config).from_json(config.to_json()) == config
+
+
+def test_stored_featurizer_settings_without_chirality_mean_the_tag() -> None:
+    assert mb.FeaturizerConfig.from_dict({"positions": "given"}).chirality == "tag"
+    assert mb.FeaturizerConfig("given").chirality == "cip"
+    with pytest.raises(mb.ConfigError, match="chirality='bogus' is not allowed"):
+        mb.FeaturizerConfig(chirality="bogus")

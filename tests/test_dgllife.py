@@ -85,6 +85,20 @@ def test_complete_graphs_of_dgllife(predictor, smiles: str, self_loop: bool) -> 
     assert (atoms.feat_size(), pairs.feat_size("e")) == (9, 5)
 
 
+def test_chirality_is_told_as_the_featurizer_does() -> None:
+    mol = Chem.MolFromSmiles("N[C@@H](C)C(=O)O")
+    told = {
+        chirality: mol_to_bigraph(
+            mol, node_featurizer=MoleBlendAtomFeaturizer(chirality=chirality), canonical_atom_order=False
+        ).ndata["h"]
+        for chirality in ("cip", "tag")
+    }
+    for chirality, ids in told.items():
+        assert torch.equal(ids, mb.MoleculeFeaturizer(chirality=chirality)(mol).ndata["atom"])
+    with pytest.raises(mb.ConfigError, match="chirality='R' is not allowed"):
+        MoleBlendAtomFeaturizer(chirality="R")
+
+
 @pytest.mark.usefixtures("layout")
 def test_positions_of_a_graph_of_bonds_are_used(predictor) -> None:
     mol = molecule_with_positions("CC(=O)N", Generator().manual_seed(0))

@@ -37,8 +37,8 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import dgl_moleblend as mb
-from dgl_moleblend.data.published import HARTREE, QM9_TARGETS
-from dgl_moleblend.prediction import featurizer_of, predict
+from dgl_moleblend.predict.properties import featurizer_of, predict
+from dgl_moleblend.readers.published import HARTREE, QM9_TARGETS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 SCRIPTS = ("blending.py", "csv_classification.py", "csv_regression.py", "custom_gnn.py", "embeddings_sklearn.py",

@@ -23,7 +23,7 @@ def command(checkpoint: Path, output: str) -> None:
     \b
       dgl-moleblend convert checkpoint_best.pt -o pretrained
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    from dgl_moleblend import reference
+    from dgl_moleblend.models import reference
 
     weights = read_weights(checkpoint)
     model = build(weights)

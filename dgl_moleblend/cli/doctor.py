@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from dgl_moleblend.diagnosis import Diagnosis
+    from dgl_moleblend.env.diagnosis import Diagnosis
 
 
 @click.command()
@@ -32,8 +32,8 @@ def command(ctx: click.Context, fix: bool, undo: bool) -> None:
 
 
 def _examine() -> int:
-    from dgl_moleblend.diagnosis import diagnose
-    from dgl_moleblend.probe import STEPS
+    from dgl_moleblend.env.diagnosis import diagnose
+    from dgl_moleblend.env.probe import STEPS
 
     with click.progressbar(length=len(STEPS), label="Trying libraries", file=sys.stderr, show_eta=False) as bar:
         diagnosis = diagnose(progress=lambda step: bar.update(1))
@@ -58,7 +58,7 @@ def _hanging(head: str, text: str) -> str:
 
 
 def _write_hook() -> int:
-    from dgl_moleblend import startup_hook
+    from dgl_moleblend.env import startup_hook
 
     click.echo(f"wrote {startup_hook.write()}; `dgl-moleblend doctor --undo` takes it out, pip uninstall does not")
     click.echo("trying `import dgl` in a fresh Python ...", err=True)
@@ -71,7 +71,7 @@ def _write_hook() -> int:
 
 
 def _remove_hook() -> int:
-    from dgl_moleblend import startup_hook
+    from dgl_moleblend.env import startup_hook
 
     removed = startup_hook.remove()
     click.echo("\n".join(f"removed {hook}" for hook in removed) or "there is no start-up hook to remove")

@@ -69,9 +69,9 @@ def command(
     if color is not None:
         reading["task_columns"] = (color,)
 
-    from dgl_moleblend.embedding import embed, embed_atoms, read_model
-    from dgl_moleblend.output import align, tabulate_atoms, write_embeddings
-    from dgl_moleblend.prediction import featurizer_of
+    from dgl_moleblend.predict.embedding import embed, embed_atoms, read_model
+    from dgl_moleblend.predict.properties import featurizer_of
+    from dgl_moleblend.predict.tables import align, tabulate_atoms, write_embeddings
 
     read_model(model)  # what is wrong with it is said before molecules are read
     featurizer = featurizer_of(model)
@@ -95,8 +95,8 @@ def draw(dataset: "MoleculeDataset", vectors: "np.ndarray | list[np.ndarray]", p
     """Draw embeddings of molecules or atoms, coloured by the molecules' labels."""
     import numpy as np
 
-    from dgl_moleblend import figures
-    from dgl_moleblend.projection import embedding_map
+    from dgl_moleblend.report import figures
+    from dgl_moleblend.report.projection import embedding_map
 
     values = None if color is None else dataset.labels[:, 0].astype(np.float64)
     if values is not None and len(values) < len(vectors):

@@ -13,11 +13,11 @@ from dgl_moleblend.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dgl_moleblend.data.molecules import Reader
+    from dgl_moleblend.readers.molecules import Reader
 
 DATASETS = ("pcqm4mv2", "qm9", "esol", "freesolv", "lipophilicity", "bbbp", "bace", "bace_regression", "tox21",
             "toxcast", "hiv", "muv", "sider", "clintox")  # fmt: skip
-"""Names of `dgl_moleblend.data.published`, which takes long to import."""
+"""Names of `dgl_moleblend.readers.published`, which takes long to import."""
 
 
 @click.command()
@@ -111,12 +111,12 @@ def command(
       dgl-moleblend featurize --dataset pcqm4mv2 ogb/pcqm4m-v2 --positions given --on-failed-conformer keep -o pcq.store
       dgl-moleblend featurize - --input-format smi --positions embed -o zinc.store < zinc.smi
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    from dgl_moleblend.checkpoint import write_atomically
     from dgl_moleblend.config import FeaturizerConfig
     from dgl_moleblend.data.dataset import MoleculeDataset
-    from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_store, featurize_to_table
+    from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_store, featurize_to_table
     from dgl_moleblend.data.store import MAX_ATOMS, REJECTS, MoleculeTable
-    from dgl_moleblend.loader import save_graphs
+    from dgl_moleblend.folder import write_atomically
+    from dgl_moleblend.pairs.loader import save_graphs
 
     reader = _open(inputs, labels_file, dataset, uncharacterized, reading)
     featurizer = FeaturizerConfig(positions, seed=seed, num_conformers=num_conformers, timeout=timeout)
@@ -156,25 +156,25 @@ def _open(
     if uncharacterized and dataset != "qm9":
         raise click.UsageError("--uncharacterized goes with --dataset qm9")
     if dataset is not None:
-        from dgl_moleblend.data.published import open_published
+        from dgl_moleblend.readers.published import open_published
 
         if given or labels_file or len(inputs) != 1:
             raise click.UsageError("--dataset takes one folder, and neither columns nor labels: it knows them")
         return open_published(dataset, inputs[0], **({"uncharacterized": uncharacterized} if uncharacterized else {}))
     if all(name.endswith(".lmdb") for name in inputs):
-        from dgl_moleblend.data.unimol import UniMolReader
+        from dgl_moleblend.readers.lmdb import UniMolReader
 
         if given - {"--tasks"} or labels_file or len(inputs) != 1:
             raise click.UsageError("an .lmdb file is read alone, and takes none of these options but --tasks")
         names = [name for text in reading["task_columns"] for name in text.split(",")]
         return UniMolReader(inputs[0], names or None)
     if labels_file is not None:
-        from dgl_moleblend.data.pairing import PairedReader
+        from dgl_moleblend.readers.pairing import PairedReader
 
         if reading.pop("input_format") not in (None, "sdf"):
             raise click.UsageError("--labels goes with SDF files")
         return PairedReader(inputs, labels_file, **reading)
-    from dgl_moleblend.data.molecules import MoleculeReader
+    from dgl_moleblend.readers.molecules import MoleculeReader
 
     return MoleculeReader(inputs, **reading)
 

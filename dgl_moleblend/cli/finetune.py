@@ -114,7 +114,7 @@ def command(
       dgl-moleblend finetune esol.csv --tasks logS --folds 5 --split random -o esol-folds
       dgl-moleblend finetune tox21.csv --tasks 'NR-*,SR-*' --encoder pretrained --positions embed -o tox21-model
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    from dgl_moleblend import checkpoint
+    from dgl_moleblend import folder as model_folder
     from dgl_moleblend.config import FeaturizerConfig
     from dgl_moleblend.errors import DataError
 
@@ -129,7 +129,7 @@ def command(
     files = {part: name for part in ("validation", "test") if (name := dividing[f"{part}_file"])}
     every_input = (*inputs, *(name for names in files.values() for name in names))
     if encoder is not None:
-        checkpoint.read(encoder)  # what is wrong with it is said before molecules are read and folders made
+        model_folder.read(encoder)  # what is wrong with it is said before molecules are read and folders made
     dataset = open_molecules(ctx, every_input, featurizer, workers=workers, quiet=quiet, **values)
     if not len(dataset):
         why = f"; the first was rejected: {dataset.rejects['reason'].iloc[0]}" if len(dataset.rejects) else ""
@@ -138,9 +138,9 @@ def command(
     splits = _divide(dataset, inputs, dividing, files, reading, folds=folds, seed=config.seed)
     facts = [{**split.facts, "duplicates": _report(dataset, split), "inputs": list(every_input)} for split in splits]
 
-    from dgl_moleblend.runs import finetune_folds, finetune_seeds
-    from dgl_moleblend.tuning import tune
-    from dgl_moleblend.workflows import finetune
+    from dgl_moleblend.train.ensemble import finetune_folds, finetune_seeds
+    from dgl_moleblend.train.finetune import finetune
+    from dgl_moleblend.train.tuning import tune
 
     again: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
     fixed: dict[str, Any] = {"encoder": start, "task_type": task_type, "metric": metric, "progress": not quiet,
@@ -220,7 +220,7 @@ def _divide(
 ) -> "list[Split]":
     """Return the split, or those of all folds."""
     from dgl_moleblend.data import splits
-    from dgl_moleblend.data.files import expand_inputs
+    from dgl_moleblend.readers.files import expand_inputs
 
     how = {"method": dividing["split"], "seed": seed, "scaffold": dividing["scaffold"],
            "keep_duplicates_together": dividing["keep_duplicates_together"]}  # fmt: skip

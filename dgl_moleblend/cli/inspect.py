@@ -12,8 +12,8 @@ from dgl_moleblend.cli.inputs import refuse, say
 if TYPE_CHECKING:
     from rdkit.Chem import Mol
 
-    from dgl_moleblend.attribution import Attribution
-    from dgl_moleblend.batch import RelationBatch
+    from dgl_moleblend.pairs.batch import RelationBatch
+    from dgl_moleblend.predict.attribution import Attribution
 
 _WIDEST = 30  # atoms of a molecule whose matrices are printed
 _MANY_TASKS = 6  # properties that are explained unless others are named
@@ -94,7 +94,7 @@ def _inspect_store(path: str, figure: str | None) -> None:
     if not manifest["complete"]:
         click.echo("\nUNFINISHED: this is what an interrupted run left; give its command again to go on", err=True)
     if figure:
-        from dgl_moleblend import figures
+        from dgl_moleblend.report import figures
 
         figures.save(figures.store_summary(summary), figure)
 
@@ -102,9 +102,9 @@ def _inspect_store(path: str, figure: str | None) -> None:
 def _inspect_molecule(
     smiles: str | None, file: str | None, row: int, positions: str, seed: int, figure: str | None
 ) -> None:
-    from dgl_moleblend.batch import MoleculeBatch
     from dgl_moleblend.config import FeaturizerConfig
-    from dgl_moleblend.data.featurize import MoleculeFeaturizer
+    from dgl_moleblend.pairs.batch import MoleculeBatch
+    from dgl_moleblend.pairs.graph import MoleculeFeaturizer
 
     mol, where = _read(smiles, file, row)
     featurizer = MoleculeFeaturizer.from_config(FeaturizerConfig(positions, seed=seed))
@@ -114,8 +114,8 @@ def _inspect_molecule(
     if figure:
         import torch
 
-        from dgl_moleblend import figures
         from dgl_moleblend.nn.blend import draw_blend
+        from dgl_moleblend.report import figures
 
         blend = draw_blend(batch, generator=torch.Generator().manual_seed(seed))
         figures.save(figures.relation_matrices(mol, batch, blend), figure)
@@ -124,9 +124,9 @@ def _inspect_molecule(
 def _explain(
     folder: str, tasks: tuple[str, ...], smiles: str | None, file: str | None, row: int, figure: str | None
 ) -> None:
-    from dgl_moleblend.attribution import attribute
-    from dgl_moleblend.data.featurize import MoleculeFeaturizer
-    from dgl_moleblend.prediction import PropertyModel
+    from dgl_moleblend.pairs.graph import MoleculeFeaturizer
+    from dgl_moleblend.predict.attribution import attribute
+    from dgl_moleblend.predict.properties import PropertyModel
 
     model = PropertyModel.from_pretrained(folder)
     unknown = [name for name in tasks if name not in model.task_names]
@@ -146,7 +146,7 @@ def _explain(
     labels = [f"{name} (log odds)" if model.task_type == "classification" else name for name in names]
     click.echo("\n".join(explain(found, [atom.GetSymbol() for atom in mol.GetAtoms()], labels)))
     if figure:
-        from dgl_moleblend import figures
+        from dgl_moleblend.report import figures
 
         captions = [
             f"predicted {prediction:.3g} = bare skeleton {baseline:.3g} + atoms {total:+.3g}"
@@ -183,10 +183,10 @@ def explain(found: "Attribution", symbols: Sequence[str], names: Sequence[str]) 
 
 def _read(smiles: str | None, file: str | None, row: int) -> "tuple[Mol, str | None]":
     """Return one molecule, prepared for the featurizer, and where it stands."""
-    from dgl_moleblend.data.molecules import MoleculeReader
-    from dgl_moleblend.data.pipeline import read_mol
-    from dgl_moleblend.data.sanitize import read_smiles
+    from dgl_moleblend.chem.sanitize import read_smiles
+    from dgl_moleblend.data.featurize import read_mol
     from dgl_moleblend.errors import DataError, MoleculeError
+    from dgl_moleblend.readers.molecules import MoleculeReader
 
     if smiles is not None:
         return read_smiles(smiles), None

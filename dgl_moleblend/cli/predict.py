@@ -13,7 +13,7 @@ from dgl_moleblend.cli.inputs import open_molecules, say
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dgl_moleblend.prediction import Ensemble
+    from dgl_moleblend.predict.properties import Ensemble
 
 
 @click.command()
@@ -69,8 +69,8 @@ def command(
     check_output(output, (".csv", ".parquet"))
 
     from dgl_moleblend.data.dataset import MoleculeDataset
-    from dgl_moleblend.output import write_csv, write_table
-    from dgl_moleblend.prediction import Ensemble, is_model
+    from dgl_moleblend.predict.properties import Ensemble, is_model
+    from dgl_moleblend.predict.tables import write_csv, write_table
 
     further = next((k for k, path in enumerate(inputs) if not is_model(path)), len(inputs))
     models, files = (model, *inputs[:further]), inputs[further:]

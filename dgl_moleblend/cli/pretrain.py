@@ -72,7 +72,7 @@ def command(
     dataset = open_molecules(ctx, inputs, featurizer, workers=workers, quiet=quiet, **values)
     say(f"{len(dataset):,} molecules, {int((dataset.num_conformers > 0).sum()):,} of them with 3D positions")
 
-    from dgl_moleblend.workflows import pretrain
+    from dgl_moleblend.train.pretrain import pretrain
 
     with resumable():
         pretrain(

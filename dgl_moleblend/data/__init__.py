@@ -1,1 +1,1 @@
-"""Molecules from files to compact arrays, relations and graphs."""
+"""A data set on disk or in memory: filled from records, opened, joined, divided and summed up."""

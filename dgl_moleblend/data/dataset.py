@@ -17,7 +17,7 @@ from dgl_moleblend.data.store import MoleculeStore, MoleculeTable, Sample, rejec
 from dgl_moleblend.errors import DataError
 
 if TYPE_CHECKING:
-    from dgl_moleblend.data.molecules import Reader
+    from dgl_moleblend.readers.molecules import Reader
 
 SPLITS = ("scaffold", "random", "molecular_weight", "stratified", "consecutive")
 """How `MoleculeDataset.split` divides molecules."""
@@ -99,11 +99,11 @@ class MoleculeDataset(Dataset[Sample]):
         Parameters
         ----------
         inputs, smiles_column, id_column, task_columns, input_format, encoding, missing_labels
-            See `dgl_moleblend.data.molecules.MoleculeReader`.
+            See `dgl_moleblend.readers.molecules.MoleculeReader`.
         featurizer : FeaturizerConfig, optional
             By default without positions.
         max_atoms, on_failed_conformer
-            See `dgl_moleblend.data.pipeline.PipelineConfig`.
+            See `dgl_moleblend.data.featurize.PipelineConfig`.
         workers : int
             Processes; 0 works in this one. From a script, needs the usual ``if __name__ == "__main__":``.
         store : path, optional
@@ -117,7 +117,7 @@ class MoleculeDataset(Dataset[Sample]):
         DataError
             If a file is missing or has not the columns asked for. Rows that cannot be used are in `rejects`.
         """
-        from dgl_moleblend.data.molecules import MoleculeReader
+        from dgl_moleblend.readers.molecules import MoleculeReader
 
         reader = MoleculeReader(
             inputs,
@@ -150,8 +150,8 @@ class MoleculeDataset(Dataset[Sample]):
         store: str | os.PathLike[str] | None = None,
         progress: bool = False,
     ) -> Self:
-        """Featurize what a reader reads, such as those of `dgl_moleblend.data.published`; see `from_file`."""
-        from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_store, featurize_to_table
+        """Featurize what a reader reads, such as those of `dgl_moleblend.readers.published`; see `from_file`."""
+        from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_store, featurize_to_table
 
         config = PipelineConfig(featurizer or FeaturizerConfig(), on_failed_conformer=on_failed_conformer)
         if max_atoms is not None:
@@ -170,8 +170,8 @@ class MoleculeDataset(Dataset[Sample]):
         >>> len(dataset), dataset.rejects["row"].tolist()
         (1, [1])
         """
-        from dgl_moleblend.data.molecules import Record
-        from dgl_moleblend.data.pipeline import PipelineConfig, Task, run_task
+        from dgl_moleblend.data.featurize import PipelineConfig, Task, run_task
+        from dgl_moleblend.readers.molecules import Record
 
         source = ("SMILES",)
         records = tuple(
@@ -342,6 +342,6 @@ class _StandIn(SimpleNamespace):
         return len(self.smiles)
 
     def mols(self) -> list[Any]:
-        from dgl_moleblend.data.sanitize import read_smiles
+        from dgl_moleblend.chem.sanitize import read_smiles
 
         return [read_smiles(smiles) for smiles in self.smiles]

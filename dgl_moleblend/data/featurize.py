@@ -1,316 +1,594 @@
-"""MoleculeFeaturizer: SMILES or RDKit Mol -> DGLGraph that satisfies the schema."""
+"""Records -> chunks -> worker processes -> molecules and rejects: every input row ends in exactly one of the two."""
 
-from __future__ import annotations
-
+import collections
+import concurrent.futures as futures
+import functools
+import itertools
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
-import torch
-from rdkit import Chem
-from torch import Tensor
-from typing_extensions import Self
+import pyarrow as pa
+from rdkit import Chem, rdBase
+from tqdm import tqdm
 
+from dgl_moleblend.chem.compact import featurize_mol
+from dgl_moleblend.chem.sanitize import prepare_mol, rdkit_session, read_smiles
 from dgl_moleblend.config import FeaturizerConfig, check
-from dgl_moleblend.data.arrays import MoleculeArrays
-from dgl_moleblend.data.conformers import embed_positions, given_positions
-from dgl_moleblend.data.relations import bond_matrix, pairwise_distance, shortest_bond_path, shortest_path_distance
-from dgl_moleblend.data.sanitize import prepare_mol, rdkit_session, read_smiles
-from dgl_moleblend.data.vocabulary import mol_to_arrays
-from dgl_moleblend.errors import MoleculeError
-from dgl_moleblend.schema import NODE_FIELDS
+from dgl_moleblend.data.store import (
+    MAX_ATOMS,
+    MoleculeStore,
+    MoleculeTable,
+    Reject,
+    Sample,
+    StoreWriter,
+    record_batch,
+    rejects_frame,
+)
+from dgl_moleblend.errors import DataError, MoleculeError
+from dgl_moleblend.readers.molecules import Reader, Record
 
-if TYPE_CHECKING:
-    from dgl import DGLGraph
+log = logging.getLogger(__name__)
+T = TypeVar("T")
 
-logger = logging.getLogger(__name__)
-
-MAX_GRAPH_ATOMS = 10_000
-"""Most atoms of a graph of all pairs: that many make 10^8 edges of 27 bytes, and gigabytes more on the way there."""
-_CHUNK_PAIRS = 1 << 15  # padded pairs whose relations are made at once: larger ones leave the processor's cache
-
-NodeFeaturizer = Callable[[Chem.Mol], Mapping[str, Tensor]]
+CHUNK = {"none": 256, "given": 128, "embed": 16}
+"""Rows per task of a worker, by `positions`."""
 
 
-class MoleculeFeaturizer:
-    """Turn molecules into DGLGraphs of all ordered pairs of atoms, as `schema` describes them.
-
-    It can be pickled and sent to worker processes, and does not change the molecules it is given.
+@dataclass(frozen=True)
+class PipelineConfig:
+    """How rows are turned into molecules.
 
     Parameters
     ----------
-    positions : {"none", "given", "embed"}
-        No 3D; the Mol's own conformer (or the coordinates of a CXSMILES); or ETKDGv3 and MMFF94s, see
-        `conformers.embed_positions`.
-    seed : int
-        Seed of the embedding. The positions of a molecule depend on it alone, not on what was embedded before.
-    num_conformers : int
-        Conformers to embed; a graph holds the first, `arrays` all.
-    optimize : bool
-        Whether MMFF94s relaxes embedded conformers.
-    timeout : float
-        Seconds that the embedding of one molecule may take.
-    on_error : {"raise", "none"}
-        Whether a molecule that cannot be featurized raises a `MoleculeError`, or is None in the result and a warning
-        in the log, as dgllife's data sets count failures.
-    atom_data_field, bond_data_field : str
-        Names of `atom` and `bond_path` in the graphs, for scripts that read others: dgllife's read "h" and "e".
-
-    Attributes
-    ----------
-    config : FeaturizerConfig
-        The same settings, without `on_error`.
-
-    Notes
-    -----
-    Edge number ``i * n + j`` goes from atom j, which sends, to atom i, which receives; i = j is included.
-
-    Of all features, only whether a tetrahedral centre is clockwise or counterclockwise depends on how a molecule is
-    numbered or written: in OGB's vocabulary, which pretrained weights know, this is seen in the order of the bonds.
-
-    Examples
-    --------
-    >>> graph = MoleculeFeaturizer()("C=CO")
-    >>> graph.num_nodes(), graph.num_edges()
-    (3, 9)
-    >>> graph.edata["spd"].view(3, 3)
-    tensor([[0, 1, 2],
-            [1, 0, 1],
-            [2, 1, 0]], dtype=torch.int16)
-    >>> graph.edata["bond_path"].view(3, 3, 5)[0, 2]
-    tensor([13,  1, -1, -1, -1], dtype=torch.int8)
+    featurizer : FeaturizerConfig
+    max_atoms : int
+        Larger molecules are rejected.
+    on_failed_conformer : {"reject", "keep"}
+        What happens to a molecule that gets no positions: rejected, or kept without.
+    time_limit : float, optional
+        Seconds after which a worker process that is stuck in one molecule is killed; by default 10 more than twice
+        the featurizer's timeout, which ends the search for conformers without killing anything.
     """
 
-    def __init__(
-        self,
-        positions: str = "none",
-        seed: int = 0,
-        num_conformers: int = 1,
-        optimize: bool = True,
-        timeout: float = 60.0,
-        on_error: str = "raise",
-        atom_data_field: str = "atom",
-        bond_data_field: str = "bond_path",
-    ) -> None:
-        self.config = FeaturizerConfig(positions, seed, num_conformers, optimize, timeout)
-        check(on_error in ("raise", "none"), "on_error", on_error, "'raise' or 'none'")
-        self.on_error = on_error
-        self.atom_data_field = atom_data_field
-        self.bond_data_field = bond_data_field
+    featurizer: FeaturizerConfig = field(default_factory=FeaturizerConfig)
+    max_atoms: int = MAX_ATOMS
+    on_failed_conformer: str = "reject"
+    time_limit: float | None = None
+
+    def __post_init__(self) -> None:
+        check(1 <= self.max_atoms <= MAX_ATOMS, "max_atoms", self.max_atoms, f"1 to {MAX_ATOMS:,}")
+        check(self.on_failed_conformer in ("reject", "keep"), "on_failed_conformer", self.on_failed_conformer,
+              "'reject' or 'keep'")  # fmt: skip
+        check(self.time_limit is None or self.time_limit > 0, "time_limit", self.time_limit, "positive")
+
+    @property
+    def hard_limit(self) -> float:
+        """Seconds after which a stuck worker is killed."""
+        return self.time_limit or 2 * self.featurizer.timeout + 10.0
+
+
+def featurize_record(record: Record, config: PipelineConfig, *, without_positions: bool = False) -> Sample | Reject:
+    """Turn one record into a molecule, or into the reason why not.
+
+    Parameters
+    ----------
+    record : Record
+    config : PipelineConfig
+    without_positions : bool
+        Leave the positions out, whatever the settings say.
+    """
+    if record.stage is not None:
+        return _reject(record, record.stage, record.error or "")
+    stage = "parse"
+    try:
+        mol = read_mol(record)
+        stage = "pair"
+        if record.molblock is not None and record.smiles:
+            _check_same_atoms(mol, record.smiles)
+        stage = "size"
+        if mol.GetNumAtoms() > config.max_atoms:
+            raise MoleculeError(f"{mol.GetNumAtoms():,} atoms are more than {config.max_atoms:,}")
+        stage = "featurize"
+        full, flat = config.featurizer, _without_positions(config.featurizer)
+        if full.positions == "none" or without_positions:
+            molecule = featurize_mol(mol, flat)
+        else:
+            try:
+                molecule = featurize_mol(mol, full)
+            except MoleculeError:
+                molecule = featurize_mol(mol, flat)  # if this works, it was the positions that failed
+                stage = "conformer"
+                if config.on_failed_conformer == "reject":
+                    raise
+        smiles = record.smiles.split(" |")[0] if record.smiles else Chem.MolToSmiles(mol)
+    except MoleculeError as error:
+        return _reject(record, stage, error.what)
+    except Exception as error:
+        log.debug("%s", record.where, exc_info=True)
+        return _reject(record, stage, f"{type(error).__name__}: {error}")
+    labels = np.asarray(record.labels, np.float32)
+    return Sample(molecule, labels, record.row, record.source, record.line, record.id, smiles)
+
+
+@functools.lru_cache(maxsize=8)
+def _without_positions(config: FeaturizerConfig) -> FeaturizerConfig:
+    return config.replace(positions="none")
+
+
+def read_mol(record: Record) -> Chem.Mol:
+    """Return the molecule of a record, with the positions that it gives.
+
+    Raises
+    ------
+    MoleculeError
+        If RDKit cannot read it; the message says where it stands.
+    """
+    if record.positions is not None:
+        return _with_positions(read_smiles(record.smiles, where=record.where), record)
+    if record.molblock is None:
+        return read_smiles(record.smiles, where=record.where)
+    with rdkit_session:  # chirality and double bonds are read from the coordinates, hydrogens removed
+        mol = Chem.MolFromMolBlock(record.molblock)
+    if mol is None:
+        raise MoleculeError(f"RDKit cannot read the structure: {_why_not(record.molblock)}", where=record.where)
+    return prepare_mol(mol, where=record.where)
+
+
+def _with_positions(mol: Chem.Mol, record: Record) -> Chem.Mol:
+    """Give a molecule conformers whose atoms are listed in the order of its SMILES, hydrogens anywhere between."""
+    assert record.atoms is not None
+    assert record.positions is not None
+    atoms, positions = np.array(record.atoms), record.positions
+    expected = [atom.GetSymbol() for atom in mol.GetAtoms()]
+    for keep in (np.arange(len(atoms)), np.flatnonzero(atoms != "H")):
+        if atoms[keep].tolist() == expected:
+            for values in positions[:, keep].astype(np.float64):
+                conformer = Chem.Conformer(len(keep))
+                conformer.SetPositions(np.ascontiguousarray(values))
+                conformer.Set3D(True)
+                mol.AddConformer(conformer, assignId=True)
+            return mol
+    raise MoleculeError(f"the atoms that have positions are not those of the SMILES {record.smiles!r}")
+
+
+def _check_same_atoms(mol: Chem.Mol, smiles: str) -> None:
+    """Refuse a structure that cannot be of this SMILES; bonds, charges and hydrogens may be seen otherwise in it."""
+    found, expected = (
+        collections.Counter(atom.GetSymbol() for atom in molecule.GetAtoms() if atom.GetAtomicNum() != 1)
+        for molecule in (mol, read_smiles(smiles))
+    )
+    if found != expected:
+        words = [" ".join(f"{symbol}{count}" for symbol, count in sorted(c.items())) for c in (found, expected)]
+        raise MoleculeError(f"the structure has the atoms {words[0]}, its SMILES {words[1]}")
+
+
+def _why_not(molblock: str) -> str:
+    """Read once more, to catch what RDKit says; where it says nothing, see whether the number of lines is right."""
+    # RDKit counts bytes, quotes columns and so may cut a character in two: a "?" for each byte that is not ASCII
+    molblock = bytes(byte if byte < 128 else ord("?") for byte in molblock.encode()).decode()
+    with rdBase.CaptureErrorLog() as captured:
+        Chem.MolFromMolBlock(molblock)
+    lines = [line.split("] ", 1)[-1].strip() for line in captured.messages.splitlines()]
+    spoken = [line for line in lines if line and line != "****" and "Violation" not in line]
+    if spoken:
+        return spoken[0]
+    block = molblock.split("\n")
+    counts = block[3] if len(block) > 3 else ""
+    if "V3000" in counts:
+        return "its atom or bond lines are damaged"
+    try:
+        atoms, bonds = int(counts[:3]), int(counts[3:6])
+    except ValueError:
+        return f"its fourth line is no counts line: {counts[:80]!r}"
+    if len(block) < 4 + atoms + bonds + 1:
+        return f"its counts line says {atoms} atoms and {bonds} bonds, more than there are lines"
+    return f"the lines of its {atoms} atoms and {bonds} bonds are damaged"
+
+
+def _reject(record: Record, stage: str, reason: str) -> Reject:
+    return Reject(record.row, record.source, record.line, record.id, record.smiles, stage, reason)
+
+
+@dataclass
+class Chunk:
+    """Rows that were done: the kept molecules as Arrow columns, and the others."""
+
+    batch: pa.RecordBatch
+    rejects: list[Reject]
 
     @classmethod
-    def from_config(cls, config: FeaturizerConfig, on_error: str = "raise") -> Self:
-        """Build from settings."""
-        return cls(**config.to_dict(), on_error=on_error)
+    def pack(cls, results: Iterable[Sample | Reject], num_tasks: int, sources: Sequence[str]) -> "Chunk":
+        """Sort results into the two places."""
+        kept: list[Sample] = []
+        rejects: list[Reject] = []
+        for result in results:
+            kept.append(result) if isinstance(result, Sample) else rejects.append(result)  # type: ignore[func-returns-value]
+        return cls(record_batch(kept, num_tasks, sources), rejects)
 
-    def __repr__(self) -> str:
-        settings = ", ".join(f"{name}={value!r}" for name, value in self.config.to_dict().items())
-        return f"{type(self).__name__}({settings}, on_error={self.on_error!r})"
+    def __len__(self) -> int:
+        return self.batch.num_rows + len(self.rejects)
 
-    def __call__(
-        self,
-        molecule: Any,
-        node_featurizer: NodeFeaturizer | None = None,
-        edge_featurizer: Any = None,
-    ) -> DGLGraph | None:
-        """Featurize one molecule.
 
-        Parameters
-        ----------
-        molecule : str or Mol
-            SMILES or RDKit Mol; anything else is a molecule that cannot be read.
-        node_featurizer : callable, optional
-            Such as dgllife's: Mol without the hydrogens that RDKit removes -> dict of tensors with one row per atom,
-            which are added to ``ndata``.
-        edge_featurizer : None
-            Here because dgllife passes it by name. Edges are pairs of atoms, not bonds.
+@dataclass(frozen=True)
+class Task:
+    """Some rows with all that a worker needs to know."""
 
-        Returns
-        -------
-        DGLGraph, or None with ``on_error="none"``
+    records: tuple[Record, ...]
+    config: PipelineConfig
+    num_tasks: int
+    sources: tuple[str, ...]
 
-        Raises
-        ------
-        MoleculeError
-            If the molecule cannot be read, or has no positions where they are asked for.
-        ValueError
-            If an edge_featurizer is given, or the fields of node_featurizer do not fit.
-        """
-        if edge_featurizer is not None:
-            raise ValueError(
-                "edge_featurizer has one row per bond, but the edges of this graph are all ordered pairs of atoms\n"
-                "  fix:   pass edge_featurizer=None; edata['bond_path'] tells the bonds"
-            )
+
+def run_task(task: Task) -> Chunk:
+    """Featurize rows in this process."""
+    with rdkit_session:
+        results = [featurize_record(record, task.config) for record in task.records]
+    return Chunk.pack(results, task.num_tasks, task.sources)
+
+
+def run_task_guarded(task: Task) -> Chunk:
+    """Featurize rows in a worker process that the system kills when one molecule takes too long."""
+    return Chunk.pack(_guarded(task.records, task.config), task.num_tasks, task.sources)
+
+
+def _guarded(records: Iterable[Record], config: PipelineConfig, without: frozenset[int] = frozenset()) -> Iterator[Any]:
+    """Featurize one by one; SIGALRM, left at its default, ends the process even inside a call to RDKit."""
+    has_alarm = hasattr(signal, "setitimer")
+    with rdkit_session:
+        for record in records:
+            if has_alarm:
+                signal.setitimer(signal.ITIMER_REAL, config.hard_limit)
+            result = featurize_record(record, config, without_positions=record.row in without)
+            if has_alarm:
+                signal.setitimer(signal.ITIMER_REAL, 0)
+            yield result
+
+
+def _begin_worker() -> None:
+    """Leave Ctrl-C to the parent, and end when it ends, however it ends."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+
+        def follow() -> None:
+            parent.join()
+            os._exit(1)
+
+        threading.Thread(target=follow, daemon=True).start()
+
+
+def _context() -> Any:
+    """Fork from a clean process where that is possible: threads of this one cannot harm, and modules load once."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([__name__])
+    return context
+
+
+def run_isolated(task: Task) -> Chunk:
+    """Featurize rows in a child process; one that ends it costs only itself, and the next child goes on."""
+    results: list[Sample | Reject] = []
+    todo = collections.deque(task.records)
+    without: set[int] = set()
+    context = _context()
+    while todo:
+        receive, send = context.Pipe(duplex=False)
+        child = context.Process(target=_serve, args=(send, tuple(todo), task.config, frozenset(without)), daemon=True)
+        child.start()
+        send.close()
         try:
-            mol = _prepare(molecule, None)
-            graph = _graphs([_small_enough(self._arrays(mol, None))])[0]
-        except MoleculeError as error:
-            if self.on_error == "raise":
-                raise
-            logger.warning("%s", error)
-            return None
-        if node_featurizer is not None:
-            _add_fields(graph, node_featurizer(mol))
-        return self._named(graph)
-
-    def _named(self, graph: DGLGraph) -> DGLGraph:
-        if self.atom_data_field != "atom":
-            graph.ndata[self.atom_data_field] = graph.ndata.pop("atom")
-        if self.bond_data_field != "bond_path":
-            graph.edata[self.bond_data_field] = graph.edata.pop("bond_path")
-        return graph
-
-    def arrays(self, molecule: Any, *, where: str | None = None, prepared: bool = False) -> MoleculeArrays:
-        """Featurize one molecule into compact arrays, which hold O(n) numbers: what stores keep.
-
-        Parameters
-        ----------
-        molecule : str or Mol
-        where : str, optional
-            Named in the error: file and line, or list index.
-        prepared : bool
-            The Mol comes from `read_smiles` or `prepare_mol`, which need not be done again.
-
-        Raises
-        ------
-        MoleculeError
-            Whatever `on_error` says.
-        """
-        mol = molecule if prepared and isinstance(molecule, Chem.Mol) else _prepare(molecule, where)
-        return self._arrays(mol, where)
-
-    def many(self, molecules: Iterable[Any]) -> list[DGLGraph | None]:
-        """Featurize molecules faster than one by one: relations are made at once for molecules of like size.
-
-        Parameters
-        ----------
-        molecules : iterable of str or Mol
-
-        Returns
-        -------
-        list
-            A graph for every molecule, in order, equal to what it gives alone. With ``on_error="none"``, None stands in
-            the place of each that failed.
-
-        Raises
-        ------
-        MoleculeError
-            At the first molecule that fails; ``where`` names its index.
-        """
-        kept: dict[int, MoleculeArrays] = {}
-        graphs: list[DGLGraph | None] = []
-        with rdkit_session:
-            for k, molecule in enumerate(molecules):
-                where = f"molecules[{k}]"
-                graphs.append(None)
-                try:
-                    kept[k] = _small_enough(self._arrays(_prepare(molecule, where), where), where)
-                except MoleculeError as error:
-                    if self.on_error == "raise":
-                        raise
-                    logger.warning("%s", error)
-        for chunk in _chunks(sorted(kept, key=lambda k: kept[k].num_atoms), kept):
-            for k, graph in zip(chunk, _graphs([kept[k] for k in chunk]), strict=True):
-                graphs[k] = self._named(graph)
-        return graphs
-
-    def _arrays(self, mol: Chem.Mol, where: str | None) -> MoleculeArrays:
-        config = self.config
-        positions = None
-        if config.positions == "given":
-            positions = given_positions(mol, where)
-        elif config.positions == "embed":
-            positions = embed_positions(
-                mol, config.seed, config.num_conformers, config.optimize, config.timeout, where=where
-            )
-        return mol_to_arrays(mol, positions)
+            _await_start(receive, child)
+            while todo:
+                results.append(receive.recv())
+                todo.popleft()
+        except EOFError:
+            child.join()
+            record = todo[0]
+            timed_out = hasattr(signal, "SIGALRM") and child.exitcode == -signal.SIGALRM
+            if timed_out and task.config.on_failed_conformer == "keep" and record.row not in without:
+                without.add(record.row)  # once more, without positions
+                continue
+            results.append(_reject(todo.popleft(), "time" if timed_out else "crash", _epitaph(child.exitcode, task)))
+        finally:
+            receive.close()
+        child.join()
+    return Chunk.pack(results, task.num_tasks, task.sources)
 
 
-def _prepare(molecule: Any, where: str | None) -> Chem.Mol:
-    return read_smiles(molecule, where) if isinstance(molecule, str) else prepare_mol(molecule, where)
+def _await_start(connection: Any, child: Any) -> None:
+    """Tell a process that cannot start from a molecule that ends it."""
+    try:
+        connection.recv()
+    except EOFError as error:
+        child.join()
+        raise DataError(
+            f"worker processes cannot start (exit code {child.exitcode})",
+            fix='in a script, call this under `if __name__ == "__main__":`; or work without them: workers=0',
+        ) from error
 
 
-def _small_enough(molecule: MoleculeArrays, where: str | None = None) -> MoleculeArrays:
-    if molecule.num_atoms > MAX_GRAPH_ATOMS:
-        raise MoleculeError(
-            f"{molecule.num_atoms:,} atoms are too many for a graph of all pairs (limit {MAX_GRAPH_ATOMS:,})",
-            where=where,
-            fix="leave the molecule out",
-        )
-    return molecule
+def _serve(connection: Any, records: Sequence[Record], config: PipelineConfig, without: frozenset[int]) -> None:
+    _begin_worker()
+    connection.send("ready")
+    for result in _guarded(records, config, without):
+        connection.send(result)
 
 
-def _chunks(order: Sequence[int], molecules: Mapping[int, MoleculeArrays]) -> Iterator[list[int]]:
-    """Cut a list of molecules that grow in size into batches of at most `_CHUNK_PAIRS` padded pairs."""
-    chunk: list[int] = []
-    for k in order:
-        if chunk and (len(chunk) + 1) * molecules[k].num_atoms ** 2 > _CHUNK_PAIRS:
+def _epitaph(exitcode: int | None, task: Task) -> str:
+    if exitcode is not None and exitcode < 0:
+        name = signal.Signals(-exitcode).name
+        if name == "SIGALRM":
+            return f"it took longer than the time limit of {task.config.hard_limit:g} s"
+        hint = " (out of memory?)" if name == "SIGKILL" else ""
+        return f"the worker process was ended by {name}{hint}"
+    return f"the worker process ended with exit code {exitcode}"
+
+
+def run_tasks(
+    tasks: Iterable[Task],
+    *,
+    workers: int = 0,
+    executor: futures.Executor | None = None,
+    stall: float | None = None,
+) -> Iterator[Chunk]:
+    """Run tasks and yield their chunks in order, whatever happens to the workers.
+
+    Parameters
+    ----------
+    tasks : iterable of Task
+        Taken as they are needed.
+    workers : int
+        Processes; 0 runs in this process, where nothing protects from a crash.
+    executor : concurrent.futures.Executor, optional
+        Runs the tasks instead, such as dask's `Client.get_executor()`; `workers` then says how many tasks it is given
+        ahead. It stays open.
+    stall : float, optional
+        Seconds to wait for a chunk of a given executor before its rows are done here instead; by default the longest
+        that its molecules may take.
+    """
+    if executor is None and workers == 0:
+        yield from map(run_task, tasks)
+        return
+    tasks = iter(tasks)
+    runner = _Pool(workers) if executor is None else _Given(executor, stall)
+    pending: collections.deque[tuple[Task, futures.Future[Chunk] | None]] = collections.deque()
+    ahead = 3 * max(workers, 1) + 1
+    try:
+        while True:
+            pending.extend((task, runner.submit(task)) for task in itertools.islice(tasks, ahead - len(pending)))
+            if not pending:
+                return
+            task, future = pending.popleft()
+            chunk = runner.result(task, future)
+            if chunk is None:  # a worker died, or never answered
+                chunk = run_isolated(task)
+                pending = collections.deque((t, f if _is_alive(f) else runner.submit(t)) for t, f in pending)
             yield chunk
-            chunk = []
-        chunk.append(k)
-    if chunk:
-        yield chunk
+    finally:
+        runner.close()
 
 
-def _graphs(molecules: Sequence[MoleculeArrays]) -> list[DGLGraph]:
-    """Make the relations of all molecules at once, and a graph of each."""
-    size = max(molecule.num_atoms for molecule in molecules)
-    bonds = bond_matrix(
-        torch.from_numpy(np.concatenate([molecule.bond_index for molecule in molecules])),
-        torch.from_numpy(np.repeat(np.arange(len(molecules)), [len(molecule.bond_id) for molecule in molecules])),
-        torch.from_numpy(np.concatenate([molecule.bond_id for molecule in molecules])),
-        len(molecules),
-        size,
+def _is_alive(future: "futures.Future[Chunk] | None") -> bool:
+    return future is not None and not (future.done() and (future.cancelled() or future.exception() is not None))
+
+
+class _Pool:
+    """Local worker processes; when one dies all are replaced."""
+
+    def __init__(self, workers: int) -> None:
+        self._workers = workers
+        self._start()
+
+    def _start(self) -> None:
+        self._pool = futures.ProcessPoolExecutor(self._workers, mp_context=_context(), initializer=_begin_worker)
+
+    def submit(self, task: Task) -> "futures.Future[Chunk] | None":
+        try:
+            return self._pool.submit(run_task_guarded, task)
+        except futures.BrokenExecutor:
+            return None
+
+    def result(self, task: Task, future: "futures.Future[Chunk] | None") -> Chunk | None:
+        try:
+            if future is not None:
+                return future.result()
+        except Exception as error:
+            log.debug("a chunk failed: %r", error)
+        self.close()
+        self._start()
+        return None
+
+    def close(self) -> None:
+        processes = list((self._pool._processes or {}).values())  # shutdown would wait for what they are doing
+        self._pool.shutdown(wait=False, cancel_futures=True)
+        for process in processes:
+            process.terminate()
+
+
+def _patience(task: Task) -> float:
+    """Seconds within which an executor is expected to be done with a task that is next in line."""
+    each = task.config.featurizer.timeout if task.config.featurizer.positions == "embed" else 1.0
+    return task.config.hard_limit + len(task.records) * each
+
+
+class _Given:
+    """Somebody else's executor, of which nothing is known but that it may fail."""
+
+    def __init__(self, executor: futures.Executor, stall: float | None) -> None:
+        self._executor, self._stall = executor, stall
+
+    def submit(self, task: Task) -> "futures.Future[Chunk] | None":
+        try:
+            return self._executor.submit(run_task, task)
+        except Exception as error:
+            log.warning("the executor takes no more work (%r): the rest is done here", error)
+            return None
+
+    def result(self, task: Task, future: "futures.Future[Chunk] | None") -> Chunk | None:
+        if future is None:
+            return None
+        try:
+            return future.result(self._stall or _patience(task))
+        except Exception as error:
+            log.debug("a chunk failed: %r", error)
+            future.cancel()
+            return None
+
+    def close(self) -> None:
+        return None
+
+
+def featurize_to_store(
+    reader: Reader,
+    folder: str | os.PathLike[str],
+    config: PipelineConfig,
+    *,
+    workers: int = 0,
+    executor: futures.Executor | None = None,
+    shard_size: int = 20_000,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> MoleculeStore:
+    """Featurize files into a store on disk; goes on where an interrupted run with the same arguments stopped.
+
+    Parameters
+    ----------
+    reader : MoleculeReader or PairedReader
+    folder : path
+    config : PipelineConfig
+    workers, executor
+        See `run_tasks`; what is written does not depend on them.
+    shard_size : int
+        Input rows per shard.
+    overwrite : bool
+        Whether to replace a store that is there.
+    progress : bool
+        Whether to show a bar.
+
+    Raises
+    ------
+    DataError
+        If the folder holds something else, the disk is full, or an input file is damaged.
+    """
+    writer = StoreWriter(
+        folder,
+        featurizer=config.featurizer,
+        task_names=reader.task_names,
+        sources=reader.sources,
+        shard_size=shard_size,
+        arguments=reader.arguments()
+        | {"max_atoms": config.max_atoms, "on_failed_conformer": config.on_failed_conformer},
+        versions={"rdkit": rdBase.rdkitVersion},
+        overwrite=overwrite,
     )
-    degrees = [molecule.degree for molecule in molecules]
-    max_degree = max(int(degree.max()) for degree in degrees)
-    spd = shortest_path_distance(bonds > 0)
-    positions = torch.full((len(molecules), size, 3), torch.nan)
-    conformers = [molecule.conformer() for molecule in molecules]
-    for k, conformer in enumerate(conformers):
-        if conformer is not None:
-            positions[k, : len(conformer)] = torch.from_numpy(conformer)
-    no_positions = all(conformer is None for conformer in conformers)
-    of_pairs = {
-        "spd": spd,
-        "bond_path": shortest_bond_path(spd, bonds, max_degree),
-        "distance": torch.full(spd.shape, torch.nan) if no_positions else pairwise_distance(positions),
-    }
-
-    graphs = []
-    for k, molecule in enumerate(molecules):
-        n = molecule.num_atoms
-        graph = _complete_graph(n)
-        graph.ndata["atom"] = torch.from_numpy(molecule.atom)
-        graph.ndata["degree"] = torch.from_numpy(degrees[k])
-        # NumPy cuts faster than torch; a copy, so that no graph keeps, or pickles, the whole batch
-        graph.ndata["positions"] = torch.from_numpy(positions.numpy()[k, :n].copy())
-        for name, value in of_pairs.items():
-            own = value.numpy()[k, :n, :n].copy()
-            graph.edata[name] = torch.from_numpy(own.reshape(n * n, *own.shape[2:]))
-        graphs.append(graph)
-    return graphs
+    try:
+        if writer.complete:
+            return MoleculeStore(folder)
+        with _Progress(reader, writer.next_row, progress) as bar, _closing(iter(reader)) as records:
+            tasks = _tasks(itertools.islice(records, writer.next_row, None), reader, config, shard_size)
+            with _closing(run_tasks(tasks, workers=workers, executor=executor)) as chunks:
+                for chunk in _join(bar.watch(chunks), shard_size):
+                    writer.write_shard(chunk.batch, chunk.rejects)
+        return writer.finish()
+    finally:
+        writer.close()
 
 
-def _complete_graph(num_atoms: int) -> DGLGraph:
-    """Every ordered pair of atoms, sorted by receiver; each graph has edges of its own, for a user may change them."""
-    import dgl  # takes a second, which a process that fills a store can do without
+def featurize_to_table(
+    reader: Reader,
+    config: PipelineConfig,
+    *,
+    workers: int = 0,
+    executor: futures.Executor | None = None,
+    progress: bool = False,
+) -> MoleculeTable:
+    """Featurize files into memory; see `featurize_to_store`."""
+    with _Progress(reader, 0, progress) as bar, _closing(iter(reader)) as records:
+        tasks = _tasks(records, reader, config, 1 << 62)
+        with _closing(run_tasks(tasks, workers=workers, executor=executor)) as chunks:
+            done = list(bar.watch(chunks))
+    rejects = rejects_frame(reject for chunk in done for reject in chunk.rejects)
+    return MoleculeTable([c.batch for c in _join(done, 1 << 62)], reader.task_names, reader.sources, rejects,
+                         config.featurizer)  # fmt: skip
 
-    atoms = torch.arange(num_atoms)
-    return dgl.graph((atoms.repeat(num_atoms), atoms.repeat_interleave(num_atoms)), num_nodes=num_atoms)
+
+@contextmanager
+def _closing(iterator: Iterator[T]) -> Iterator[Iterator[T]]:
+    """Let a generator go of its files or processes at once, also after an error."""
+    try:
+        yield iterator
+    finally:
+        if isinstance(iterator, Generator):
+            iterator.close()
 
 
-def _add_fields(graph: DGLGraph, fields: Mapping[str, Tensor]) -> None:
-    """Add what a dgllife node featurizer made."""
-    for name, value in fields.items():
-        if name in NODE_FIELDS:
-            raise ValueError(
-                f"node_featurizer makes a field {name!r}, which is the schema's\n  fix:   give it another name"
-            )
-        if len(value) != graph.num_nodes():
-            raise ValueError(
-                f"node_featurizer made {len(value)} rows of {name!r} for {graph.num_nodes()} atoms\n"
-                "  fix:   make one row per atom of the Mol that it is given"
-            )
-        graph.ndata[name] = value
+def _tasks(records: Iterable[Record], reader: Reader, config: PipelineConfig, shard_size: int) -> Iterator[Task]:
+    """Cut rows into tasks that end where shards end."""
+    size = CHUNK[config.featurizer.positions]
+    records = iter(records)
+    in_shard = 0
+    while rows := tuple(itertools.islice(records, min(size, shard_size - in_shard))):
+        in_shard = (in_shard + len(rows)) % shard_size
+        yield Task(rows, config, len(reader.task_names), reader.sources)
+
+
+def _join(chunks: Iterable[Chunk], shard_size: int) -> Iterator[Chunk]:
+    """Put chunks together to shards."""
+    parts: list[Chunk] = []
+    size = 0
+    for chunk in chunks:
+        parts.append(chunk)
+        size += len(chunk)
+        if size == shard_size:
+            yield _concatenate(parts)
+            parts, size = [], 0
+    if parts:
+        yield _concatenate(parts)
+
+
+def _concatenate(parts: Sequence[Chunk]) -> Chunk:
+    table = pa.Table.from_batches([part.batch for part in parts]).combine_chunks()
+    batches = table.to_batches() or [parts[0].batch]
+    return Chunk(batches[0], [reject for part in parts for reject in part.rejects])
+
+
+class _Progress:
+    """A bar over the bytes of the input, which are known beforehand, beside the rows that are done."""
+
+    def __init__(self, reader: Reader, first_row: int, shown: bool) -> None:
+        self._reader, self._first = reader, first_row
+        self._rows, self._rejects = first_row, 0
+        text = "{desc}{percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
+        if not reader.total_bytes:
+            text = "{desc}[{elapsed}]"
+        self._bar = tqdm(desc="featurize", total=reader.total_bytes, bar_format=text, disable=not shown)
+
+    def __enter__(self) -> "_Progress":
+        self._start = time.monotonic()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.close()
+
+    def watch(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
+        """Show what passes."""
+        for chunk in chunks:
+            self._rows += len(chunk)
+            self._rejects += len(chunk.rejects)
+            rate = (self._rows - self._first) / max(time.monotonic() - self._start, 1e-9)
+            rejected = f", {self._rejects:,} rejected" if self._rejects else ""
+            self._bar.set_description_str(f"{self._rows:,} rows, {rate:,.0f}/s{rejected}", refresh=False)
+            self._bar.update(self._reader.bytes_read - self._bar.n)
+            yield chunk

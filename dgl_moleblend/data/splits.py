@@ -108,7 +108,7 @@ def split_by_column(
     DataError
         If there is no such column, a molecule's cell holds something else, or nothing trains or validates.
     """
-    from dgl_moleblend.data.molecules import MoleculeReader
+    from dgl_moleblend.readers.molecules import MoleculeReader
 
     try:
         cells = {record.row: record for record in MoleculeReader(inputs, id_column=column, **reading)}
@@ -321,7 +321,7 @@ def _gather(groups: Sequence[Sequence[int]], parts: Sequence[np.ndarray]) -> lis
 
 
 def _mols(dataset: MoleculeDataset) -> "list[Chem.Mol]":
-    from dgl_moleblend.data.sanitize import read_smiles
+    from dgl_moleblend.chem.sanitize import read_smiles
 
     return [read_smiles(smiles) for smiles in dataset.smiles]
 

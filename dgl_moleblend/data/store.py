@@ -18,8 +18,8 @@ import pandas as pd
 import pyarrow as pa
 
 from dgl_moleblend._version import __version__
+from dgl_moleblend.chem.arrays import MoleculeArrays
 from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data.arrays import MoleculeArrays
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.schema import ATOM_SIZES, SCHEMA_VERSION
 

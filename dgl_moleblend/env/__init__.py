@@ -1,1 +1,1 @@
-"""DGL on any torch: what it needs to be imported, what stands in for its compiled parts, and what is wrong with it."""
+"""DGL on any torch: what is missing is put in its place, tried, and reported."""

@@ -1,1 +1,1 @@
-"""Models: heads and objectives on an encoder, and what they are given."""
+"""What stands on the encoder: heads, objectives, the two models, and the labels that they meet."""

@@ -6,8 +6,8 @@ import torch
 from dgl import DGLGraph
 from torch import Tensor
 
-from dgl_moleblend.batch import MoleculeBatch, RelationBatch
 from dgl_moleblend.errors import SchemaError
+from dgl_moleblend.pairs.batch import MoleculeBatch, RelationBatch
 from dgl_moleblend.schema import ATOM_SIZES, NUM_BOND_IDS
 
 DGLLIFE_NAMES = {"atom": "h", "bond_path": "e"}

@@ -2,9 +2,9 @@
 
 from torch import Tensor, nn
 
-from dgl_moleblend.nn.graph_view import GraphView
-from dgl_moleblend.nn.padded_view import PaddedView
-from dgl_moleblend.nn.views import LayerView
+from dgl_moleblend.nn.views.choice import LayerView
+from dgl_moleblend.nn.views.graph import GraphView
+from dgl_moleblend.nn.views.padded import PaddedView
 
 
 class RelationAttention(nn.Module):

@@ -8,9 +8,12 @@ from dgl import DGLGraph
 from jaxtyping import Float
 from torch import Generator, Tensor
 
-from dgl_moleblend.batch import RelationBatch
 from dgl_moleblend.config import check_ratio
 from dgl_moleblend.errors import SchemaError
+from dgl_moleblend.pairs.batch import RelationBatch
+
+EVERYTHING = -1
+"""In a blend: nothing is hidden."""
 
 
 class Blend(NamedTuple):
@@ -19,13 +22,21 @@ class Blend(NamedTuple):
     Parameters
     ----------
     pair : Tensor, shape (b, n, n) or (edges,), integer
-        0 = spd, 1 = bond path, 2 = distance.
+        0 = spd, 1 = bond path, 2 = distance, -1 = all of them.
     atom : Tensor, shape (b, n) or (nodes,), integer
-        0 = 2D term, 1 = 3D term.
+        0 = 2D term, 1 = 3D term, -1 = both.
     """
 
     pair: Tensor
     atom: Tensor
+
+    def shows_pair(self, relation: int) -> Tensor:
+        """Whether each pair shows a relation."""
+        return (self.pair == relation) | (self.pair == EVERYTHING)
+
+    def shows_atom(self, term: int) -> Tensor:
+        """Whether each atom shows a term."""
+        return (self.atom == term) | (self.atom == EVERYTHING)
 
     def check(self, pair_shape: Sequence[int], atom_shape: Sequence[int]) -> None:
         """Raise a SchemaError unless the shapes are those of the relations that are blended."""
@@ -42,6 +53,7 @@ def draw_blend(
     ratio: Sequence[float] = (0.2, 0.2, 0.6),
     atom_ratio: Sequence[float] = (0.4, 0.6),
     generator: Generator | None = None,
+    whole: float = 0.0,
 ) -> Blend:
     """Draw independently, for every pair and atom of every molecule, what it shows (SPEC section 6).
 
@@ -58,6 +70,8 @@ def draw_blend(
         Probabilities of the 2D and the 3D term.
     generator : Generator, optional
         Source of randomness; the draw is made on its device.
+    whole : float
+        Share of the molecules that show everything.
 
     Returns
     -------
@@ -90,6 +104,11 @@ def draw_blend(
     blended = (drawn >= ratio[0]).to(torch.int8) + (drawn >= ratio[0] + ratio[1]).to(torch.int8)
     pair = torch.where(pair_has_3d, blended, (drawn >= ratio[0] / flat).to(torch.int8))
     atom = ((_uniform(atom_shape, generator, device) >= atom_ratio[0]) & atom_has_3d).to(torch.int8)
+    if whole > 0:
+        if not isinstance(data, RelationBatch):
+            raise SchemaError("`whole` molecules are drawn for a batch", fix="use RelationBatch.from_graph(graph)")
+        shown = _uniform((len(data.atom_mask),), generator, device) < whole
+        pair, atom = pair.masked_fill(shown[:, None, None], EVERYTHING), atom.masked_fill(shown[:, None], EVERYTHING)
     return Blend(pair, atom)
 
 

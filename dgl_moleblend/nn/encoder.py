@@ -12,18 +12,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from typing_extensions import Self
 
-from dgl_moleblend import checkpoint
-from dgl_moleblend.batch import RelationBatch
+from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import EncoderConfig
 from dgl_moleblend.errors import SchemaError
 from dgl_moleblend.nn.blend import Blend
 from dgl_moleblend.nn.dropout import Dropout
 from dgl_moleblend.nn.gaussian import kernel_step
-from dgl_moleblend.nn.graph_view import GraphView
 from dgl_moleblend.nn.layer import MoleBlendLayer
 from dgl_moleblend.nn.recompute import recomputed
 from dgl_moleblend.nn.relation_bias import BondPathBias, DistanceBias, SpdBias
-from dgl_moleblend.nn.views import Relations, View, open_view
+from dgl_moleblend.nn.views.choice import Relations, View, open_view
+from dgl_moleblend.nn.views.graph import GraphView
+from dgl_moleblend.pairs.batch import RelationBatch
 from dgl_moleblend.schema import ATOM_SIZES, ATOM_TERMS, NUM_DEGREES, RELATIONS
 
 
@@ -180,14 +180,14 @@ class MoleBlendEncoder(nn.Module):
         CheckpointError
             If the folder is missing or damaged, or does not fit; the message names what differs.
         """
-        saved = checkpoint.read(folder)
+        saved = model_folder.read(folder)
         encoder = cls.from_config(EncoderConfig.from_dict(saved.config["encoder"]))
-        checkpoint.load_weights(encoder, saved, saved.encoder_prefix)
+        model_folder.load_weights(encoder, saved, saved.encoder_prefix)
         return encoder
 
     def save_pretrained(self, folder: str | Path) -> Path:
         """Write config.json and model.safetensors, each whole or not at all."""
-        return checkpoint.save(folder, self, {"encoder": self.config.to_dict()}, "encoder")
+        return model_folder.save(folder, self, {"encoder": self.config.to_dict()}, "encoder")
 
     def forward(
         self,
@@ -293,8 +293,8 @@ class MoleBlendEncoder(nn.Module):
         shows = dict.fromkeys(RELATIONS, every_pair)
         atom_shows = dict.fromkeys(ATOM_TERMS, torch.ones_like(fields.has_conformer))
         if blend is not None:
-            shows = {name: blend.pair == index for index, name in enumerate(RELATIONS)}
-            atom_shows = {name: blend.atom == index for index, name in enumerate(ATOM_TERMS)}
+            shows = {name: blend.shows_pair(index) for index, name in enumerate(RELATIONS)}
+            atom_shows = {name: blend.shows_atom(index) for index, name in enumerate(ATOM_TERMS)}
         terms, biases = [], []
         if "spd" in relations:
             chosen = view.select(shows["spd"])

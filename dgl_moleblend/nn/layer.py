@@ -7,10 +7,10 @@ from torch import Tensor, nn
 from dgl_moleblend.errors import SchemaError
 from dgl_moleblend.nn.attention import RelationAttention
 from dgl_moleblend.nn.dropout import Dropout, dropout
-from dgl_moleblend.nn.graph_view import GraphView
-from dgl_moleblend.nn.padded_view import PaddedView
 from dgl_moleblend.nn.recompute import recomputed
-from dgl_moleblend.nn.views import LayerView
+from dgl_moleblend.nn.views.choice import LayerView
+from dgl_moleblend.nn.views.graph import GraphView
+from dgl_moleblend.nn.views.padded import PaddedView
 
 
 class MoleBlendLayer(nn.Module):

@@ -1,1 +1,1 @@
-"""Pairs of atoms: their relations as graphs and as padded batches."""
+"""Every ordered pair of atoms: relations, graphs, batches, and the loader that makes them."""

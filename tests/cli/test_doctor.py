@@ -3,9 +3,9 @@
 import pytest
 from click.testing import CliRunner
 
-from dgl_moleblend import diagnosis, startup_hook
 from dgl_moleblend.cli.doctor import command
-from dgl_moleblend.diagnosis import Diagnosis, Fault
+from dgl_moleblend.env import diagnosis, startup_hook
+from dgl_moleblend.env.diagnosis import Diagnosis, Fault
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from commands import BAD_ROW, QUICK, SMILES, run, succeed
 from safetensors.numpy import load_file
 
 import dgl_moleblend as mb
-from dgl_moleblend import checkpoint
+from dgl_moleblend import folder as model_folder
 
 
 def test_scores_go_to_stdout_and_files_messages_to_stderr(table, tmp_path):
@@ -51,9 +51,9 @@ def test_several_tasks_by_pattern_and_from_a_data_set(table, tmp_path):
     succeed("featurize", table, "--tasks", "all", "--workers", 0, "--quiet", "-o", tmp_path / "s")
     options = ["--split", "random", "--task-type", "regression"]
     succeed("finetune", tmp_path / "s", *options, *QUICK, "-o", tmp_path / "both")
-    assert checkpoint.read(tmp_path / "both").extra["task_names"] == ["size", "ring"]
+    assert model_folder.read(tmp_path / "both").extra["task_names"] == ["size", "ring"]
     succeed("finetune", tmp_path / "s", "--tasks", "r*", *options, *QUICK, "-o", tmp_path / "one")
-    assert checkpoint.read(tmp_path / "one").extra["task_names"] == ["ring"]
+    assert model_folder.read(tmp_path / "one").extra["task_names"] == ["ring"]
 
 
 def test_a_pretrained_encoder_with_its_positions(table, pretrained, tmp_path):
@@ -71,7 +71,7 @@ def test_a_pretrained_encoder_with_its_positions(table, pretrained, tmp_path):
         "random",
     ]
     succeed("finetune", table, *options, *quick, "-o", tmp_path / "m")
-    found = checkpoint.read(tmp_path / "m")
+    found = model_folder.read(tmp_path / "m")
     assert found.extra["featurizer"]["positions"] == "embed"
     assert found.config["predictor"]["readout"] == "mean"
     assert found.config["encoder"] == mb.EncoderConfig.tiny().to_dict()
@@ -132,7 +132,7 @@ def test_the_best_of_some_trials_becomes_the_model(table, tmp_path):
     assert "best settings: learning_rate " in result.stderr
     trials = pd.read_csv(tmp_path / "m" / "trials.csv")
     best = trials.loc[trials["score"].idxmin()]
-    found = checkpoint.read(tmp_path / "m")
+    found = model_folder.read(tmp_path / "m")
     assert found.config["predictor"]["readout"] == best["readout"]
     assert found.extra["facts"]["trials"] == 2
     metrics = json.loads((tmp_path / "m" / "metrics.json").read_text())
@@ -150,7 +150,7 @@ def test_a_finished_search_goes_on_and_the_model_is_fitted_anew(table, tmp_path)
     assert "the model of fewer trials is deleted; it is fitted anew" in result.stderr
     trials = pd.read_csv(tmp_path / "m" / "trials.csv")
     pd.testing.assert_frame_equal(trials[:1], first)
-    found = checkpoint.read(tmp_path / "m")
+    found = model_folder.read(tmp_path / "m")
     assert found.extra["facts"]["trials"] == len(trials) == 2
     assert found.config["predictor"]["readout"] == trials.loc[trials["score"].idxmin(), "readout"]
     assert (tmp_path / "m" / "report.html").exists()
@@ -158,7 +158,7 @@ def test_a_finished_search_goes_on_and_the_model_is_fitted_anew(table, tmp_path)
     assert result.exit_code == 2
     assert "1 trials are asked for, and the search has finished 2" in result.stderr
     assert "resume with --trials 2 or more" in result.stderr
-    assert checkpoint.read(tmp_path / "m") == found
+    assert model_folder.read(tmp_path / "m") == found
 
 
 def test_a_pretrained_encoder_can_be_frozen(table, pretrained, tmp_path):

@@ -6,9 +6,9 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dgl_moleblend.cli import main
-from dgl_moleblend.data.molecules import MoleculeReader
-from dgl_moleblend.data.pipeline import PipelineConfig, featurize_to_store
+from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_store
 from dgl_moleblend.data.summary import ELEMENTS
+from dgl_moleblend.readers.molecules import MoleculeReader
 
 
 def run(*arguments: object) -> Result:
@@ -111,7 +111,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tables import chains, parts
 
     import dgl_moleblend as mb
-    from dgl_moleblend.workflows import finetune
+    from dgl_moleblend.train.finetune import finetune
 
     dataset = chains(24, conformers=0)
     config = mb.TrainingConfig(max_epochs=1, batch_size=8)

@@ -10,8 +10,8 @@ from commands import QUICK, run, succeed
 from safetensors.numpy import load_file
 
 import dgl_moleblend as mb
-from dgl_moleblend import workflows
-from dgl_moleblend.fitting import read_curves
+from dgl_moleblend.report.results import read_curves
+from dgl_moleblend.train import pretrain
 
 
 def test_files_become_a_model(pretrained):
@@ -84,7 +84,7 @@ def test_ctrl_c_says_how_to_go_on(table, tmp_path, monkeypatch):
     def interrupted(*_, **__):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(workflows, "pretrain", interrupted)
+    monkeypatch.setattr(pretrain, "pretrain", interrupted)
     result = run("pretrain", table, *QUICK, "-o", tmp_path / "p")
     assert result.exit_code == 1
     assert result.stderr.endswith("interrupted; the same command with --resume goes on\n")

@@ -134,7 +134,7 @@ def test_wrong_splits_are_named(dataset, options, message):
 def test_save_graphs(dataset, tmp_path):
     import dgl
 
-    from dgl_moleblend.loader import save_graphs
+    from dgl_moleblend.pairs.loader import save_graphs
     from dgl_moleblend.schema import check_graph
 
     save_graphs(dataset, tmp_path / "g.bin", batch_size=8)

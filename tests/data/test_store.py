@@ -12,9 +12,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from dgl_moleblend.chem.arrays import MoleculeArrays
 from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data import store as store_module
-from dgl_moleblend.data.arrays import MoleculeArrays
 from dgl_moleblend.data.store import (
     MAX_ATOMS,
     MoleculeStore,

@@ -7,7 +7,7 @@ from molecules import lively
 from torch import Generator
 
 from dgl_moleblend.nn.attention import RelationAttention
-from dgl_moleblend.nn.views import GraphView, PackedView, PaddedView
+from dgl_moleblend.nn.views.choice import GraphView, PackedView, PaddedView
 
 D, H, N = 12, 3, 5
 

@@ -7,7 +7,7 @@ from torch import Generator
 from typecheck import refused
 
 import dgl_moleblend as mb
-from dgl_moleblend.nn.views import GraphView, PackedView, PaddedView
+from dgl_moleblend.nn.views.choice import GraphView, PackedView, PaddedView
 
 D, H = 16, 4
 

@@ -1,0 +1,1 @@
+"""One molecule: read, given positions, turned into compact arrays, compared with others."""

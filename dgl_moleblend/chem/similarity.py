@@ -1,0 +1,164 @@
+"""How like the training set a molecule is: its nearest Tanimoto similarity by Morgan fingerprints."""
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from zipfile import BadZipFile
+
+import numpy as np
+from typing_extensions import Self
+
+from dgl_moleblend.errors import CheckpointError, MoleculeError
+
+TRAINING_SET_FILE = "training_set.npz"
+RADIUS, BITS = 2, 2048
+PERCENTILE = 5
+_SAMPLE = 2000  # training molecules whose nearest neighbours set the threshold
+_BLOCK = 2048  # fingerprints compared at a time: two blocks of 16 MB
+
+
+def fingerprints(smiles: Sequence[str]) -> np.ndarray:
+    """Compute Morgan fingerprints of radius 2.
+
+    Parameters
+    ----------
+    smiles : sequence of N str
+
+    Returns
+    -------
+    ndarray, shape (N, 256), uint8
+        2,048 bits a row, packed. A text that RDKit cannot read has no bit set.
+    """
+    from rdkit.Chem import rdFingerprintGenerator
+
+    from dgl_moleblend.chem.sanitize import read_smiles
+
+    generator = rdFingerprintGenerator.GetMorganGenerator(radius=RADIUS, fpSize=BITS)
+    packed = np.zeros((len(smiles), BITS // 8), np.uint8)
+    for row, text in zip(packed, smiles, strict=True):
+        with suppress(MoleculeError):
+            row[:] = np.packbits(generator.GetFingerprintAsNumPy(read_smiles(text)))
+    return packed
+
+
+def nearest(queries: np.ndarray, others: np.ndarray, *, own: np.ndarray | None = None) -> np.ndarray:
+    """Return the Tanimoto similarity of each fingerprint to its nearest among others.
+
+    Parameters
+    ----------
+    queries, others : ndarray, shape (N, 256) and (m, 256), uint8
+        As `fingerprints` gives them.
+    own : ndarray, shape (N,), optional
+        The row of `others` that each query is itself, and is not compared with.
+
+    Returns
+    -------
+    ndarray, shape (N,), float32
+        From 0 to 1; NaN where a query has no bit set, or there is nothing to compare with.
+    """
+    best = np.full(len(queries), np.nan, np.float32)
+    for at in range(0, len(others), _BLOCK):
+        block = _unpack(others[at : at + _BLOCK])
+        for start in range(0, len(queries), _BLOCK):
+            part = slice(start, start + _BLOCK)
+            query = _unpack(queries[part])
+            common = query @ block.T  # counts up to 2,048: exact in float32
+            either = query.sum(1)[:, None] + block.sum(1) - common
+            similarity = np.divide(common, either, out=np.zeros_like(common), where=either > 0)
+            if own is not None:
+                column = own[part] - at
+                here = np.flatnonzero((column >= 0) & (column < len(block)))
+                similarity[here, column[here]] = np.nan
+            best[part] = np.fmax(best[part], np.fmax.reduce(similarity, axis=1))
+    best[~queries.any(1)] = np.nan
+    return best
+
+
+def _unpack(packed: np.ndarray) -> np.ndarray:
+    return np.unpackbits(packed, axis=1).astype(np.float32)
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """Fingerprints of the molecules that a model learned from.
+
+    Parameters
+    ----------
+    fingerprints : ndarray, shape (m, 256), uint8
+        Each molecule's, packed.
+    threshold : float
+        A molecule whose nearest similarity is lower is unlike the training set: 95 % of the training molecules have a
+        nearer neighbour among the others.
+    """
+
+    fingerprints: np.ndarray
+    threshold: float
+
+    @classmethod
+    def from_smiles(cls, smiles: Sequence[str]) -> Self:
+        """Take the molecules of the training rows; those that cannot be read are left out.
+
+        The threshold is the 5th percentile of the similarity of (at most 2,000, drawn evenly) training molecules to
+        their nearest neighbour among the others, 0 where there is one molecule or none.
+        """
+        packed = fingerprints(smiles)
+        packed = packed[packed.any(1)]
+        sample = np.unique(np.linspace(0, len(packed) - 1, min(len(packed), _SAMPLE)).astype(np.int64))
+        found = nearest(packed[sample], packed, own=sample)
+        found = found[~np.isnan(found)]
+        return cls(packed, float(np.percentile(found, PERCENTILE)) if len(found) else 0.0)
+
+    @classmethod
+    def union(cls, parts: Sequence[Self]) -> Self:
+        """Join the training sets of an ensemble: every molecule once, the lowest of the thresholds."""
+        if len(parts) == 1:
+            return parts[0]
+        return cls(
+            np.unique(np.concatenate([part.fingerprints for part in parts]), axis=0),
+            min(part.threshold for part in parts),
+        )
+
+    def write(self, path: Path) -> None:
+        """Write the file that `read` reads, by this very name."""
+        arrays = {"fingerprints": self.fingerprints, "threshold": self.threshold, "radius": RADIUS, "bits": BITS}
+        with path.open("wb") as file:  # a file, since a name would be given a suffix
+            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+
+    @classmethod
+    def read(cls, folder: str | PathLike[str]) -> Self | None:
+        """Read training_set.npz of a model folder, without running code; None where there is none.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is damaged.
+        """
+        path = Path(folder, TRAINING_SET_FILE)
+        if not path.is_file():
+            return None
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                packed, threshold = file["fingerprints"], float(file["threshold"])
+                made = (int(file["radius"]), int(file["bits"]))
+            if packed.ndim != 2 or packed.shape[1] != BITS // 8 or packed.dtype != np.uint8 or made != (RADIUS, BITS):
+                raise ValueError(
+                    f"fingerprints of shape {packed.shape} and type {packed.dtype}, radius and bits {made}"
+                )
+        except (ValueError, KeyError, TypeError, EOFError, OSError, BadZipFile) as error:
+            raise CheckpointError(
+                f"{TRAINING_SET_FILE} does not hold the fingerprints of a training set: {error}",
+                where=str(path),
+                fix="restore the file; or delete it, and predictions come without the column similarity",
+            ) from error
+        return cls(packed, threshold)
+
+    def similarity(self, smiles: Sequence[str]) -> np.ndarray:
+        """Return each molecule's Tanimoto similarity to its nearest training molecule, shape (N,); see `nearest`."""
+        return nearest(fingerprints(smiles), self.fingerprints)
+
+    def warnings(self, similarity: np.ndarray) -> list[str]:
+        """Return for each similarity "", or a warning where it is below the threshold."""
+        unlike = "unlike the training set: nearest"
+        return [f"{unlike} {value:.2f}" if value < self.threshold else "" for value in similarity]

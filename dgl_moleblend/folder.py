@@ -1,0 +1,337 @@
+"""A model's folder: names of its files, weights and configuration without pickle; refuses what does not fit."""
+
+import json
+import os
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import nn
+
+from dgl_moleblend._version import __version__
+from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.schema import SCHEMA_VERSION
+
+FORMAT = "dgl_moleblend"
+CONFIG_FILE = "config.json"
+WEIGHTS_FILE = "model.safetensors"
+RUN_FILE = "run.json"
+ENSEMBLE_FILE = "ensemble.json"
+"""Names the model folders that several runs left in one folder."""
+CHECKPOINTS = "checkpoints"
+LOGS = "logs"
+RESULTS = (
+    RUN_FILE, ENSEMBLE_FILE, CONFIG_FILE, WEIGHTS_FILE, "calibration.json", "training_set.npz", "metrics.json",
+    "predictions.csv", "split.csv", "rejects.csv", "report.html", "curves.png", "parity.png", "roc.png",
+)  # fmt: skip
+"""Files that a run leaves; those of the run before are deleted when it is overwritten."""
+WEIGHTS_VERSION = 3
+"""Grows when weights of the same names and shapes change in meaning. 3: the factor before the 3D atom term."""
+KINDS = ("encoder", "pretraining", "predictor")
+_SHOWN = 5  # names listed in a message before "and k more"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What `config.json` of a folder says; the weights stay on disk until `load_weights`.
+
+    Parameters
+    ----------
+    folder : Path
+    kind : {"encoder", "pretraining", "predictor"}
+    config : dict
+        Settings in sections; every kind has the section "encoder".
+    extra : dict
+        What the model does not need but its user does: task names, scaling, featurizer.
+    versions : dict
+        Versions of this package and of the schema that wrote the folder.
+    """
+
+    folder: Path
+    kind: str
+    config: dict[str, Any]
+    extra: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def encoder_prefix(self) -> str:
+        """What stands before the names of the encoder's weights."""
+        return "" if self.kind == "encoder" else "encoder."
+
+
+def save(
+    folder: str | os.PathLike[str],
+    module: nn.Module,
+    config: dict[str, Any],
+    kind: str,
+    extra: dict[str, Any] | None = None,
+) -> Path:
+    """Write `config.json` and `model.safetensors`.
+
+    Each file appears whole or not at all, the weights first. The weights carry a copy of the configuration, so a
+    folder whose second file was never replaced is noticed when it is read.
+
+    Parameters
+    ----------
+    folder : path
+        Made if it does not exist. Other files in it stay.
+    module : nn.Module
+        Its state dict is stored, from whichever device it is on.
+    config : dict
+        Settings that JSON can hold, enough to build the module again.
+    kind : {"encoder", "pretraining", "predictor"}
+    extra : dict, optional
+        Further facts that JSON can hold.
+
+    Returns
+    -------
+    Path
+        The folder.
+
+    Raises
+    ------
+    ValueError
+        If `kind` is unknown.
+    CheckpointError
+        If `folder` is a file.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from torch import nn
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = save(folder, nn.Linear(2, 1), {"encoder": {"feat_size": 2}}, "encoder")
+    ...     read(folder).config
+    {'encoder': {'feat_size': 2}}
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind={kind!r} is not allowed\n  fix:   kind must be one of {', '.join(map(repr, KINDS))}")
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise CheckpointError(f"{folder} is a file", fix="name a folder to save the model in")
+    folder.mkdir(parents=True, exist_ok=True)
+    document = {
+        "format": FORMAT,
+        "schema_version": SCHEMA_VERSION,
+        "version": __version__,
+        "weights_version": WEIGHTS_VERSION,
+        "kind": kind,
+        "config": config,
+        "extra": extra or {},
+    }
+    text = json.dumps(document, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    weights = {name: tensor.detach().cpu().contiguous() for name, tensor in module.state_dict().items()}
+    # metadata of one key only: safetensors writes several in any order, and equal models should be equal files
+    metadata = {FORMAT: json.dumps({"kind": kind, "config": config}, sort_keys=True)}
+    write_atomically(folder / WEIGHTS_FILE, lambda path: save_file(weights, path, metadata))
+    write_atomically(folder / CONFIG_FILE, lambda path: path.write_text(text, encoding="utf-8"))
+    return folder
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it: readers see the old or the new, always whole."""
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
+    try:
+        write(temporary)
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, values: dict[str, Any]) -> None:
+    """Write a JSON file, whole or not at all; NaN is no JSON and is refused."""
+    text = json.dumps(values, indent=2, allow_nan=False) + "\n"
+    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def read(folder: str | os.PathLike[str], kinds: Iterable[str] = KINDS) -> Checkpoint:
+    """Read and check `config.json` of a folder.
+
+    Parameters
+    ----------
+    folder : path
+    kinds : iterable of str
+        The kinds that the caller can use.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such folder, a file is missing or damaged, the schema version is another, the kind is not one
+        of `kinds`, or the weights were written with another configuration.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise CheckpointError(
+            f"there is no model folder {str(folder)!r}",
+            fix="give the folder that save_pretrained, `dgl-moleblend pretrain` or `dgl-moleblend finetune` wrote;"
+            " weights are never downloaded by name",
+        )
+    for name in (CONFIG_FILE, WEIGHTS_FILE):
+        if not (path / name).is_file():
+            raise CheckpointError(
+                f"{name} is missing",
+                where=str(path),
+                fix=f"a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}; pickles (.pt, .ckpt) are not opened",
+            )
+    document = _parse(path / CONFIG_FILE)
+    for name, known in (("schema_version", SCHEMA_VERSION), ("weights_version", WEIGHTS_VERSION)):
+        if (found := document.get(name, 1)) != known:
+            writer = document.get("version", "unknown")
+            raise CheckpointError(
+                f"{name} is {found}, this package reads {known}",
+                where=str(path / CONFIG_FILE),
+                fix=f"use the version that wrote it (dgl-moleblend {writer}), or train again",
+            )
+    kinds = tuple(kinds)
+    if document["kind"] not in kinds:
+        raise CheckpointError(
+            f"this folder holds a model of kind {document['kind']!r}, but {' or '.join(map(repr, kinds))} is needed",
+            where=str(path),
+            fix=_KIND_FIX.get(document["kind"], "give another folder"),
+        )
+    checkpoint = Checkpoint(
+        folder=path,
+        kind=document["kind"],
+        config=document["config"],
+        extra=document["extra"],
+        versions={"dgl_moleblend": document.get("version"), "schema": document["schema_version"]},
+    )
+    with _weights(path) as file:
+        written_with = (file.metadata() or {}).get(FORMAT)
+    if written_with is not None:
+        found = {"kind": checkpoint.kind, "config": checkpoint.config}
+        check_same(json.loads(written_with), found, where=f"{CONFIG_FILE} against {WEIGHTS_FILE} in {path}")
+    return checkpoint
+
+
+def load_weights(module: nn.Module, checkpoint: Checkpoint | str | os.PathLike[str], prefix: str = "") -> None:
+    """Copy stored weights into `module`; all of them, or none where something does not fit.
+
+    Parameters
+    ----------
+    module : nn.Module
+        Any device and floating dtype; stored values are converted.
+    checkpoint : Checkpoint or path
+    prefix : str
+        Take the weights whose names start so, and leave the others alone: `checkpoint.encoder_prefix` for the encoder
+        of any kind of model.
+
+    Raises
+    ------
+    CheckpointError
+        If names or shapes differ; the message lists which.
+    """
+    if not isinstance(checkpoint, Checkpoint):
+        checkpoint = read(checkpoint)
+    with _weights(checkpoint.folder) as file:
+        stored = {k.removeprefix(prefix): file.get_tensor(k) for k in file.keys() if k.startswith(prefix)}  # noqa: SIM118
+    expected = {name: tuple(tensor.shape) for name, tensor in module.state_dict().items()}
+    found = {name: tuple(tensor.shape) for name, tensor in stored.items()}
+    problems = [
+        f"{label}: {_some(names)}"
+        for label, names in (
+            ("missing in the folder", sorted(expected.keys() - found.keys())),
+            ("unknown to the model", sorted(found.keys() - expected.keys())),
+            ("of another shape",
+             [f"{k} {found[k]}, the model has {expected[k]}"
+              for k in sorted(expected.keys() & found.keys()) if expected[k] != found[k]]),
+        )
+        if names
+    ]  # fmt: skip
+    if problems:
+        raise CheckpointError(
+            f"the weights do not fit {type(module).__name__}; " + "; ".join(problems),
+            where=str(checkpoint.folder / WEIGHTS_FILE),
+            fix="build the model with the settings in config.json, as from_pretrained does",
+        )
+    module.load_state_dict(stored)
+
+
+def check_same(expected: dict[str, Any], found: dict[str, Any], *, where: str) -> None:
+    """Compare settings, and name each that differs with both values.
+
+    Raises
+    ------
+    CheckpointError
+        If a value differs or a name stands on one side only.
+
+    Examples
+    --------
+    >>> check_same({"encoder": {"num_heads": 4}}, {"encoder": {"num_heads": 8}}, where="here")
+    Traceback (most recent call last):
+    dgl_moleblend.errors.CheckpointError: settings differ: encoder.num_heads is 8, expected 4
+      where: here
+      fix:   use the settings that the model was made with
+    """
+    old, new = _flatten(expected), _flatten(found)
+    problems = [
+        f"{name} is {json.dumps(new[name]) if name in new else 'absent'},"
+        f" expected {json.dumps(old[name]) if name in old else 'absent'}"
+        for name in sorted({*old, *new})
+        if name not in old or name not in new or old[name] != new[name]
+    ]
+    if problems:
+        raise CheckpointError(
+            f"settings differ: {_some(problems)}", where=where, fix="use the settings that the model was made with"
+        )
+
+
+_KIND_FIX = {
+    "encoder": "fine-tune the encoder first (`dgl-moleblend finetune --encoder FOLDER`)",
+    "pretraining": "fine-tune the pretrained model first (`dgl-moleblend finetune --encoder FOLDER`)",
+    "predictor": "give the folder of a pretraining run",
+}
+
+
+def _parse(path: Path) -> dict[str, Any]:
+    damaged = CheckpointError(
+        f"{path.name} is no model description", where=str(path), fix="restore the file, or save the model again"
+    )
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise damaged from error
+    types = {"format": str, "schema_version": int, "kind": str, "config": dict, "extra": dict}
+    if not isinstance(document, dict) or any(not isinstance(document.get(k), t) for k, t in types.items()):
+        raise damaged
+    if document["format"] != FORMAT:
+        raise CheckpointError(
+            f"format is {document['format']!r}, not {FORMAT!r}",
+            where=str(path),
+            fix="give a folder that this package wrote",
+        )
+    return document
+
+
+@contextmanager
+def _weights(folder: Path) -> Iterator[Any]:
+    """Open the weights; they are memory-mapped, so that only what is asked for is read."""
+    try:
+        with safe_open(folder / WEIGHTS_FILE, "pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{WEIGHTS_FILE} is damaged: {error}", where=str(folder), fix="restore the file, or save the model again"
+        ) from error
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in values.items():
+        if isinstance(value, dict):
+            flat.update(_flatten(value, f"{prefix}{key}."))
+        else:
+            flat[prefix + key] = list(value) if isinstance(value, tuple) else value
+    return flat
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:_SHOWN])
+    return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"

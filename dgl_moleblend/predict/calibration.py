@@ -1,0 +1,364 @@
+"""How far off predictions may be: intervals and probabilities, calibrated on the validation rows of a model folder."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.special import expit, logit
+from scipy.stats import betabinom
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold, cross_val_predict
+from typing_extensions import Self
+
+from dgl_moleblend import folder as model_folder
+from dgl_moleblend.config import check
+from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.folder import ENSEMBLE_FILE
+from dgl_moleblend.predict.tables import predicted
+
+CALIBRATION_FILE = "calibration.json"
+PREDICTIONS_FILE = "predictions.csv"
+COVERAGES = (0.5, 0.8, 0.9, 0.95)
+"""Coverages whose share of covered test rows is written down."""
+_FOLDS = 5
+_CLIP = 1e-12  # keeps the logit of a probability finite
+
+
+def conformal_quantile(residuals: np.ndarray, coverage: float) -> float:
+    r"""Return the half-width of an interval that holds a new value with at least this probability.
+
+    Split conformal prediction: of n absolute residuals of rows that the model did not learn from, the
+    :math:`\lceil (n + 1) \cdot coverage \rceil`-th smallest. A new row that is exchangeable with those is covered with
+    a probability of at least `coverage`, whatever the model and the distribution.
+
+    Parameters
+    ----------
+    residuals : ndarray, shape (n,)
+        Absolute, sorted.
+    coverage : float
+        Between 0 and 1.
+
+    Returns
+    -------
+    float
+        Infinite where n is too small: below 9 for a coverage of 0.9.
+
+    References
+    ----------
+    Lei et al., "Distribution-Free Predictive Inference for Regression", section 2.2.
+
+    Examples
+    --------
+    >>> conformal_quantile(np.arange(1.0, 10.0), 0.9), conformal_quantile(np.arange(1.0, 9.0), 0.9)
+    (9.0, inf)
+    """
+    check(0 < coverage < 1, "coverage", coverage, "between 0 and 1")
+    rank = _rank(len(residuals), coverage)
+    return float(residuals[rank - 1]) if rank <= len(residuals) else math.inf
+
+
+def _rank(rows: int, coverage: float) -> int:
+    """Return which of the sorted residuals is the half-width."""
+    return math.ceil((rows + 1) * coverage - 1e-9)  # 10 * 0.7 is 7, whatever floats make of it
+
+
+@dataclass(frozen=True)
+class TaskCalibration:
+    """What the validation rows say of one property.
+
+    Parameters
+    ----------
+    rows : int
+        Validation rows that have a label.
+    residuals : tuple of floats
+        Regression: absolute residuals of these rows, sorted.
+    platt : (slope, intercept), optional
+        Classification: a probability p becomes sigmoid(slope * logit(p) + intercept). None leaves it as it is.
+    test : dict
+        Regression: "rows", the test rows that have a label, and "covered", the share of them within the interval of
+        each coverage. Empty where there is none.
+    """
+
+    rows: int
+    residuals: tuple[float, ...] = ()
+    platt: tuple[float, float] | None = None
+    test: dict[str, Any] = field(default_factory=dict)
+
+    def half_width(self, coverage: float) -> float:
+        """Return half the width of the interval, in the unit of the property; infinite with too few rows."""
+        return conformal_quantile(np.asarray(self.residuals), coverage)
+
+    def falls_short(self, coverage: float, chance: float = 0.025) -> bool:
+        r"""Whether the interval covers fewer test rows than chance explains.
+
+        Of m test rows that are exchangeable with the n validation rows, at least
+        :math:`\mathrm{BetaBinomial}(m, k, n + 1 - k)` are covered, where the half-width is the k-th smallest residual:
+        chance in which rows validate and in which test.
+
+        Parameters
+        ----------
+        coverage : float
+            One of `COVERAGES`.
+        chance : float
+            How often the answer is yes, at most, though the rows are exchangeable.
+
+        Returns
+        -------
+        bool
+            False where there are no test rows, or too few validation rows for an interval.
+
+        References
+        ----------
+        Angelopoulos and Bates, "A Gentle Introduction to Conformal Prediction", on the distribution of coverage.
+        """
+        rows = len(self.residuals)
+        rank = _rank(rows, coverage)
+        if not self.test or rank > rows:
+            return False
+        covered = round(self.test["rows"] * self.test["covered"][str(coverage)])
+        return bool(betabinom.cdf(covered, self.test["rows"], rank, rows + 1 - rank) < chance)
+
+    def rescale(self, probability: np.ndarray) -> np.ndarray:
+        """Return calibrated probabilities."""
+        if self.platt is None:
+            return probability
+        slope, intercept = self.platt
+        return expit(slope * _logit(probability) + intercept)
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What the validation rows say of every property of a model.
+
+    Parameters
+    ----------
+    task_type : {"regression", "classification"}
+    tasks : mapping of str to TaskCalibration
+    """
+
+    task_type: str
+    tasks: Mapping[str, TaskCalibration]
+
+    @classmethod
+    def read(cls, path: Path) -> Self:
+        """Read calibration.json.
+
+        Raises
+        ------
+        CheckpointError
+            If the file is damaged.
+        """
+        try:
+            document = json.loads(path.read_text(encoding="utf-8"))
+            tasks = {}
+            for name, values in document["tasks"].items():
+                residuals = np.asarray(values["residuals"], np.float64)
+                if residuals.ndim != 1 or np.isnan(residuals).any() or (residuals < 0).any():
+                    raise ValueError(f"the residuals of {name!r} are no list of numbers of at least 0")
+                platt = values["platt"] and (float(values["platt"][0]), float(values["platt"][1]))
+                tasks[name] = TaskCalibration(
+                    int(values["rows"]), tuple(np.sort(residuals).tolist()), platt, dict(values["test"])
+                )
+            return cls(str(document["task_type"]), tasks)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
+            raise CheckpointError(
+                f"{path.name} is no calibration: {error}",
+                where=str(path),
+                fix=f"delete it: it is then computed from {PREDICTIONS_FILE}",
+            ) from error
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return what the file holds."""
+        tasks = {
+            name: {
+                "rows": task.rows,
+                "residuals": list(task.residuals),
+                "platt": task.platt and list(task.platt),
+                "test": task.test,
+            }
+            for name, task in self.tasks.items()
+        }
+        return {"task_type": self.task_type, "tasks": tasks}
+
+    def write(self, path: Path) -> None:
+        """Write the file that `read` reads."""
+        text = json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
+        model_folder.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+
+
+def calibrate(table: pd.DataFrame, names: Sequence[str], task_type: str) -> Calibration:
+    """Calibrate on validation rows, and count how many test rows the intervals cover.
+
+    Regression: split conformal prediction with absolute residuals, one width for all molecules. Classification: Platt
+    scaling, kept only where in cross-validation over the validation rows it lowers the log loss by more than the
+    standard error of that difference, and keeps the order of the molecules; with fewer than 5 rows of either class
+    probabilities stay as they are.
+
+    Test rows of a scaffold split are not exchangeable with its validation rows, so that coverage may miss what was
+    asked for; neither are molecules unlike those of the file. The shares under "test" say how it came out. Validation
+    rows chose the weights that were kept, which makes their residuals a little too small.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Columns split ("validation", "test"), and NAME and NAME_predicted of every property; NaN = missing label.
+    names : sequence of str
+    task_type : {"regression", "classification"}
+    """
+    tasks = {}
+    for name in names:
+        rows = {split: part[[name, predicted(name)]].dropna().to_numpy(float) for split, part in table.groupby("split")}
+        label, value = rows.get("validation", np.empty((0, 2))).T
+        if task_type == "classification":
+            tasks[name] = TaskCalibration(len(label), platt=_platt(value, label))
+            continue
+        fitted = TaskCalibration(len(label), tuple(np.sort(np.abs(label - value)).tolist()))
+        label, value = rows.get("test", np.empty((0, 2))).T
+        covered = {
+            str(c): float(np.mean(np.abs(label - value) <= fitted.half_width(c))) for c in COVERAGES if len(label)
+        }
+        test = {"rows": len(label), "covered": covered} if len(label) else {}
+        tasks[name] = TaskCalibration(fitted.rows, fitted.residuals, None, test)
+    return Calibration(task_type, tasks)
+
+
+def _platt(probability: np.ndarray, label: np.ndarray) -> tuple[float, float] | None:
+    """Fit slope and intercept on the logit, or None where they do not help."""
+    if min((label == 1).sum(), (label == 0).sum()) < _FOLDS:
+        return None
+    feature = _logit(probability)[:, None]
+    model = LogisticRegression(C=1e3)
+    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
+    unseen = cross_val_predict(model, feature, label, cv=folds, method="predict_proba")[:, 1]
+    gain = _log_losses(probability, label) - _log_losses(unseen, label)
+    if gain.mean() <= gain.std(ddof=1) / math.sqrt(len(gain)):
+        return None
+    model.fit(feature, label)
+    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
+    return (slope, intercept) if slope > 0 else None
+
+
+def _logit(probability: np.ndarray) -> np.ndarray:
+    return logit(np.clip(probability, _CLIP, 1 - _CLIP))
+
+
+def _log_losses(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
+    probability = np.clip(probability, _CLIP, 1 - _CLIP)
+    return -np.where(label == 1, np.log(probability), np.log1p(-probability))
+
+
+def member_folders(folder: str | PathLike[str]) -> list[Path]:
+    """Return the folders of the models whose mean is predicted: those that ensemble.json names, or the folder itself.
+
+    Raises
+    ------
+    CheckpointError
+        If ensemble.json is damaged or names no model.
+    """
+    path = Path(folder, ENSEMBLE_FILE)
+    if not path.is_file():
+        return [Path(folder)]
+    try:
+        names = json.loads(path.read_text(encoding="utf-8"))["models"]
+        if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
+            raise ValueError('"models" is no list of folder names')
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{ENSEMBLE_FILE} names no models: {error}",
+            where=str(path),
+            fix='it holds {"models": [folders beside it, ...]}',
+        ) from error
+    return [Path(folder, name) for name in names]
+
+
+def held_out(folders: Sequence[Path]) -> pd.DataFrame | None:
+    """Return what models predicted for rows that they did not learn from: the mean where several held out a row.
+
+    With several seeds on one split, that is the ensemble itself. With folds, each row is held out by one model: its
+    residuals, pooled over the folds, stand for those of the mean (which are seldom larger), without the guarantee.
+
+    Returns
+    -------
+    DataFrame or None
+        predictions.csv of the only model, or the mean of theirs; None where a folder lacks it.
+    """
+    if not all((folder / PREDICTIONS_FILE).is_file() for folder in folders):
+        return None
+    tables = [pd.read_csv(folder / PREDICTIONS_FILE) for folder in folders]
+    if len(tables) == 1:
+        return tables[0]
+    together = pd.concat(tables, ignore_index=True)
+    values = together.select_dtypes("number").columns.difference(["row", "id"])
+    return together.groupby(["split", "row", "smiles"], dropna=False)[list(values)].mean().reset_index()
+
+
+def find_calibration(folders: Sequence[Path]) -> Calibration | None:
+    """Return the calibration of a model or ensemble.
+
+    Parameters
+    ----------
+    folders : sequence of Path
+        Each of a model, or with an ensemble.json; predictions are the mean over all of them.
+
+    Returns
+    -------
+    Calibration or None
+        That of calibration.json of the only folder; else computed from predictions.csv of all models; else None.
+
+    Raises
+    ------
+    CheckpointError
+        If a file is damaged.
+    """
+    if len(folders) == 1 and (folders[0] / CALIBRATION_FILE).is_file():
+        return Calibration.read(folders[0] / CALIBRATION_FILE)
+    models = [model for folder in folders for model in member_folders(folder)]
+    table = held_out(models)
+    if table is None:
+        return None
+    extra = model_folder.read(models[0], kinds=("predictor",)).extra
+    missing = [name for name in extra["task_names"] if not {name, predicted(name)} <= {*table.columns}]
+    if missing:
+        raise CheckpointError(
+            f"{PREDICTIONS_FILE} holds no numbers for {', '.join(map(repr, missing))}",
+            where=str(models[0]),
+            fix="restore the file; or delete it, and predictions come without intervals",
+        )
+    return calibrate(table, extra["task_names"], extra["task_type"])
+
+
+def write_calibration(folder: str | PathLike[str]) -> Path:
+    """Write calibration.json from the files of a model folder, or of the folder of an ensemble.
+
+    Parameters
+    ----------
+    folder : path
+        That `finetune` wrote: config.json with predictions.csv, or ensemble.json with such folders.
+
+    Returns
+    -------
+    Path
+        The file.
+
+    Raises
+    ------
+    CheckpointError
+        If a model has no predictions.csv.
+    """
+    path = Path(folder, CALIBRATION_FILE)
+    path.unlink(missing_ok=True)  # it is about the run that was here before
+    found = find_calibration([Path(folder)])
+    if found is None:
+        raise CheckpointError(
+            f"{PREDICTIONS_FILE} of the validation rows is missing",
+            where=str(folder),
+            fix="make the model with `dgl-moleblend finetune`",
+        )
+    found.write(path)
+    return path

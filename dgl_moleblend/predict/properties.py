@@ -1,0 +1,333 @@
+"""Saved models: properties of every molecule of a data set, with what is known of their errors."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float
+
+from dgl_moleblend import folder as model_folder
+from dgl_moleblend.chem.similarity import TRAINING_SET_FILE, TrainingSet
+from dgl_moleblend.config import FeaturizerConfig, check
+from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.folder import ENSEMBLE_FILE
+from dgl_moleblend.models.predictor import MoleBlendPredictor
+from dgl_moleblend.models.targets import LabelScaling, to_prediction
+from dgl_moleblend.predict.calibration import CALIBRATION_FILE, Calibration, find_calibration, member_folders
+from dgl_moleblend.predict.inference import BATCH_SIZE, infer
+from dgl_moleblend.predict.tables import align, predicted
+
+COVERAGE = 0.9
+"""Share of molecules whose measured value an interval is to hold."""
+
+
+@dataclass(frozen=True)
+class PropertyModel:
+    """A fine-tuned model with all that prediction needs.
+
+    Parameters
+    ----------
+    predictor : MoleBlendPredictor
+    featurizer : FeaturizerConfig
+        How molecules were, and are to be, turned into numbers.
+    task_names : tuple of t str
+    task_type : {"regression", "classification"}
+    scaling : LabelScaling
+    """
+
+    predictor: MoleBlendPredictor
+    featurizer: FeaturizerConfig
+    task_names: tuple[str, ...]
+    task_type: str
+    scaling: LabelScaling
+
+    @classmethod
+    def from_pretrained(cls, folder: str | PathLike[str]) -> "PropertyModel":
+        """Load the folder that fine-tuning wrote.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder holds no such model.
+        """
+        saved = model_folder.read(folder, kinds=("predictor",))
+        predictor = MoleBlendPredictor.from_pretrained(Path(folder))
+        extra = saved.extra
+        missing = [key for key in ("featurizer", "task_names", "task_type", "scaling") if key not in extra]
+        if missing:
+            raise CheckpointError(
+                f"the folder does not say what is predicted: {', '.join(missing)} missing",
+                where=str(Path(folder) / model_folder.CONFIG_FILE),
+                fix="make the model with `dgl-moleblend finetune`, or load it with MoleBlendPredictor.from_pretrained",
+            )
+        return cls(
+            predictor,
+            FeaturizerConfig.from_dict(extra["featurizer"]),
+            tuple(extra["task_names"]),
+            extra["task_type"],
+            LabelScaling(**{name: tuple(values) for name, values in extra["scaling"].items()}),
+        )
+
+    def save_pretrained(self, folder: str | PathLike[str], **facts: object) -> Path:
+        """Write the folder; `facts` that JSON can hold are kept beside the rest."""
+        extra = {
+            "featurizer": self.featurizer.to_dict(),
+            "task_names": list(self.task_names),
+            "task_type": self.task_type,
+            "scaling": {"mean": list(self.scaling.mean), "scale": list(self.scaling.scale)},
+            **facts,
+        }
+        return self.predictor.save_pretrained(Path(folder), extra)
+
+    def predict(
+        self,
+        dataset: MoleculeDataset,
+        *,
+        batch_size: int = BATCH_SIZE,
+        num_workers: int = 0,
+        progress: bool = True,
+        accelerator: str = "auto",
+    ) -> Float[np.ndarray, "n t"]:
+        """Return predictions (N, t): in the unit of the target, or probabilities of class 1.
+
+        Raises
+        ------
+        CheckpointError
+            If the molecules were featurized with other settings than the model's.
+        """
+        check_featurizer(self.featurizer, dataset)
+        if not len(dataset):
+            return np.empty((0, len(self.task_names)))
+        return infer(
+            self.predictor,
+            lambda relations: to_prediction(self.predictor(relations), self.task_type, self.scaling),
+            dataset,
+            description="predict",
+            batch_size=batch_size,
+            num_workers=num_workers,
+            progress=progress,
+            accelerator=accelerator,
+        )
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """One model, or several whose mean is predicted, with what their folders know of their errors.
+
+    Parameters
+    ----------
+    members : tuple of PropertyModel
+        One at least; of the same tasks, task type and featurizer.
+    calibration : Calibration, optional
+        By which predictions get intervals, or probabilities are rescaled.
+    training_set : TrainingSet, optional
+        By which molecules unlike it are warned of.
+    """
+
+    members: tuple[PropertyModel, ...]
+    calibration: Calibration | None = None
+    training_set: TrainingSet | None = None
+
+    @classmethod
+    def from_pretrained(cls, folders: str | PathLike[str] | Iterable[str | PathLike[str]]) -> "Ensemble":
+        """Load folders that fine-tuning wrote, each of one model or with an ensemble.json that names several.
+
+        Raises
+        ------
+        CheckpointError
+            If a folder holds no such model, a file is damaged, or the models predict other things than the first or
+            from molecules featurized otherwise; the message names what differs.
+        """
+        tops = [Path(folders)] if isinstance(folders, str | PathLike) else [Path(folder) for folder in folders]
+        paths = [path for top in tops for path in member_folders(top)]
+        if not paths:
+            raise CheckpointError("no model folder is given", fix="name one that `dgl-moleblend finetune` wrote")
+        members = tuple(PropertyModel.from_pretrained(path) for path in paths)
+        for path, member in zip(paths[1:], members[1:], strict=True):
+            model_folder.check_same(
+                _what_is_predicted(members[0]),
+                _what_is_predicted(member),
+                where=f"model {path} of the ensemble against {paths[0]}",
+            )
+        calibration = find_calibration(tops)
+        if calibration is not None:
+            model_folder.check_same(
+                {"task_names": sorted(members[0].task_names), "task_type": members[0].task_type},
+                {"task_names": sorted(calibration.tasks), "task_type": calibration.task_type},
+                where=f"{tops[0] / CALIBRATION_FILE} against the model",
+            )
+        known = [found for path in paths if (found := TrainingSet.read(path)) is not None]
+        return cls(members, calibration, TrainingSet.union(known) if len(known) == len(paths) else None)
+
+    @property
+    def featurizer(self) -> FeaturizerConfig:
+        """How molecules are to be turned into numbers, once for all members."""
+        return self.members[0].featurizer
+
+    @property
+    def task_names(self) -> tuple[str, ...]:
+        """Names of the t properties."""
+        return self.members[0].task_names
+
+    @property
+    def missing(self) -> list[str]:
+        """Say in a sentence each which columns the files of the folders do not allow."""
+        texts = []
+        if self.calibration is None and self.members[0].task_type == "regression":
+            texts.append("no intervals: the model folder holds neither calibration.json nor predictions.csv")
+        if self.training_set is None:
+            texts.append(
+                f"no column similarity: the model folder holds no {TRAINING_SET_FILE} (made by an older version?)"
+            )
+        return texts
+
+    def predict(
+        self, dataset: MoleculeDataset, *, progress: bool = True, accelerator: str = "auto"
+    ) -> Float[np.ndarray, "m n t"]:
+        """Return what each of the m members predicts, (m, N, t); see `PropertyModel.predict`."""
+        return np.stack([m.predict(dataset, progress=progress, accelerator=accelerator) for m in self.members])
+
+    def predict_table(
+        self,
+        dataset: MoleculeDataset,
+        *,
+        coverage: float = COVERAGE,
+        progress: bool = True,
+        accelerator: str = "auto",
+    ) -> pd.DataFrame:
+        """Return predictions, one row for every input row.
+
+        Parameters
+        ----------
+        dataset : MoleculeDataset
+        coverage : float
+            Share of molecules like the validation rows whose measured value lies in the interval, at least.
+        progress : bool
+        accelerator : str
+            As for Lightning's Trainer.
+
+        Returns
+        -------
+        DataFrame
+            In the order of the input: row, source, line, id, smiles; for each property NAME_predicted, NAME_spread
+            (several models: the standard deviation over them, of probabilities before calibration for classes), and
+            NAME_lower and NAME_upper (regression with a calibration: the interval, infinite where there are too few
+            validation rows for the coverage); similarity (Tanimoto, to the nearest training molecule) and warning
+            (of a molecule unlike the training set), where the training set is known; and reason: why a row has no
+            prediction, else "".
+        """
+        check(0 < coverage < 1, "coverage", coverage, "between 0 and 1")
+        values = self.predict(dataset, progress=progress, accelerator=accelerator)
+        columns: dict[str, Any] = {}
+        for k, name in enumerate(self.task_names):
+            task = None if self.calibration is None else self.calibration.tasks[name]
+            mean = values[..., k].mean(0)
+            columns[predicted(name)] = mean if task is None else task.rescale(mean)
+            if len(values) > 1:
+                columns[f"{name}_spread"] = values[..., k].std(0, ddof=1)
+            if task is not None and self.members[0].task_type == "regression":
+                width = task.half_width(coverage)
+                columns |= {f"{name}_lower": mean - width, f"{name}_upper": mean + width}
+        if self.training_set is not None:
+            similarity = self.training_set.similarity(dataset.smiles)
+            columns |= {"similarity": similarity, "warning": self.training_set.warnings(similarity)}
+        table = align(dataset, columns)
+        if "warning" in table:
+            table["warning"] = table["warning"].astype(object).fillna("")  # all NaN where there are rejects alone
+        return table
+
+
+def _what_is_predicted(model: PropertyModel) -> dict[str, Any]:
+    featurizer = model.featurizer.to_dict()
+    kept = ["positions", "chirality"] + ["num_conformers", "optimize"] * (model.featurizer.positions == "embed")
+    return {
+        "task_names": list(model.task_names),
+        "task_type": model.task_type,
+        "featurizer": {name: featurizer[name] for name in kept},
+    }
+
+
+def is_model(path: str | PathLike[str]) -> bool:
+    """Whether a path is the folder of a saved model or of an ensemble."""
+    return Path(path, model_folder.WEIGHTS_FILE).is_file() or Path(path, ENSEMBLE_FILE).is_file()
+
+
+def write_training_set(folder: str | PathLike[str], smiles: Sequence[str]) -> TrainingSet | None:
+    """Write training_set.npz, by which `predict` knows molecules unlike the training set.
+
+    Parameters
+    ----------
+    folder : path
+        Of the model.
+    smiles : sequence of str
+        Of the training rows; those that RDKit cannot read are left out.
+
+    Returns
+    -------
+    TrainingSet or None
+        What was written; None, and no file, where RDKit can read none of them.
+    """
+    path = Path(folder, TRAINING_SET_FILE)
+    path.unlink(missing_ok=True)  # it is about the run that was here before
+    found = TrainingSet.from_smiles(smiles)
+    if not len(found.fingerprints):
+        return None
+    model_folder.write_atomically(path, found.write)
+    return found
+
+
+def check_featurizer(expected: FeaturizerConfig, dataset: MoleculeDataset) -> None:
+    """Raise a CheckpointError if a data set was featurized with other settings, as far as these are known."""
+    if dataset.featurizer is not None:
+        model_folder.check_same(
+            {"positions": expected.positions, "chirality": expected.chirality},
+            {"positions": dataset.featurizer.positions, "chirality": dataset.featurizer.chirality},
+            where="featurizer of the molecules against the model's",
+        )
+
+
+def featurizer_of(folder: str | PathLike[str]) -> FeaturizerConfig:
+    """Return how molecules were featurized for a saved model; without positions where its folder does not say."""
+    folder = member_folders(folder)[0]
+    return FeaturizerConfig.from_dict(model_folder.read(folder).extra.get("featurizer", {}))
+
+
+def predict(
+    folder: str | PathLike[str] | Iterable[str | PathLike[str]],
+    dataset: MoleculeDataset,
+    *,
+    coverage: float = COVERAGE,
+    progress: bool = True,
+    accelerator: str = "auto",
+) -> pd.DataFrame:
+    """Predict properties.
+
+    Parameters
+    ----------
+    folder : path or paths
+        That `finetune` wrote; the mean of several is predicted.
+    dataset : MoleculeDataset
+        Featurized with the model's settings, ``featurizer_of(folder)``.
+    coverage : float
+        Of the intervals of a regression.
+    progress : bool
+    accelerator : str
+        As for Lightning's Trainer.
+
+    Returns
+    -------
+    DataFrame
+        See `Ensemble.predict_table`.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder holds no such model, or the molecules were featurized with other settings.
+    """
+    ensemble = Ensemble.from_pretrained(folder)
+    return ensemble.predict_table(dataset, coverage=coverage, progress=progress, accelerator=accelerator)

@@ -1,0 +1,113 @@
+"""Tables of results: rows in the input's order, columns named, files written whole or not at all."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import pandas as pd
+
+from dgl_moleblend import folder as model_folder
+from dgl_moleblend.data.dataset import MoleculeDataset
+
+
+def predicted(name: str) -> str:
+    """Return the name of the column that holds predictions of a property."""
+    return f"{name}_predicted"
+
+
+def align(dataset: MoleculeDataset, columns: Mapping[str, Sequence[Any] | np.ndarray]) -> pd.DataFrame:
+    """Put values of the molecules beside the rejects, in the order of the input rows.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+    columns : mapping of str to N values
+
+    Returns
+    -------
+    DataFrame
+        row, source, line (missing where the molecule is of no file), id, smiles, the columns (NaN for rejects), reason
+        ("" for molecules).
+    """
+    names = ["row", "source", "line", "id", "smiles"]
+    kept = pd.DataFrame([(s.row, s.source, s.line, s.id, s.smiles) for s in dataset], columns=names)
+    for name, values in columns.items():
+        kept[name] = values
+    kept["reason"] = ""
+    rejects = dataset.rejects.drop(columns="stage")
+    tables = [table for table in (kept, rejects) if len(table)] or [kept]
+    table = pd.concat(tables, ignore_index=True).reindex(columns=list(kept.columns))
+    table["line"] = table["line"].astype("Int64").where(table["line"] >= 0)
+    return table.sort_values("row", kind="stable", ignore_index=True)
+
+
+def tabulate_atoms(dataset: MoleculeDataset, embeddings: Sequence[np.ndarray] | np.ndarray) -> pd.DataFrame:
+    """Put atom embeddings beside the molecules' identifiers.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+    embeddings : a arrays (d,)
+        As `embed_atoms` gives them.
+
+    Returns
+    -------
+    DataFrame
+        One row an atom: row (of the molecule in the input), id, smiles, atom (0-based, in the order of the molecule),
+        embedding. Rejected molecules have no atoms.
+    """
+    counts = np.asarray(dataset.num_atoms, np.int64)
+    molecule = np.repeat(np.arange(len(dataset)), counts)
+    frame = pd.DataFrame({"row": dataset.rows, "id": dataset.ids, "smiles": dataset.smiles})
+    table = frame.iloc[molecule].reset_index(drop=True)
+    table["atom"] = np.arange(len(molecule)) - (counts.cumsum() - counts)[molecule]
+    table["embedding"] = list(embeddings)
+    return table.sort_values(["row", "atom"], kind="stable", ignore_index=True)
+
+
+def write_table(table: pd.DataFrame, path: str | PathLike[str]) -> None:
+    """Write predictions, whole or not at all: Parquet where the name ends in .parquet, else CSV."""
+    parquet = Path(path).suffix == ".parquet"
+    model_folder.write_atomically(
+        Path(path),
+        lambda temporary: table.to_parquet(temporary, index=False) if parquet else write_csv(table, temporary),
+    )
+
+
+def write_csv(table: pd.DataFrame, target: Path | TextIO) -> None:
+    """Write CSV with the seven digits that float32 holds."""
+    table.to_csv(target, index=False, float_format="%.7g")
+
+
+def write_embeddings(table: pd.DataFrame, path: str | PathLike[str]) -> None:
+    """Write embeddings, whole or not at all: Parquet, with a list of numbers a row, or NPZ, with an array (rows, d).
+
+    Parameters
+    ----------
+    table : DataFrame
+        Of molecules (`align`) or atoms (`tabulate_atoms`), with a column "embedding" of arrays (d,), NaN where there
+        is none.
+    path : path
+        Ends in .parquet or .npz. NPZ holds no pickle: an array a column; a row without an embedding holds NaN, one
+        without a line -1.
+    """
+    has = np.array([isinstance(value, np.ndarray) for value in table["embedding"]], bool)
+    if Path(path).suffix == ".parquet":
+        frame = table.assign(embedding=table["embedding"].where(has, None))
+        model_folder.write_atomically(Path(path), lambda temporary: frame.to_parquet(temporary, index=False))
+        return
+    width = len(table["embedding"][has].iloc[0]) if has.any() else 0
+    arrays: dict[str, np.ndarray] = {"embedding": np.full((len(table), width), np.nan, np.float32)}
+    if has.any():
+        arrays["embedding"][has] = np.stack(table["embedding"][has].tolist())
+    for name in table.columns.drop("embedding"):
+        numbers = pd.api.types.is_numeric_dtype(table[name])
+        arrays[name] = table[name].fillna(-1).to_numpy(np.int64) if numbers else table[name].to_numpy(str)
+
+    def write(temporary: Path) -> None:
+        with temporary.open("wb") as file:  # a file, since a name would be given a suffix
+            np.savez(file, **arrays)  # type: ignore[arg-type]
+
+    model_folder.write_atomically(Path(path), write)

@@ -1,0 +1,1 @@
+"""A file of molecules -> records, each row accounted for."""

@@ -1,0 +1,321 @@
+"""report.html: what a fine-tuned model was made from and how good it is, in one file that stands alone."""
+
+import base64
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from dgl_moleblend import folder as model_folder
+from dgl_moleblend.data.summary import count_reasons
+from dgl_moleblend.models.targets import METRICS
+from dgl_moleblend.predict.tables import predicted
+from dgl_moleblend.report import figures
+from dgl_moleblend.report.findings import NAMED, findings, number
+from dgl_moleblend.report.results import Results, read_results
+
+REPORT_FILE = "report.html"
+MANY_TASKS = 12
+"""More properties than these are reported in a table, without pictures of each."""
+WORST = 10
+_FIRST_REJECTS = 10
+_FEW_OF_CLASS = 10
+_LONG = 12  # longer lists of settings are summed up
+_METRIC_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "roc_auc": "ROC AUC", "pr_auc": "PR AUC"}
+_METRIC_HELP = {
+    "rmse": "root mean square error; large errors weigh more; smaller is better",
+    "mae": "mean absolute error; smaller is better",
+    "r2": "share of the spread that is explained; 1 is perfect, 0 no better than the mean",
+    "roc_auc": "how often class 1 is ranked above class 0; 1 is perfect, 0.5 a guess",
+    "pr_auc": "average precision; 1 is perfect, a guess gives the share of class 1",
+}
+_SPLITS = {
+    "scaffold": "Molecules with the same ring scaffold are in the same part, so that test molecules have scaffolds "
+    "that were not trained on. This is harder than a random split, and closer to how a model meets new chemistry.",
+    "random": "Molecules were divided at random. Near relatives of test molecules may have been trained on: expect "
+    "larger errors for new chemistry.",
+    "molecular_weight": "Molecules were divided by molecular weight.",
+    "stratified": "Molecules were divided so that every part has the same range of labels.",
+    "consecutive": "Molecules were divided in the order of the input.",
+    "column": "A column of the input says which molecules train, validate and test.",
+    "file": "Molecules of some files were kept for validation or testing.",
+}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A picture within the page.
+
+    Parameters
+    ----------
+    svg : bytes
+    alt : str
+        What it shows, for those who do not see it.
+    """
+
+    svg: bytes
+    alt: str
+
+    @property
+    def uri(self) -> str:
+        """The picture as an address that holds it: within an image element, nothing in it can run."""
+        return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
+
+
+def write_report(folder: Path) -> Path:
+    """Write `report.html` from the files that fine-tuning left in a folder: of one model, of seeds or of folds.
+
+    The page holds its pictures, loads nothing and runs nothing. The same files give the same page.
+
+    Parameters
+    ----------
+    folder : Path
+        With config.json, model.safetensors, metrics.json, predictions.csv, split.csv, run.json and logs; rejects.csv,
+        calibration.json and a column "similarity" of predictions.csv are reported where they are. Or with
+        ensemble.json, metrics.json, predictions.csv and such a folder for every model.
+
+    Returns
+    -------
+    Path
+        The page.
+
+    Raises
+    ------
+    CheckpointError, DataError
+        If a file is missing or damaged, or two do not agree; the message names it.
+    """
+    folder = Path(folder)
+    run = read_results(folder)
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"number": number, "count": "{:,}".format}
+    page = environment.get_template("page.html.jinja").render(
+        run=run,
+        name=folder.resolve().name,
+        place=shlex.quote(str(folder)),
+        one_model=shlex.quote(str(folder / next(iter(run.runs), ""))),
+        counts=_counts(run),
+        reasons=count_reasons(run.rejects) if run.rejects is not None else None,
+        first_rejects=run.rejects.head(_FIRST_REJECTS) if run.rejects is not None else None,
+        split=_split(run),
+        findings=findings(run),
+        scores=_scores(run),
+        metric_names=_METRIC_NAMES,
+        learning=_learning(run),
+        together=_together(run),
+        each=[_task(run, task) for task in run.tasks] if len(run.tasks) <= MANY_TASKS else [],
+        many_tasks=MANY_TASKS,
+        named=NAMED,
+        few_of_class=_FEW_OF_CLASS,
+        similarity=_similarity(run),
+        worst=_worst(run),
+        settings=_settings(run),
+    )
+    path = folder / REPORT_FILE
+    model_folder.write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    return path
+
+
+def _counts(run: Results) -> list[tuple[str, int, str]]:
+    """Where every input row went: name, number, what it was for. All but the first add up to the first."""
+    rows, molecules = run.metrics["rows"], int(run.settings["molecules"])
+    rejected = len(run.rejects) if run.rejects is not None else 0
+    counts = [("rows in the input", molecules + rejected, "")]
+    if run.folds:
+        counts.append(("test", rows["test"], "each in one fold, and trained on or validated with in the others"))
+    else:
+        counts += [
+            ("train", rows["train"], "the model learned from these"),
+            ("validation", rows["validation"], "chose the epoch whose weights were kept"),
+            ("test", rows["test"], "looked at once, at the end"),
+        ]
+    unused = molecules - sum(rows.values())
+    if unused:
+        counts.append(("not used", unused, "in no part of the split"))
+    return [*counts, ("rejected", rejected, "no molecule could be made of these" if rejected else "")]
+
+
+def _split(run: Results) -> dict[str, Any]:
+    facts = run.extra.get("facts", {})
+    kind = facts.get("split")
+    of_one_fold = ("fold", "duplicates") if run.folds else ()
+    others = {key: value for key, value in facts.items() if key not in ("split", "split_variant", *of_one_fold)}
+    return {
+        "kind": kind,
+        "variant": facts.get("split_variant"),
+        "text": _SPLITS.get(kind, "") if isinstance(kind, str) else "",
+        "facts": _flat(others),
+    }
+
+
+def _scores(run: Results) -> list[dict[str, Any]]:
+    rows = []
+    for metric in METRICS[run.extra["task_type"]]:
+        sources = [run.metrics, run.metrics["mean_predictor"]]
+        columns = [source[part][metric] for source in sources for part in ("validation", "test")]
+        if run.folds:
+            columns = [source["test"][metric] for source in sources]
+        left_out = run.metrics["test"]["left_out"].get(metric, 0) if run.metrics["rows"]["test"] else 0
+        note = f"{left_out} of {len(run.tasks)} properties have no test {_METRIC_NAMES[metric]}" if left_out else ""
+        rows.append(
+            {"name": _METRIC_NAMES[metric], "help": _METRIC_HELP[metric], "values": columns, "note": note}
+        )  # fmt: skip
+    return rows
+
+
+def _learning(run: Results) -> list[Picture]:
+    """One picture for the loss and one for each score, so that they can stand below each other on a phone."""
+    if run.runs:
+        return []  # each model has a report of its own
+    names: dict[str, list[str]] = {}
+    for column in run.curves.columns:
+        stage, _, name = column.partition("/")
+        if stage in ("train", "validation") and not name.endswith("_step"):
+            names.setdefault(name.removesuffix("_epoch"), []).append(column)
+    pictures = []
+    for name in sorted(names, key=lambda name: (name != "loss", name)):
+        figure = figures.loss_curves(run.curves[["step", *names[name]]])
+        last = run.curves[names[name]].ffill().iloc[-1]
+        ends = ", ".join(f"{column.partition('/')[0]} {number(last[column])}" for column in names[name])
+        pictures.append(_picture(figure, f"{name} over the optimiser steps; at the end: {ends}"))
+    return pictures
+
+
+def _together(run: Results) -> list[Picture]:
+    """ROC and precision-recall curves of several properties in one panel each."""
+    if not run.classifies or not 1 < len(run.tasks) <= MANY_TASKS:
+        return []
+    values = run.shown[[predicted(task) for task in run.tasks]].to_numpy(float)
+    labels = run.shown[run.tasks].to_numpy(float)
+    scores = run.metrics[run.part]
+    return [
+        _picture(figures.roc(values, labels, run.tasks),
+                 f"ROC curves of {len(run.tasks)} properties; mean area {number(scores['roc_auc'])}"),
+        _picture(figures.precision_recall(values, labels, run.tasks),
+                 f"precision-recall curves of {len(run.tasks)} properties; mean average precision"
+                 f" {number(scores['pr_auc'])}"),
+    ]  # fmt: skip
+
+
+def _task(run: Results, task: str) -> dict[str, Any]:
+    """Pictures of one property and, for classes, how often 0 and 1 were told right at a probability of 0.5."""
+    value, label = run.values(task)
+    score = run.metrics[run.part]["tasks"][task]
+    present = ~np.isnan(label[:, 0])
+    found = {"name": task, "labels": int(present.sum()), "pictures": [], "confusion": None, "positive": 0}
+    if not run.classifies:
+        if present.any():
+            caption = f"MAE {number(score['mae'])}\nRMSE {number(score['rmse'])}"
+            alt = f"{task}: predicted against measured, {present.sum()} {run.part} molecules; {caption}"
+            spread = f"{task}: distribution of predicted minus measured, {present.sum()} {run.part} molecules"
+            found["pictures"] = [
+                _picture(figures.parity(value, label, [task], caption), alt.replace("\n", ", ")),
+                _picture(figures.residuals(value, label, [task]), spread),
+            ]
+        return found
+    positive, call = label[present, 0] == 1, value[present, 0] >= 0.5
+    found["positive"] = int(positive.sum())
+    found["confusion"] = {
+        "found": int((positive & call).sum()),
+        "missed": int((positive & ~call).sum()),
+        "false": int((~positive & call).sum()),
+        "right": int((~positive & ~call).sum()),
+    }
+    if score["roc_auc"] is not None:
+        about = f"{present.sum()} {run.part} molecules, {positive.sum()} of class 1"
+        found["pictures"] = [
+            _picture(figures.roc(value, label, [task]),
+                     f"{task}: ROC curve, area {number(score['roc_auc'])}; {about}"),
+            _picture(figures.precision_recall(value, label, [task]),
+                     f"{task}: precision against recall, average precision {number(score['pr_auc'])}; {about}"),
+            _picture(figures.reliability(value, label, [task]),
+                     f"{task}: share of class 1 found against predicted probability; {about}"),
+        ]  # fmt: skip
+    return found
+
+
+def _errors(run: Results) -> pd.DataFrame:
+    """Absolute errors of the rows shown, a column a property, comparable between properties."""
+    scale = np.ones(len(run.tasks)) if run.classifies else np.asarray(run.extra["scaling"]["scale"], float)
+    errors = np.abs(
+        run.shown[[predicted(task) for task in run.tasks]].to_numpy(float) - run.shown[run.tasks].to_numpy(float)
+    )
+    return pd.DataFrame(errors / scale, columns=run.tasks, index=run.shown.index)
+
+
+def _similarity(run: Results) -> Picture | None:
+    if "similarity" not in run.shown or run.shown["similarity"].isna().all():
+        return None
+    several = len(run.tasks) > 1
+    errors = _errors(run) * (1 if several or run.classifies else run.extra["scaling"]["scale"][0])
+    label = "absolute error" if not run.classifies else "distance of probability from class"
+    if several:
+        label += ", mean over properties" + ("" if run.classifies else " / deviation")
+    similarity = run.shown["similarity"].to_numpy(float)
+    alt = f"{label} against the Tanimoto similarity of Morgan fingerprints to the nearest training molecule"
+    return _picture(figures.error_by_similarity(similarity, errors.mean(axis=1).to_numpy(), label), alt)
+
+
+def _worst(run: Results) -> list[dict[str, Any]]:
+    """Find the molecules with the largest errors, each with the property that is worst predicted."""
+    errors = _errors(run)
+    worst = errors.max(axis=1).dropna().sort_values(ascending=False, kind="stable").index[:WORST]
+    found = []
+    for index in worst:
+        row, task = run.shown.loc[index], str(errors.loc[index].idxmax())
+        svg = figures.molecule_svg(row["smiles"])
+        found.append(
+            {
+                "picture": Picture(svg, f"structure of {row['smiles']}") if svg else None,
+                "row": row["row"],
+                "id": row["id"],
+                "smiles": row["smiles"],
+                "task": task,
+                "measured": row[task],
+                "predicted": row[predicted(task)],
+                "similarity": row.get("similarity"),
+            }
+        )
+    return found
+
+
+def _settings(run: Results) -> dict[str, dict[str, str]]:
+    sections: dict[str, Any] = {
+        "Input of the model": run.extra["featurizer"],
+        "Model": {**run.model.get("encoder", {}), **run.model.get("predictor", {})},
+        "Training": {**run.settings.get("training", {}),
+                     **{key: run.metrics[key] for key in ("epochs", "steps") if key in run.metrics}},
+        **({"Calibration": run.calibration.to_dict()} if run.calibration else {}),
+        "Versions": run.versions,
+    }  # fmt: skip
+    if isinstance(run.settings.get("encoder"), str):
+        sections["Model"] = {"started from": run.settings["encoder"], **sections["Model"]}
+    return {name: _flat(values, "" if isinstance(values, Mapping) else "value") for name, values in sections.items()}
+
+
+def _flat(values: object, prefix: str = "") -> dict[str, str]:
+    """Name every value of nested settings, as text."""
+    if isinstance(values, list):
+        text = ", ".join(map(str, values)) if len(values) <= _LONG else f"{len(values)} values"
+        return {prefix: text}
+    if not isinstance(values, Mapping):
+        return {prefix: str(values)}
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
+
+
+def _picture(figure: Figure, alt: str) -> Picture:
+    return Picture(figures.to_svg(figure), alt)

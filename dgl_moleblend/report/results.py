@@ -1,0 +1,219 @@
+"""What fine-tuning left in a folder, of one model or of several: read, and checked against each other."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from dgl_moleblend import folder as model_folder
+from dgl_moleblend.errors import DataError
+from dgl_moleblend.folder import ENSEMBLE_FILE, LOGS, RUN_FILE
+from dgl_moleblend.models.targets import METRICS
+from dgl_moleblend.predict.calibration import CALIBRATION_FILE, Calibration, TaskCalibration
+from dgl_moleblend.predict.tables import predicted
+
+
+@dataclass(frozen=True)
+class Results:
+    """The files of a model folder, checked against each other."""
+
+    folder: Path
+    extra: dict[str, Any]
+    model: dict[str, Any]
+    settings: dict[str, Any]
+    versions: dict[str, str]
+    metrics: dict[str, Any]
+    predictions: pd.DataFrame
+    split: pd.DataFrame
+    rejects: pd.DataFrame | None
+    curves: pd.DataFrame
+    calibration: Calibration | None = None
+
+    @property
+    def tasks(self) -> list[str]:
+        """Names of the properties."""
+        return list(self.extra["task_names"])
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the properties are classes."""
+        return self.extra["task_type"] == "classification"
+
+    @property
+    def runs(self) -> dict[str, Any]:
+        """Scores of each model, where the folder holds several; else none."""
+        return self.metrics.get("runs", {})
+
+    @property
+    def folds(self) -> bool:
+        """Whether each of several models was tested on another part of the molecules."""
+        return "out_of_fold" in self.metrics
+
+    @cached_property
+    def part(self) -> str:
+        """The part that pictures show: test, or validation where nothing was left for testing."""
+        return "test" if self.metrics["rows"]["test"] else "validation"
+
+    @cached_property
+    def shown(self) -> pd.DataFrame:
+        """Predictions of that part."""
+        return self.predictions[self.predictions["split"] == self.part]
+
+    @property
+    def calibrated(self) -> dict[str, TaskCalibration]:
+        """What the validation rows say of each property that calibration.json knows."""
+        known = self.calibration.tasks if self.calibration else {}
+        return {task: known[task] for task in self.tasks if task in known}
+
+    def values(self, task: str) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions and labels of the rows shown, each of shape (rows, 1)."""
+        return self.shown[[predicted(task)]].to_numpy(float), self.shown[[task]].to_numpy(float)
+
+
+def read_results(folder: Path) -> Results:
+    """Read the folder of one model, or of seeds or folds.
+
+    Raises
+    ------
+    CheckpointError, DataError
+        If a file is missing or damaged, or two do not agree; the message names it.
+    """
+    return _read_several(folder) if (folder / ENSEMBLE_FILE).exists() else _read(folder)
+
+
+def _read(folder: Path) -> Results:
+    saved = model_folder.read(folder, kinds=("predictor",))
+    missing = [name for name in ("task_names", "task_type", "scaling", "featurizer") if name not in saved.extra]
+    if missing:
+        raise DataError(
+            f"the folder does not say what is predicted: {', '.join(missing)} missing",
+            where=str(folder / model_folder.CONFIG_FILE),
+            fix="give a folder that `dgl-moleblend finetune` wrote",
+        )
+    tasks = saved.extra["task_names"]
+    document = _read_json(folder / RUN_FILE, ("settings", "versions"))
+    metrics = _read_json(folder / "metrics.json", ("validation", "test", "mean_predictor", "rows", "metric"))
+    predictions = _read_predictions(folder, tasks)
+    split = _read_table(folder / "split.csv", ("row", "split"))
+    rejects_file = folder / "rejects.csv"
+    run = Results(
+        folder=folder,
+        extra=saved.extra,
+        model=saved.config,
+        settings=document["settings"],
+        versions=document["versions"],
+        metrics=metrics,
+        predictions=predictions,
+        split=split,
+        rejects=_read_table(rejects_file, ("row", "id", "smiles", "stage", "reason"))
+        if rejects_file.exists()
+        else None,
+        curves=read_curves(folder),
+        calibration=_read_calibration(folder),
+    )
+    _check_agreement(run)
+    return run
+
+
+def _read_several(folder: Path) -> Results:
+    """Read the folder of several models: what they share from the first of them, what they gave from the folder."""
+    models = _read_json(folder / ENSEMBLE_FILE, ("models",))["models"]
+    first = _read(folder / models[0])
+    metrics = _read_json(folder / "metrics.json", ("runs", "mean", "deviation", "metric", "mean_predictor"))
+    predictions = _read_predictions(folder, first.tasks)
+    if "out_of_fold" in metrics:
+        unknown = {**dict.fromkeys(METRICS[first.extra["task_type"]]), "labels": 0}
+        nothing = {**unknown, "left_out": {}, "tasks": dict.fromkeys(first.tasks, unknown)}
+        metrics |= {"validation": nothing, "test": metrics["out_of_fold"]}
+        constant = metrics["mean_predictor"]["out_of_fold"]
+        metrics |= {"mean_predictor": {"validation": nothing, "test": constant}}
+        metrics["rows"] = {"train": 0, "validation": 0, "test": len(predictions)}
+    else:
+        metrics["rows"] = first.metrics["rows"]
+    run = replace(first, folder=folder, metrics=metrics, predictions=predictions,
+                  calibration=_read_calibration(folder))  # fmt: skip
+    if not run.folds:
+        _check_agreement(run)
+    return run
+
+
+def _read_predictions(folder: Path, tasks: Sequence[str]) -> pd.DataFrame:
+    numbers = [column for task in tasks for column in (task, predicted(task))]
+    return _read_table(folder / "predictions.csv", ("row", "id", "smiles", "split"), numbers, ("similarity",))
+
+
+def _read_calibration(folder: Path) -> Calibration | None:
+    file = folder / CALIBRATION_FILE
+    return Calibration.read(file) if file.exists() else None
+
+
+def _check_agreement(run: Results) -> None:
+    """Refuse files whose counts are not the same."""
+    rows = run.metrics["rows"]
+    held_out = {name: int((run.predictions["split"] == name).sum()) for name in ("validation", "test")}
+    split = {name: int((run.split["split"] == name).sum()) for name in rows}
+    for file, found in (("predictions.csv", held_out), ("split.csv", split)):
+        for name, number in found.items():
+            if number != rows[name]:
+                raise DataError(
+                    f"{file} has {number:,} {name} rows, metrics.json {rows[name]:,}",
+                    where=str(run.folder),
+                    fix="restore the files, or fine-tune again",
+                )
+
+
+def _read_json(path: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
+    try:
+        document = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except ValueError as error:
+        raise DataError("this is no JSON", where=str(path), fix="restore the file, or fine-tune again") from error
+    lacking = [key for key in needed if not isinstance(document, dict) or key not in document]
+    if lacking:
+        raise DataError(f"{', '.join(lacking)} missing", where=str(path), fix="restore the file, or fine-tune again")
+    return document
+
+
+def _read_table(
+    path: Path, texts: Sequence[str], numbers: Sequence[str] = (), optional: Sequence[str] = ()
+) -> pd.DataFrame:
+    """Read columns of a CSV file, `texts` as they stand there: an id "NA" is no missing value."""
+    try:
+        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+    except FileNotFoundError as error:
+        raise _missing(path) from error
+    except ValueError as error:
+        raise DataError(f"this is no table: {error}", where=str(path), fix="restore it, or fine-tune again") from error
+    numbers = [*numbers, *(name for name in optional if name in table.columns)]
+    lacking = [name for name in (*texts, *numbers) if name not in table.columns]
+    if lacking:
+        raise DataError(
+            f"column {', '.join(map(repr, lacking))} is missing", where=str(path), fix="restore it, or fine-tune again"
+        )
+    try:
+        return table.assign(**{name: pd.to_numeric(table[name]).astype(float) for name in numbers})
+    except ValueError as error:
+        raise DataError(
+            f"a number is damaged: {error}", where=str(path), fix="restore it, or fine-tune again"
+        ) from error
+
+
+def _missing(path: Path) -> DataError:
+    return DataError(
+        f"{path.name} is missing", where=str(path.parent), fix="give a folder that `dgl-moleblend finetune` wrote"
+    )
+
+
+def read_curves(out: Path) -> pd.DataFrame:
+    """Read the logged values of a run, all its starts together: one row a logged step, columns as logged."""
+    files = sorted((out / LOGS).glob("version_*/metrics.csv"), key=lambda p: int(p.parent.name.split("_")[1]))
+    if not files:
+        raise DataError("there are no logs", where=str(out / LOGS), fix="give the folder of a training run")
+    table = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
+    return table.groupby("step", as_index=False).last()

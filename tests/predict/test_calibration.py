@@ -1,0 +1,167 @@
+"""Intervals cover what they promise; probabilities are rescaled only where that helps; files run no code."""
+
+import json
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit
+from scipy.stats import binom
+
+from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.predict.calibration import (
+    Calibration,
+    TaskCalibration,
+    calibrate,
+    conformal_quantile,
+    find_calibration,
+    held_out,
+    member_folders,
+)
+
+
+def table(label, value, split="validation", name="y"):
+    return pd.DataFrame({"row": range(len(label)), "smiles": "C", "split": split, name: label,
+                         f"{name}_predicted": value})  # fmt: skip
+
+
+@pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9])
+def test_exchangeable_rows_are_covered_as_promised(coverage):
+    # each trial has its own calibration, so that the trials are independent and their number covered is binomial
+    generator = np.random.default_rng(0)
+    n, trials = 29, 2000
+    residuals = np.sort(
+        generator.standard_t(2, size=(trials, n)).__abs__(), axis=1
+    )  # heavy tails: no normal law needed
+    new = np.abs(generator.standard_t(2, size=trials))
+    covered = sum(one <= conformal_quantile(row, coverage) for one, row in zip(new, residuals, strict=True))
+    low, high = binom.interval(0.999, trials, math.ceil((n + 1) * coverage) / (n + 1))
+    assert low <= covered <= high
+
+
+@pytest.mark.parametrize(
+    ("n", "coverage", "rank"), [(9, 0.9, 9), (19, 0.9, 18), (10, 0.9, 10), (9, 0.7, 7), (99, 0.95, 95)]
+)
+def test_the_quantile_is_that_of_the_finite_sample(n, coverage, rank):
+    assert conformal_quantile(np.arange(1.0, n + 1), coverage) == rank
+
+
+def test_too_few_rows_make_no_finite_interval():
+    assert conformal_quantile(np.ones(8), 0.9) == math.inf
+    assert conformal_quantile(np.empty(0), 0.5) == math.inf
+
+
+@pytest.mark.parametrize("coverage", [0, 1, 1.5, math.nan])
+def test_a_coverage_is_a_share(coverage):
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        conformal_quantile(np.ones(8), coverage)
+
+
+def test_validation_rows_make_the_interval_and_test_rows_check_it():
+    validation = table([1.0, 2, 3, np.nan, 5], [1.5, 2, 1, 7, 5.25])
+    test = table([0.0, 0, np.nan, 0], [0.1, 0.4, 9, 3], "test")
+    found = calibrate(pd.concat([validation, test]), ["y"], "regression").tasks["y"]
+    assert found.residuals == (0, 0.25, 0.5, 2)
+    assert found.rows == 4
+    assert found.half_width(0.5) == 0.5
+    assert found.test == {"rows": 3, "covered": {"0.5": 2 / 3, "0.8": 2 / 3, "0.9": 1.0, "0.95": 1.0}}
+    assert calibrate(test, ["y"], "regression").tasks["y"].half_width(0.5) == math.inf
+
+
+@pytest.mark.parametrize(("validation", "test"), [(30, 40), (9, 200), (200, 20)])
+def test_exchangeable_rows_seldom_fall_short_and_others_do(validation, test):
+    generator = np.random.default_rng(0)
+
+    def shortfalls(scale, trials=2000):
+        found = 0
+        for _ in range(trials):
+            residuals = np.sort(np.abs(generator.normal(size=validation)))
+            errors = np.abs(scale * generator.normal(size=test))
+            share = float(np.mean(errors <= conformal_quantile(residuals, 0.9)))
+            task = TaskCalibration(validation, tuple(residuals), test={"rows": test, "covered": {"0.9": share}})
+            found += task.falls_short(0.9)
+        return found / trials
+
+    assert shortfalls(1) <= binom.ppf(0.999, 2000, 0.025) / 2000
+    assert shortfalls(5, 200) > 0.9
+
+
+def test_nothing_falls_short_of_what_is_not_promised():
+    assert not TaskCalibration(30, (1.0,) * 30).falls_short(0.9)  # no test rows
+    covered = {"rows": 50, "covered": {"0.9": 0.0}}
+    assert not TaskCalibration(8, (1.0,) * 8, test=covered).falls_short(0.9)  # no interval
+    assert TaskCalibration(9, (1.0,) * 9, test=covered).falls_short(0.9)
+
+
+def drawn(rows, slope, seed=0):
+    generator = np.random.default_rng(seed)
+    logit = generator.normal(size=rows)
+    return (generator.random(rows) < expit(logit)).astype(float), expit(slope * logit)
+
+
+def test_overconfident_probabilities_are_rescaled():
+    label, probability = drawn(400, 5)
+    found = calibrate(table(label, probability), ["y"], "classification").tasks["y"]
+    assert found.platt[0] == pytest.approx(1 / 5, rel=0.5)
+    fresh, overconfident = drawn(4000, 5, seed=1)
+    rescaled = found.rescale(overconfident)
+    assert log_loss(fresh, rescaled) < 0.8 * log_loss(fresh, overconfident)
+    assert (np.diff(rescaled[np.argsort(overconfident)]) >= 0).all()
+
+
+def log_loss(label, probability):
+    return -np.mean(np.log(np.where(label == 1, probability, 1 - probability)))
+
+
+@pytest.mark.parametrize(
+    ("label", "probability"),
+    [drawn(300, 1), drawn(8, 5), (np.ones(50), np.full(50, 0.2)), drawn(300, -1), (np.empty(0), np.empty(0))],
+    ids=["calibrated already", "few rows", "one class", "worse than guessing", "no rows"],
+)
+def test_probabilities_stay_where_rescaling_does_not_help(label, probability):
+    found = calibrate(table(label, probability), ["y"], "classification").tasks["y"]
+    assert found.platt is None
+    assert found.rescale(probability) is probability
+
+
+def test_a_file_holds_what_was_calibrated(tmp_path):
+    path = tmp_path / "calibration.json"
+    for rows, task_type in ((table([1.0, 2, 3], [1.5, 2, 1]), "regression"), (table(*drawn(400, 5)), "classification")):
+        written = calibrate(rows, ["y"], task_type)
+        written.write(path)
+        assert Calibration.read(path) == written
+        assert find_calibration([tmp_path]) == written
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"tasks": []}', '{"task_type": "regression", "tasks": {"y": {"rows": 1, "residuals": [-1]}}}']
+)
+def test_a_damaged_file_is_refused(tmp_path, text):
+    (tmp_path / "calibration.json").write_text(text)
+    with pytest.raises(CheckpointError, match=r"calibration.json is no calibration[\s\S]*fix:   delete it"):
+        Calibration.read(tmp_path / "calibration.json")
+
+
+def test_models_that_held_out_the_same_row_are_averaged_and_those_that_learned_from_it_are_not_asked(tmp_path):
+    rows = {"a": [(0, "validation", 1.0, 1.5), (1, "test", 2.0, 2.5)],
+            "b": [(0, "validation", 1.0, 2.5), (2, "validation", 3.0, 3.25)]}  # fmt: skip
+    for name, values in rows.items():
+        (tmp_path / name).mkdir()
+        frame = pd.DataFrame(values, columns=["row", "split", "y", "y_predicted"]).assign(id="", smiles="C")
+        frame.to_csv(tmp_path / name / "predictions.csv", index=False)
+    found = held_out([tmp_path / "a", tmp_path / "b"]).set_index("row")
+    assert found["y_predicted"].to_dict() == {0: 2.0, 1: 2.5, 2: 3.25}
+    assert found["split"].to_dict() == {0: "validation", 1: "test", 2: "validation"}
+    assert held_out([tmp_path / "a", tmp_path]) is None
+
+
+def test_an_ensemble_names_its_models(tmp_path):
+    assert member_folders(tmp_path) == [tmp_path]
+    path = tmp_path / "ensemble.json"
+    path.write_text(json.dumps({"models": ["seed-0", "seed-1"]}))
+    assert member_folders(tmp_path) == [tmp_path / "seed-0", tmp_path / "seed-1"]
+    for text in ("{", "[]", '{"models": []}', '{"models": "seed-0"}'):
+        path.write_text(text)
+        with pytest.raises(CheckpointError, match=r"ensemble.json names no models[\s\S]*folders beside it"):
+            member_folders(tmp_path)

@@ -1,0 +1,152 @@
+"""Pictures: what is drawn is what was given, files are written, and pyplot's global state is left alone."""
+
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from rdkit import Chem
+
+import dgl_moleblend as mb
+from dgl_moleblend.report import figures
+
+NAN = float("nan")
+
+
+def points(axis):
+    return np.asarray(axis.collections[0].get_offsets())
+
+
+def test_loss_curves_show_both_stages_and_skip_single_steps():
+    curves = pd.DataFrame(
+        {
+            "step": [0, 1, 2],
+            "train/loss_step": [9.0, 8.0, 7.0],
+            "train/loss_epoch": [NAN, 5.0, 4.0],
+            "validation/loss": [NAN, 6.0, 5.5],
+            "validation/rmse": [NAN, 2.0, 1.0],
+            "lr-AdamW": [1.0, 1.0, 1.0],
+        }
+    )
+    figure = figures.loss_curves(curves)
+    loss, rmse = [axis for axis in figure.axes if axis.axison]
+    assert [line.get_label() for line in loss.lines] == ["train", "validation"]
+    np.testing.assert_array_equal(loss.lines[0].get_xydata(), [[1, 5], [2, 4]])
+    assert rmse.get_ylabel() == "rmse"
+    np.testing.assert_array_equal(rmse.lines[0].get_xydata(), [[1, 2], [2, 1]])
+
+
+def test_parity_leaves_out_missing_labels():
+    measured = np.array([[1.0, NAN], [2.0, 5.0]])
+    predicted = np.array([[1.5, 4.0], [2.5, 4.5]])
+    figure = figures.parity(predicted, measured, ["a", "b"], ["RMSE 0.50", ""])
+    np.testing.assert_allclose(points(figure.axes[0]), [[1, 1.5], [2, 2.5]])
+    np.testing.assert_allclose(points(figure.axes[1]), [[5, 4.5]])
+    assert figure.axes[0].texts[0].get_text() == "RMSE 0.50"
+
+
+def test_roc_leaves_out_tasks_of_one_class():
+    labels = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, NAN]])
+    figure = figures.roc(np.array([[0.1, 0.2], [0.8, 0.3], [0.9, 0.4]]), labels, ["good", "one class"])
+    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["good (1.000)"]
+
+
+def test_more_panels_than_a_row_holds():
+    figure = figures.parity(np.zeros((3, 6)), np.zeros((3, 6)), list("abcdef"))
+    assert sum(axis.axison for axis in figure.axes) == 6
+
+
+@pytest.mark.parametrize("positions", ["none", "embed"])
+def test_relation_matrices_show_the_numbers_of_the_batch(positions, tmp_path, generator):
+    mol = Chem.MolFromSmiles("CC=O.[Na+]")
+    batch = mb.RelationBatch.from_graphs([mb.MoleculeFeaturizer(positions=positions)(s) for s in ("CCCCCCC", mol)])
+    figure = figures.relation_matrices(mol, batch, mb.draw_blend(batch, generator=generator), index=1)
+    shown = [axis.images[0].get_array() for axis in figure.axes if axis.images]
+    assert len(shown) == 5
+    spd = np.asarray(shown[1].filled(-1))
+    np.testing.assert_array_equal(spd, [[0, 1, 2, -1], [1, 0, 1, -1], [2, 1, 0, -1], [-1, -1, -1, 0]])
+    first_bond = np.asarray(shown[2].filled(-1))
+    np.testing.assert_array_equal(first_bond, [[-1, 0, 0, -1], [0, -1, 1, -1], [1, 1, -1, -1], [-1, -1, -1, -1]])
+    if positions == "none":
+        assert shown[3].mask.all()
+    else:
+        np.testing.assert_allclose(shown[3], batch.distance[1, :4, :4])
+    path = figures.save(figure, tmp_path / "matrices.png")
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_drawing_of_another_molecule_is_refused():
+    batch = mb.RelationBatch.from_graphs([mb.MoleculeFeaturizer()("CCO")])
+    with pytest.raises(ValueError, match=r"drawing has 6 atoms, molecule 0 of the batch has 3"):
+        figures.relation_matrices(Chem.MolFromSmiles("c1ccccc1"), batch)
+
+
+def test_atom_contributions_are_to_scale():
+    mol = Chem.MolFromSmiles("CCO")
+    values = np.array([[0.5, 0.0], [-1.0, 0.0], [0.25, 0.0]])
+    figure = figures.atom_contributions(mol, values, ["logS / mol/L", "none"], ["predicted 1", "predicted 0"])
+    bars = [axis for axis in figure.axes if axis.get_ylabel()]
+    assert [axis.get_ylabel() for axis in bars] == ["contribution to logS / mol/L", "contribution to none"]
+    assert bars[0].get_ylim() == (-1, 1), "the same reach to both sides, so that white is nothing"
+    assert [axis.get_title() for axis in figure.axes[:2]] == ["predicted 1", "predicted 0"]
+    first, second = (np.asarray(axis.images[0].get_array())[..., :3] for axis in figure.axes[:2])
+    assert (np.ptp(first, axis=-1) > 0.2).any(), "colours"
+    assert not (np.ptp(second, axis=-1) > 0.1).any(), "none where atoms add nothing"
+
+
+def test_molecules_as_svg():
+    assert figures.molecule_svg("CCO").startswith(b"<?xml")
+    assert figures.molecule_svg("<script>") is None
+    assert figures.molecule_svg("") is None
+
+
+def test_names_are_no_formulae():
+    names = [r"$\frac{", "a$b$c"]
+    first, second = (figures.to_svg(figures.parity(np.ones((2, 2)), np.ones((2, 2)), names, names)) for _ in range(2))
+    assert b"a$b$c" in first
+    assert first == second, "the same picture, the same bytes"
+
+
+def test_residuals_are_predicted_minus_measured():
+    figure = figures.residuals(np.array([[2.0], [4.0], [1.0]]), np.array([[1.0], [1.0], [NAN]]), ["y"])
+    assert sum(bar.get_height() for bar in figure.axes[0].patches) == 2
+    assert figure.axes[0].get_legend().get_texts()[0].get_text() == "mean 2"
+
+
+def test_precision_recall_and_reliability_are_scikit_learns(generator):
+    from sklearn.metrics import average_precision_score
+
+    source = np.random.default_rng(0)
+    value = source.uniform(size=(400, 1))
+    label = (source.uniform(size=(400, 1)) < value).astype(float)
+    label[:5] = NAN
+    present = ~np.isnan(label[:, 0])
+    axis = figures.precision_recall(value, label, ["y"]).axes[0]
+    expected = average_precision_score(label[present, 0], value[present, 0])
+    assert axis.get_legend().get_texts()[0].get_text() == f"y ({expected:.3f})"
+    given, found = figures.reliability(value, label, ["y"]).axes[0].lines[1].get_data()
+    assert len(given) == 10
+    np.testing.assert_allclose(found, given, atol=0.2)
+
+
+def test_error_by_similarity_joins_means_of_like_molecules():
+    similarity = np.linspace(0, 1, 60)
+    axis = figures.error_by_similarity(similarity, 1 - similarity).axes[0]
+    x, y = axis.lines[0].get_data()
+    assert len(x) == 6
+    np.testing.assert_allclose(y, 1 - x)
+    assert not figures.error_by_similarity(similarity[:5], similarity[:5]).axes[0].lines, "too few for means"
+
+
+@pytest.mark.parametrize("suffix", ["png", "svg", "pdf"])
+def test_formats(suffix, tmp_path):
+    path = figures.save(figures.parity(np.ones((1, 1)), np.ones((1, 1)), ["a"]), tmp_path / f"p.{suffix}")
+    assert path.stat().st_size > 1000
+
+
+def test_pyplot_is_not_needed():
+    import subprocess
+
+    code = "import sys, dgl_moleblend.report.figures as f, numpy as n; f.parity(n.ones((1, 1)), n.ones((1, 1)), ['a'])"
+    check = f"{code}; sys.exit('matplotlib.pyplot' in sys.modules or 'rdkit' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", check], check=False).returncode == 0

@@ -1,0 +1,136 @@
+"""Seeds and folds: a model folder each, one list of them, scores alone and together, and going on after Ctrl-C."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from lightning.pytorch import Callback
+from tables import chains, parts
+
+import dgl_moleblend as mb
+from dgl_moleblend import folder as model_folder
+from dgl_moleblend.errors import CheckpointError, DataError
+from dgl_moleblend.predict.properties import predict
+from dgl_moleblend.train import ensemble
+from dgl_moleblend.train.ensemble import finetune_folds, finetune_seeds
+
+CONFIG = mb.TrainingConfig(max_epochs=2, batch_size=4, learning_rate=1e-3)
+QUICK = {"encoder": mb.EncoderConfig.tiny(), "training_config": CONFIG, "progress": False}
+
+
+def make_folds(number, k=3):
+    buckets = np.array_split(np.arange(number), k)
+    return [
+        {"test": buckets[i], "validation": buckets[(i + 1) % k],
+         "train": np.concatenate([b for j, b in enumerate(buckets) if j not in (i, (i + 1) % k)])}
+        for i in range(k)
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def seeds(tmp_path_factory):
+    dataset = chains(24)
+    out = tmp_path_factory.mktemp("seeds") / "m"
+    return dataset, finetune_seeds(dataset, parts(dataset), out, seeds=2, facts={"split": "rows"}, **QUICK)
+
+
+def test_seeds_leave_a_model_each_and_their_list(seeds):
+    _, result = seeds
+    assert json.loads((result.folder / "ensemble.json").read_text())["models"] == ["seed-0", "seed-1"]
+    for name in ("seed-0", "seed-1"):
+        assert model_folder.read(result.folder / name).extra["task_names"] == ["atoms", "nitrogens"]
+    assert json.loads((result.folder / "metrics.json").read_text()) == json.loads(json.dumps(result.metrics))
+    assert result.metrics["split"] == "rows"
+    single = [result.metrics["runs"][name]["test"]["rmse"] for name in ("seed-0", "seed-1")]
+    assert single[0] != single[1]
+    assert result.metrics["mean"]["test"]["rmse"] == pytest.approx(np.mean(single))
+    assert result.metrics["deviation"]["test"]["rmse"] == pytest.approx(np.std(single, ddof=1))
+
+
+def test_predictions_of_seeds_are_the_mean_of_the_models(seeds):
+    dataset, result = seeds
+    table = pd.read_csv(result.folder / "predictions.csv")
+    each = [
+        predict(result.folder / name, dataset, progress=False).set_index("row").loc[table["row"]]
+        for name in ("seed-0", "seed-1")
+    ]
+    for task in ("atoms", "nitrogens"):
+        mean = np.mean([one[f"{task}_predicted"] for one in each], 0)
+        np.testing.assert_allclose(table[f"{task}_predicted"], mean, rtol=1e-5)
+    test = table[table["split"] == "test"]
+    rmse = np.sqrt(((test["atoms"] - test["atoms_predicted"]) ** 2).mean())
+    assert result.metrics["test"]["tasks"]["atoms"]["rmse"] == pytest.approx(rmse, rel=1e-5)
+
+
+def test_seeds_share_a_split_that_their_folder_tells(seeds):
+    dataset, result = seeds
+    table = pd.read_csv(result.folder / "split.csv")
+    assert {name: rows["row"].tolist() for name, rows in table.groupby("split")} == {
+        name: part.tolist() for name, part in parts(dataset).items()
+    }
+    for name in ("seed-0", "seed-1"):
+        assert (result.folder / name / "split.csv").read_bytes() == (result.folder / "split.csv").read_bytes()
+
+
+def test_folds_predict_every_row_by_a_model_that_never_saw_it(tmp_path):
+    dataset, folds = chains(18), make_folds(18)
+    result = finetune_folds(dataset, folds, tmp_path / "m", **QUICK)
+    assert json.loads((tmp_path / "m" / "ensemble.json").read_text())["models"] == ["fold-0", "fold-1", "fold-2"]
+    table = pd.read_csv(tmp_path / "m" / "predictions.csv")
+    assert table["row"].tolist() == list(range(18))
+    for k, fold in enumerate(folds):
+        assert table["row"][table["fold"] == k].tolist() == fold["test"].tolist()
+    divided = pd.read_csv(tmp_path / "m" / "split.csv")
+    assert divided.columns.tolist() == ["row", "fold"]
+    assert {k: rows["row"].tolist() for k, rows in divided.groupby("fold")} == {
+        k: fold["test"].tolist() for k, fold in enumerate(folds)
+    }
+    rmse = np.sqrt(((table["atoms"] - table["atoms_predicted"]) ** 2).mean())
+    assert result.metrics["out_of_fold"]["tasks"]["atoms"]["rmse"] == pytest.approx(rmse, rel=1e-5)
+    errors = []
+    for fold in folds:
+        labels = dataset.labels[:, 0]
+        errors.append(labels[fold["test"]] - labels[fold["train"]].mean())
+    constant = np.sqrt(np.mean(np.concatenate(errors) ** 2))
+    assert result.metrics["mean_predictor"]["out_of_fold"]["tasks"]["atoms"]["rmse"] == pytest.approx(constant)
+
+
+class Interrupt(Callback):
+    """Presses Ctrl-C at the beginning of an epoch of the second run."""
+
+    def on_train_epoch_start(self, trainer, module):
+        if module.config.seed == 1 and trainer.current_epoch == 1:
+            raise KeyboardInterrupt
+
+
+def test_an_interrupted_seed_goes_on_and_finished_ones_are_kept(seeds, tmp_path, monkeypatch):
+    dataset, whole = seeds
+    out = tmp_path / "m"
+    with pytest.raises(KeyboardInterrupt):
+        finetune_seeds(dataset, parts(dataset), out, seeds=2, callbacks=[Interrupt()], **QUICK)
+    assert not (out / "ensemble.json").exists()
+    with pytest.raises(DataError, match="run that did not finish"):
+        finetune_seeds(dataset, parts(dataset), out, seeds=2, **QUICK)
+    with pytest.raises(CheckpointError, match="settings differ"):
+        finetune_seeds(dataset, parts(dataset), out, seeds=3, resume=True, **QUICK)
+    trained = []
+    original = ensemble.finetune
+    monkeypatch.setattr(
+        ensemble, "finetune", lambda d, s, o, **k: trained.append((o.name, k["resume"])) or original(d, s, o, **k)
+    )
+    again = finetune_seeds(dataset, parts(dataset), out, seeds=2, facts={"split": "rows"}, resume=True, **QUICK)
+    assert trained == [("seed-1", True)]
+    assert again.metrics["test"]["rmse"] == pytest.approx(whole.metrics["test"]["rmse"], rel=1e-6)
+    pd.testing.assert_frame_equal(again.predictions, whole.predictions, check_dtype=False)
+
+
+def test_overwriting_deletes_the_runs_that_were_there(seeds, tmp_path):
+    dataset = chains(18)
+    out = tmp_path / "m"
+    finetune_folds(dataset, make_folds(18), out, **QUICK)
+    (out / "notes.txt").write_text("mine")
+    finetune_seeds(dataset, parts(dataset), out, seeds=2, overwrite=True, **QUICK)
+    assert not list(out.glob("fold-*"))
+    assert set(pd.read_csv(out / "split.csv")["split"]) == {"train", "validation", "test"}
+    assert (out / "notes.txt").read_text() == "mine"

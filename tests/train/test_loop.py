@@ -1,0 +1,209 @@
+"""Runs: a resumed one ends in the same bits as one in one go, the best weights are kept, folders are respected."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Callback
+from lightning.pytorch.callbacks import ModelCheckpoint
+from tables import chains, parts
+
+import dgl_moleblend as mb
+from dgl_moleblend.errors import CheckpointError, DataError
+from dgl_moleblend.folder import CHECKPOINTS
+from dgl_moleblend.pairs.loader import BucketSampler
+from dgl_moleblend.report.results import read_curves
+from dgl_moleblend.train.loop import MoleculeData, close_run, fit, open_run, set_seeds
+from dgl_moleblend.train.modules import PretrainingModule
+
+CONFIG = mb.TrainingConfig(max_epochs=3, batch_size=4, learning_rate=1e-3)  # 24 - 4 molecules: 5 steps an epoch
+
+
+class PowerCutError(Exception):
+    pass
+
+
+class PowerCut(Callback):
+    """Ends a run after a number of steps; before, a checkpoint is written where `save_at` says."""
+
+    def __init__(self, after):
+        self.after = after
+
+    def on_train_batch_start(self, trainer, *_):
+        if trainer.global_step == self.after:
+            raise PowerCutError
+
+
+def run(folder, config=CONFIG, resume=False, callbacks=(), progress=False, validation=4):
+    set_seeds(config.seed)
+    module = PretrainingModule(mb.BlendPretraining.from_config(mb.EncoderConfig.tiny(), score="all"), config)
+    dataset = chains(20 + validation)
+    fit(
+        module,
+        MoleculeData(dataset, parts(dataset, validation, 0), config),
+        folder,
+        description="pretrain",
+        monitor="loss" if validation else None,
+        resume=resume,
+        progress=progress,
+        callbacks=callbacks,
+    )
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def assert_same_bits(a, b):
+    assert a.keys() == b.keys()
+    for name in a:
+        assert torch.equal(a[name], b[name]), name
+
+
+def differ(a, b):
+    return any(not torch.equal(a[name], b[name]) for name in a)
+
+
+def test_same_seed_same_bits_other_seed_other_bits(tmp_path):
+    first = run(tmp_path / "a")
+    assert_same_bits(first, run(tmp_path / "b"))
+    assert differ(first, run(tmp_path / "c", CONFIG.replace(seed=1)))
+
+
+def test_workers_change_nothing(tmp_path):
+    config = CONFIG.replace(max_epochs=1)
+    assert_same_bits(run(tmp_path / "a", config), run(tmp_path / "b", config.replace(num_workers=1)))
+
+
+@pytest.mark.parametrize("cut", [5, 7, 13])  # after the first epoch, and in the middle of the second and third
+@pytest.mark.parametrize("validation", [4, 0])
+def test_a_resumed_run_ends_in_the_same_bits(tmp_path, cut, validation):
+    whole = run(tmp_path / "whole", validation=validation)
+    every_step = ModelCheckpoint(tmp_path / "cut" / CHECKPOINTS, "last", every_n_train_steps=1,
+                                 enable_version_counter=False)  # fmt: skip
+    with pytest.raises(PowerCutError):
+        run(tmp_path / "cut", callbacks=[every_step, PowerCut(cut)], validation=validation)
+    resumed = run(tmp_path / "cut", resume=True, validation=validation)
+    assert_same_bits(whole, resumed)
+    columns = ["step", "train/loss_epoch"]
+    expected, found = (read_curves(tmp_path / name)[columns].dropna() for name in ("whole", "cut"))
+    assert found["step"].tolist() == expected["step"].tolist()
+
+
+def test_a_run_cut_before_its_first_checkpoint_starts_anew(tmp_path):
+    with pytest.raises(PowerCutError):
+        run(tmp_path / "cut", callbacks=[PowerCut(2)])
+    assert_same_bits(run(tmp_path / "whole"), run(tmp_path / "cut", resume=True))
+
+
+def test_ctrl_c_leaves_a_run_that_can_be_resumed(tmp_path):
+    class CtrlC(Callback):
+        def on_train_batch_start(self, trainer, *_):
+            if trainer.global_step == 7:
+                raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", callbacks=[CtrlC()])
+    assert_same_bits(run(tmp_path / "whole"), run(tmp_path / "cut", resume=True))
+
+
+def test_best_weights_are_kept_rather_than_the_last(tmp_path):
+    class Spoil(Callback):
+        """Makes the second of three epochs the best: the third's weights are noise."""
+
+        def on_validation_start(self, trainer, module):
+            self.kept = getattr(self, "kept", [])
+            if trainer.current_epoch == 2:
+                for value in module.parameters():
+                    value.data += 10 * torch.ones_like(value)
+            self.kept.append({name: value.clone() for name, value in module.state_dict().items()})
+
+    spoil = Spoil()
+    weights = run(tmp_path, callbacks=[spoil])
+    losses = read_curves(tmp_path)["validation/loss"].dropna().tolist()
+    best = min(range(3), key=losses.__getitem__)
+    assert best != 2
+    assert_same_bits(weights, spoil.kept[best])
+
+
+def test_training_stops_early(tmp_path):
+    class Worse(Callback):
+        def on_validation_start(self, trainer, module):
+            if trainer.current_epoch > 2:
+                module.model.spd_head.apply(lambda m: [p.data.mul_(3.0) for p in m.parameters(recurse=False)])
+
+    run(tmp_path, CONFIG.replace(max_epochs=30, patience=3), callbacks=[Worse()])
+    losses = read_curves(tmp_path)["validation/loss"].dropna().tolist()
+    assert len(losses) < 30
+    assert losses.index(min(losses)) == len(losses) - 1 - 3
+
+
+def test_progress_goes_to_stderr(tmp_path, capfd):
+    run(tmp_path / "a", CONFIG.replace(max_epochs=1), progress=True)
+    shown = capfd.readouterr()
+    assert shown.out == ""
+    assert "pretrain" in shown.err
+    assert "5/5" in shown.err
+    assert "Warning" not in shown.err
+    run(tmp_path / "b", CONFIG.replace(max_epochs=1))
+    assert capfd.readouterr() == ("", "")
+
+
+def test_sampler_begins_in_the_middle_once():
+    sampler = BucketSampler(np.full(10, 3), 2, shuffle=True)
+    whole = [plan.index.tolist() for plan in sampler]
+    sampler.begin = 3
+    assert [plan.index.tolist() for plan in sampler] == whole[3:]
+    assert [plan.index.tolist() for plan in sampler] == whole
+    assert len(sampler) == 5
+
+
+SETTINGS = {"encoder": {"num_heads": 4}, "training": {"num_workers": 0, "seed": 0}}
+
+
+def test_a_folder_with_a_run_is_not_written_over(tmp_path):
+    open_run(tmp_path, SETTINGS)
+    with pytest.raises(DataError, match=r"run that did not finish[\s\S]*--overwrite or --resume"):
+        open_run(tmp_path, SETTINGS)
+    close_run(tmp_path)
+    with pytest.raises(DataError, match=r"already holds a finished run[\s\S]*--overwrite$"):
+        open_run(tmp_path, SETTINGS)
+    with pytest.raises(DataError, match="there is nothing to resume"):
+        open_run(tmp_path, SETTINGS, resume=True)
+
+
+def test_overwriting_deletes_the_run_and_nothing_else(tmp_path):
+    open_run(tmp_path, SETTINGS)
+    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "last.ckpt").touch()
+    (tmp_path / "notes.txt").write_text("mine")
+    for name in ("rejects.csv", "report.html", "calibration.json"):  # the next run may have none
+        (tmp_path / name).touch()
+    open_run(tmp_path, SETTINGS, overwrite=True)
+    assert {path.name for path in tmp_path.iterdir()} == {"run.json", "notes.txt"}
+    assert (tmp_path / "notes.txt").read_text() == "mine"
+
+
+def test_resuming_with_other_settings_names_them(tmp_path):
+    open_run(tmp_path, SETTINGS)
+    open_run(tmp_path, {"encoder": {"num_heads": 4}, "training": {"num_workers": 7, "seed": 0}}, resume=True)
+    with pytest.raises(CheckpointError, match=r"training.seed is 1, expected 0"):
+        open_run(tmp_path, {"encoder": {"num_heads": 4}, "training": {"num_workers": 0, "seed": 1}}, resume=True)
+
+
+def test_folders_that_cannot_be_used(tmp_path):
+    with pytest.raises(DataError, match="no run to resume"):
+        open_run(tmp_path, SETTINGS, resume=True)
+    (tmp_path / "file").touch()
+    with pytest.raises(DataError, match="this is a file"):
+        open_run(tmp_path / "file", SETTINGS)
+    (tmp_path / "config.json").write_text("{}")
+    with pytest.raises(DataError, match="already holds a model"):
+        open_run(tmp_path, SETTINGS)
+
+
+def test_run_file_says_what_made_it(tmp_path):
+    open_run(tmp_path, SETTINGS)
+    close_run(tmp_path)
+    run = json.loads((tmp_path / "run.json").read_text())
+    assert run["settings"] == SETTINGS
+    assert run["finished"] is True
+    assert run["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]

@@ -1,0 +1,295 @@
+"""Pretraining and fine-tuning from data set to folder: what may and may not be looked at, and what is written down."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from safetensors.numpy import load_file
+from tables import NAN, chains, parts
+
+import dgl_moleblend as mb
+from dgl_moleblend import folder as model_folder
+from dgl_moleblend.errors import CheckpointError, DataError
+from dgl_moleblend.predict.properties import predict
+from dgl_moleblend.train import finetune as finetune_module
+from dgl_moleblend.train.finetune import finetune
+from dgl_moleblend.train.pretrain import pretrain
+
+CONFIG = mb.TrainingConfig(max_epochs=3, batch_size=4, learning_rate=1e-3)
+QUICK = {"encoder": mb.EncoderConfig.tiny(), "training_config": CONFIG, "progress": False}
+
+
+class Relabelled(mb.MoleculeDataset):
+    """A data set with other labels."""
+
+    def __init__(self, dataset, labels):
+        super().__init__(dataset.table)
+        self._labels = labels
+
+    @property
+    def labels(self):
+        return self._labels
+
+    def __getitem__(self, index):
+        sample = super().__getitem__(index)
+        return type(sample)(sample.molecule, self._labels[index], sample.row, id=sample.id, smiles=sample.smiles)
+
+    def subset(self, indices):
+        part = Relabelled(self, self._labels[indices])
+        part._indices = np.asarray(indices)
+        return part
+
+
+def relabel(dataset, rows, function):
+    labels = dataset.labels.copy()
+    labels[rows] = function(labels[rows])
+    return Relabelled(dataset, labels)
+
+
+def same_weights(a, b):
+    first, second = load_file(a / "model.safetensors"), load_file(b / "model.safetensors")
+    return all(np.array_equal(first[name], second[name]) for name in first)
+
+
+@pytest.fixture(scope="module")
+def finetuned(tmp_path_factory):
+    dataset = chains(30, rejects=2)
+    return dataset, finetune(dataset, parts(dataset), tmp_path_factory.mktemp("model") / "m", **QUICK)
+
+
+def test_the_folder_holds_all_that_prediction_needs(finetuned):
+    dataset, result = finetuned
+    assert {p.name for p in result.folder.iterdir()} == {
+        "config.json", "model.safetensors", "metrics.json", "predictions.csv", "split.csv", "run.json", "logs",
+        "curves.png", "parity.png", "rejects.csv", "report.html", "calibration.json", "training_set.npz",
+    }  # fmt: skip
+    extra = model_folder.read(result.folder).extra
+    assert extra["task_names"] == ["atoms", "nitrogens"]
+    assert extra["task_type"] == "regression"
+    assert extra["metric"] == "rmse"
+    assert extra["featurizer"] == mb.FeaturizerConfig(positions="given").to_dict()
+    assert {"python", "torch", "rdkit", "dgl", "dgl-moleblend"} <= extra["versions"].keys()
+    assert json.loads((result.folder / "metrics.json").read_text()) == json.loads(json.dumps(result.metrics))
+    split = pd.read_csv(result.folder / "split.csv")
+    expected = {int(dataset.rows[k]): name for name, part in parts(dataset).items() for k in part}
+    assert dict(zip(split["row"], split["split"], strict=True)) == expected
+
+
+def test_predictions_of_held_out_rows_are_those_of_the_saved_model(finetuned):
+    dataset, result = finetuned
+    table = pd.read_csv(result.folder / "predictions.csv")
+    assert set(table["split"]) == {"validation", "test"}
+    again = predict(result.folder, dataset, progress=False).set_index("row").loc[table["row"]]
+    for task in ("atoms_predicted", "nitrogens_predicted"):
+        np.testing.assert_allclose(table[task], again[task], rtol=1e-5)
+    rmse = np.sqrt(((table["atoms"] - table["atoms_predicted"])[table["split"] == "test"] ** 2).mean())
+    assert result.metrics["test"]["tasks"]["atoms"]["rmse"] == pytest.approx(rmse, rel=1e-5)
+    assert result.metrics["best"] == pytest.approx(result.metrics["validation"]["rmse"], rel=1e-4)
+
+
+def test_mean_predictor_is_the_mean_of_training_rows(finetuned):
+    dataset, result = finetuned
+    split = parts(dataset)
+    train, test = dataset.labels[split["train"], 0], dataset.labels[split["test"], 0]
+    expected = np.sqrt(((test - train.mean()) ** 2).mean())
+    assert result.metrics["mean_predictor"]["test"]["tasks"]["atoms"]["rmse"] == pytest.approx(expected, rel=1e-5)
+
+
+def test_scaling_is_measured_on_training_rows_alone(finetuned, tmp_path):
+    dataset, result = finetuned
+    split = parts(dataset)
+    train = dataset.labels[split["train"]].astype(float)
+    scaling = model_folder.read(result.folder).extra["scaling"]
+    np.testing.assert_allclose(scaling["mean"], np.nanmean(train, 0))
+    np.testing.assert_allclose(scaling["scale"], np.nanstd(train, 0))
+
+
+def test_test_labels_change_nothing_but_the_test_scores(finetuned, tmp_path):
+    dataset, result = finetuned
+    split = parts(dataset)
+    other = finetune(relabel(dataset, split["test"], lambda x: 1e3 - 50 * x), split, tmp_path / "m", **QUICK)
+    assert same_weights(result.folder, other.folder)
+    assert other.metrics["validation"] == result.metrics["validation"]
+    assert other.metrics["test"]["rmse"] > 10 * result.metrics["test"]["rmse"]
+
+
+def test_validation_labels_choose_the_weights_and_do_not_train_them(finetuned, tmp_path):
+    dataset, result = finetuned
+    split = parts(dataset)
+    shifted = relabel(dataset, split["validation"], lambda x: x + 1e3)
+    other = finetune(shifted, split, tmp_path / "m", **QUICK)
+    assert model_folder.read(other.folder).extra["scaling"] == model_folder.read(result.folder).extra["scaling"]
+    assert other.metrics["validation"]["rmse"] > 100
+
+
+def test_test_rows_are_scored_once(monkeypatch, tmp_path):
+    dataset = chains(30)
+    split = parts(dataset, validation=6, test=7)
+    scored = []
+    original = finetune_module.score
+    monkeypatch.setattr(finetune_module, "score", lambda p, y, *rest: scored.append(len(y)) or original(p, y, *rest))
+    finetune(dataset, split, tmp_path / "m", **QUICK)
+    assert scored.count(7) == 2  # the model, and the mean predictor beside it
+
+
+def test_classification(tmp_path):
+    dataset = chains(40, task_type="classification")
+    result = finetune(dataset, parts(dataset, 10, 10), tmp_path / "m", **QUICK)
+    assert result.metrics["task_type"] == "classification"
+    assert result.metrics["chosen_by"] == "roc_auc"
+    assert 0 <= result.metrics["test"]["roc_auc"] <= 1
+    assert (tmp_path / "m" / "roc.png").exists()
+    assert result.predictions["atoms_predicted"].between(0, 1).all()
+
+
+def test_one_class_among_validation_rows_leaves_the_choice_to_the_loss(tmp_path):
+    dataset = chains(30, task_type="classification", num_tasks=1)
+    split = parts(dataset)
+    dataset = relabel(dataset, split["validation"], np.ones_like)
+    result = finetune(dataset, split, tmp_path / "m", **QUICK)
+    assert result.metrics["metric"] == "roc_auc"
+    assert result.metrics["chosen_by"] == "loss"
+    assert result.metrics["validation"]["roc_auc"] is None
+    assert result.metrics["validation"]["left_out"]["roc_auc"] == 1
+
+
+def test_a_task_type_may_be_given(tmp_path):
+    dataset = chains(30, task_type="classification")
+    result = finetune(dataset, parts(dataset), tmp_path / "m", task_type="regression", metric="mae", **QUICK)
+    assert result.metrics["task_type"] == "regression"
+    assert result.metrics["chosen_by"] == "mae"
+
+
+def test_a_constant_target_is_learned(tmp_path):
+    dataset = chains(20, num_tasks=1)
+    dataset = relabel(dataset, np.arange(20), lambda x: np.full_like(x, 5.0))
+    result = finetune(dataset, parts(dataset, 4, 4), tmp_path / "m", **QUICK)
+    assert result.metrics["test"]["rmse"] < 1
+    assert result.metrics["test"]["r2"] is None
+
+
+def test_without_test_rows(tmp_path):
+    dataset = chains(16)
+    result = finetune(dataset, parts(dataset, 4, 0), tmp_path / "m", **QUICK)
+    assert result.metrics["test"]["rmse"] is None
+    assert (tmp_path / "m" / "parity.png").exists()
+
+
+def test_a_pretrained_encoder_is_where_fine_tuning_starts(tmp_path):
+    dataset = chains(16)
+    pretrain(dataset, tmp_path / "p", **QUICK)
+    still = CONFIG.replace(max_epochs=1, learning_rate=1e-30)
+    finetune(
+        dataset, parts(dataset, 4, 4), tmp_path / "m", encoder=tmp_path / "p", training_config=still, progress=False
+    )
+    before, after = (load_file(tmp_path / name / "model.safetensors") for name in "pm")
+    shared = [name for name in after if name.startswith("encoder.")]
+    assert len(shared) > 20
+    for name in shared:
+        np.testing.assert_array_equal(before[name], after[name], err_msg=name)
+
+
+def test_the_read_out_suits_the_start_unless_it_is_named(tmp_path):
+    dataset = chains(16)
+    pretrain(dataset, tmp_path / "pretrained", **QUICK)
+    starts = {"fresh": QUICK["encoder"], "mean": tmp_path / "pretrained", "sum": tmp_path / "mean"}
+    named = {"sum": {"readout": "sum"}}
+    for name, start in starts.items():
+        once = {"encoder": start, "training_config": CONFIG.replace(max_epochs=1), "progress": False}
+        finetune(dataset, parts(dataset, 4, 4), tmp_path / name, report=False, **once, **named.get(name, {}))
+    once["encoder"] = tmp_path / "sum"
+    finetune(dataset, parts(dataset, 4, 4), tmp_path / "again", report=False, **once)
+    used = {name: model_folder.read(tmp_path / name).config["predictor"]["readout"] for name in (*starts, "again")}
+    assert used == {"fresh": "token", "mean": "mean", "sum": "sum", "again": "sum"}
+
+
+def test_same_seed_same_bits(finetuned, tmp_path):
+    dataset, result = finetuned
+    again = finetune(dataset, parts(dataset), tmp_path / "m", **QUICK)
+    assert same_weights(result.folder, again.folder)
+    for name in ("metrics.json", "predictions.csv", "config.json"):
+        assert (result.folder / name).read_bytes() == (tmp_path / "m" / name).read_bytes(), name
+
+
+@pytest.mark.parametrize(
+    ("split", "words"),
+    [
+        ({"train": [0, 1], "validation": [1]}, "names a molecule twice"),
+        ({"train": [0, 99], "validation": [1]}, "outside 0 to 11"),
+        ({"train": [0, 1]}, "validation part of the split is empty"),
+        ({"train": [], "validation": [1]}, "train part of the split is empty"),
+        ({"train": [3], "validation": [0]}, "no training row has a label for 'nitrogens'"),
+        ({"train": [0, 1, 2], "validation": [3], "dev": [4]}, "split='dev' is not allowed"),
+    ],
+)
+def test_splits_that_cannot_be_used(tmp_path, split, words):
+    with pytest.raises(ValueError, match=words):
+        finetune(chains(12), split, tmp_path / "m", **QUICK)
+    assert not (tmp_path / "m").exists()
+
+
+def test_wrong_options_are_named_before_anything_is_written(tmp_path):
+    dataset = chains(12)
+    split = parts(dataset, 3, 3)
+    with pytest.raises(ValueError, match=r"metric='roc_auc' is not allowed[\s\S]*rmse, mae, r2, loss"):
+        finetune(dataset, split, tmp_path / "m", metric="roc_auc", **QUICK)
+    with pytest.raises(ValueError, match="task_type='ranking' is not allowed"):
+        finetune(dataset, split, tmp_path / "m", task_type="ranking", **QUICK)
+    with pytest.raises(DataError, match="holds 2, but labels of a classification are 0, 1 or empty"):
+        finetune(relabel(dataset, [0], lambda x: x * 0 + 2), split, tmp_path / "m", task_type="classification", **QUICK)
+    with pytest.raises(DataError, match="the molecules have no labels"):
+        finetune(dataset.select_tasks([]), split, tmp_path / "m", **QUICK)
+    with pytest.raises(CheckpointError, match="no model folder 'nowhere'"):
+        finetune(dataset, split, tmp_path / "m", **QUICK | {"encoder": "nowhere"})
+    with pytest.raises(ValueError, match="validation=1 is not allowed"):
+        pretrain(dataset, tmp_path / "m", validation=1, **QUICK)
+    with pytest.raises(DataError, match="1 molecules are too few"):
+        pretrain(dataset.subset([0]), tmp_path / "m", **QUICK)
+    assert not (tmp_path / "m").exists()
+
+
+def test_labels_that_are_missing_train_nothing(tmp_path):
+    """A row without labels is as good as absent: only its place in the batches shows."""
+    dataset = chains(16)
+    blank = relabel(dataset, np.arange(8), lambda x: np.full_like(x, NAN))
+    result = finetune(blank, parts(dataset, 4, 0), tmp_path / "m", **QUICK)
+    scaling = model_folder.read(result.folder).extra["scaling"]
+    np.testing.assert_allclose(scaling["mean"], np.nanmean(dataset.labels[8:12].astype(float), 0))
+
+
+def test_pretraining_leaves_a_model_and_its_losses(tmp_path):
+    dataset = chains(24)
+    folder = pretrain(dataset, tmp_path / "p", validation=0.25, blend_config=mb.BlendConfig(score="hidden"), **QUICK)
+    assert {p.name for p in folder.iterdir()} == {"config.json", "model.safetensors", "run.json", "logs", "curves.png"}
+    model = mb.BlendPretraining.from_pretrained(folder)
+    assert model.blend_config.score == "hidden"
+    assert model.encoder.config == mb.EncoderConfig.tiny()
+    run = json.loads((folder / "run.json").read_text())
+    assert run["settings"]["molecules"] == 24
+    with pytest.raises(DataError, match="already holds a finished run"):
+        pretrain(dataset, folder, **QUICK)
+    pretrain(dataset, folder, overwrite=True, **QUICK)
+
+
+def test_pretraining_takes_molecules_with_and_without_positions_and_single_atoms(tmp_path):
+    both = [*chains(10), *chains(10, conformers=0, seed=1)]
+    from dgl_moleblend.data.store import MoleculeTable, record_batch
+
+    table = MoleculeTable([record_batch(both, 2, ("chains.csv",))], ("atoms", "nitrogens"), ("chains.csv",))
+    folder = pretrain(mb.MoleculeDataset(table), tmp_path / "p", **QUICK)
+    assert all(np.isfinite(value).all() for value in load_file(folder / "model.safetensors").values())
+
+
+def test_class_weights_are_those_of_the_training_rows(tmp_path):
+    dataset = chains(40, task_type="classification", num_tasks=1)
+    split = parts(dataset, 10, 10)
+    dataset = relabel(dataset, np.r_[0:5], np.ones_like)
+    dataset = relabel(dataset, np.r_[5:20], np.zeros_like)
+    weighted = QUICK | {"training_config": CONFIG.replace(class_weights=True)}
+    result = finetune(dataset, split, tmp_path / "m", **weighted)
+    assert result.metrics["class_weights"] == {"atoms": 3.0}
+    plain = finetune(dataset, split, tmp_path / "n", **QUICK)
+    assert not same_weights(result.folder, plain.folder)
+    with pytest.raises(DataError, match="class weights are for classification"):
+        finetune(chains(20), parts(chains(20)), tmp_path / "r", **weighted)
