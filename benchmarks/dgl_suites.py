@@ -35,7 +35,10 @@ SUITES = {
     "dgllife": {"dgllife": ["utils", "model", "data"]},
 }
 """Folders of a checkout's `tests` by suite."""
-NETWORK = re.compile(r"URLError|ConnectionError|Max retries|Failed downloading|HTTPError|ProxyError|Temporary failure")
+NETWORK = re.compile(
+    r"URLError|ConnectionError|Max retries|Failed downloading|HTTPError|ProxyError|Temporary failure"
+    r"|No such file.*/download/"
+)
 REASON = 160  # characters of an error's first line that are kept
 OUTCOMES = ("passed", "failed", "network", "skipped")
 
@@ -117,7 +120,7 @@ def run(python: str, file: Path, tests: Path, variables: Mapping[str, str], time
         outcome, reason = judge(case)
         counts[outcome] += 1
         if reason:
-            reasons[f"{name}::{case.get('name')}"] = reason
+            reasons[f"{name}::{case.get('name')}"] = reason.replace(f"{tests.parent}{os.sep}", "")
     return File(counts, reasons, time.perf_counter() - began)
 
 
