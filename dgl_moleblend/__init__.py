@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from dgl_moleblend.config import BlendConfig, EncoderConfig, FeaturizerConfig, TrainingConfig
     from dgl_moleblend.data.dataset import MoleculeDataset
+    from dgl_moleblend.dgllife import MoleBlendAtomFeaturizer, MoleBlendBondFeaturizer, MoleBlendPairFeaturizer
     from dgl_moleblend.errors import CheckpointError, ConfigError, DataError, MoleBlendError, MoleculeError, SchemaError
     from dgl_moleblend.models import reference
     from dgl_moleblend.models.predictor import MoleBlendPredictor
@@ -37,9 +38,12 @@ _HOMES = {
     "DataError": "errors",
     "EncoderConfig": "config",
     "FeaturizerConfig": "config",
+    "MoleBlendAtomFeaturizer": "dgllife",
+    "MoleBlendBondFeaturizer": "dgllife",
     "MoleBlendEncoder": "nn.encoder",
     "MoleBlendError": "errors",
     "MoleBlendLayer": "nn.layer",
+    "MoleBlendPairFeaturizer": "dgllife",
     "MoleBlendPredictor": "models.predictor",
     "MoleculeBatch": "pairs.batch",
     "MoleculeDataset": "data.dataset",
@@ -62,9 +66,12 @@ __all__ = [
     "DataError",
     "EncoderConfig",
     "FeaturizerConfig",
+    "MoleBlendAtomFeaturizer",
+    "MoleBlendBondFeaturizer",
     "MoleBlendEncoder",
     "MoleBlendError",
     "MoleBlendLayer",
+    "MoleBlendPairFeaturizer",
     "MoleBlendPredictor",
     "MoleculeBatch",
     "MoleculeDataset",

@@ -55,7 +55,7 @@ class ConfigError(MoleBlendError, ValueError):
 
 
 class SchemaError(MoleBlendError, ValueError):
-    """A graph or batch lacks a field of the schema, or holds it with another shape or dtype."""
+    """A graph or batch lacks a field of the schema, holds it with another shape or dtype, or cannot be true."""
 
 
 class CheckpointError(MoleBlendError, ValueError):

@@ -65,8 +65,17 @@ def check_graph(graph: Any, *, where: str = "graph") -> None:
     Raises
     ------
     SchemaError
-        If a field is missing, or has another shape or a dtype of another kind.
+        If the graph has several types of nodes or edges, or is a block; if a field is missing, or has another shape or
+        a dtype of another kind.
     """
+    if graph.is_block or not graph.is_homogeneous:
+        raise SchemaError(
+            f"the graph {'is a block' if graph.is_block else 'has several types of nodes or edges'}; its nodes must be"
+            " atoms, and its edges their pairs",
+            where=where,
+            fix="make graphs with dgl_moleblend.MoleculeFeaturizer; dgl.to_homogeneous and dgl.block_to_graph keep no"
+            " molecules",
+        )
     for frame, fields, owner in ((graph.ndata, NODE_FIELDS, "ndata"), (graph.edata, EDGE_FIELDS, "edata")):
         for name, field in fields.items():
             if name not in frame:

@@ -430,13 +430,17 @@ def test_it_does_not_matter_which_features_a_dgllife_script_pops(freesolv: Path,
     calls = {
         "with atoms": OURS,
         "with atoms and bonds": {**OURS, "bond_data_field": "bond_path"},
-        "with dgllife's own node features": {
-            **OURS, "node_featurizer": CanonicalAtomFeaturizer(), "atom_data_field": "h"},
+        "with dgllife's names": {
+            **OURS, "smiles_to_graph": mb.MoleculeFeaturizer(on_error="none", atom_data_field="h"),
+            "atom_data_field": "h"},
     }  # fmt: skip
     scores = {}
     for name, args in calls.items():
         scores[name], _ = train_as_dgllife_does({**args, "num_epochs": 1}, table, tmp_path)
     assert len(set(scores.values())) == 1, scores
+    theirs = {**OURS, "node_featurizer": CanonicalAtomFeaturizer(), "atom_data_field": "h", "num_epochs": 1}
+    with pytest.raises(mb.SchemaError, match=r"`atom_feat` must be floating.* got torch.float32 of shape \(\d+, 74\)"):
+        train_as_dgllife_does(theirs, table, tmp_path)
 
 
 @pytest.mark.parametrize("field", ["atom", "bond_path"])

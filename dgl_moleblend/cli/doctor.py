@@ -60,7 +60,7 @@ def _hanging(head: str, text: str) -> str:
 def _write_hook() -> int:
     from dgl_moleblend.env import startup_hook
 
-    click.echo(f"wrote {startup_hook.write()}; `dgl-moleblend doctor --undo` takes it out")
+    click.echo(f"wrote {startup_hook.write()}; `dgl-moleblend doctor --undo` takes it out, pip uninstall does not")
     click.echo("trying `import dgl` in a fresh Python ...", err=True)
     plain = subprocess.run([sys.executable, "-c", "import dgl"], capture_output=True, text=True)
     if plain.returncode == 0:

@@ -7,6 +7,8 @@ What is wrong with DGL 2.1, and what `install` does about it:
   ``dgl.graphbolt``, and says so when it is used. Nothing else in DGL needs graphbolt.
 * A failed ``import dgl`` leaves half of DGL in ``sys.modules``, and the next ``import dgl`` builds on it. It is
   forgotten before DGL is imported again.
+* ``dgl.sparse``, and with it ``DGLGraph.adj``, wants a compiled library too. Where there is none for this torch,
+  functions written with torch take its place (`env.sparse`).
 * The first ``import dgl`` writes its backend to the home folder, which fails if the folder is read-only and races if
   two processes start at once. Where nothing names a backend, the environment variable DGLBACKEND is set to pytorch.
 * A process that starts fresh (multiprocessing's spawn and forkserver, joblib's loky) imports DGL without us. Its parent
@@ -172,6 +174,19 @@ def _execute_graphbolt(module: ModuleType, run: Callable[[ModuleType], None]) ->
     return None
 
 
+def _execute_sparse(module: ModuleType, run: Callable[[ModuleType], None]) -> None:
+    """Import ``dgl.sparse`` with DGL's own library, or with what stands in for it."""
+    try:
+        return run(module)
+    except FileNotFoundError:  # its last statement, which loads the library: the names are there
+        if not hasattr(module, "load_dgl_sparse"):
+            raise
+    from dgl_moleblend.env.sparse import install
+
+    module._stands_in = True  # type: ignore[attr-defined]
+    return install()
+
+
 class _InertGraphbolt(ModuleType):
     """A ``dgl.graphbolt`` that can be imported, and explains itself when it is used."""
 
@@ -272,5 +287,6 @@ _EXECUTE: dict[str, Callable[[ModuleType, Callable], None]] = {
     "dgllife": _execute_package,
     "dgl.backend": _execute_backend,
     "dgl.graphbolt": _execute_graphbolt,
+    "dgl.sparse": _execute_sparse,
     **dict.fromkeys(_SPAWNERS, _execute_spawner),
 }

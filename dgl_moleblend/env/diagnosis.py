@@ -19,6 +19,9 @@ MISFITS = (
     (("torch", "<2.3"), ("numpy", ">=2"), "numpy<2"),
     (("numpy", "<2"), ("pyarrow", ">=26"), "pyarrow<26"),
 )
+#: NumPy from which on parts of DGL fail, and which; nothing here needs them.
+NUMPY_LIMIT = "2.4"
+FAILS_FROM_LIMIT = "SubgraphX, HeteroSubgraphX and bipartite_from_networkx"
 
 
 @dataclass(frozen=True)
@@ -187,5 +190,19 @@ def _state(found: dict[str, dict[str, str]]) -> dict[str, str]:
         "DGL on CUDA": dgl.get("CUDA", unknown),
         "dgl.graphbolt": dgl.get("graphbolt", unknown),
         "dgl.sparse": dgl.get("sparse", unknown),
-        "start-up hook": hooks or "none (a script has to import dgl_moleblend before dgl; `--fix` writes a hook)",
+        "NumPy in DGL": _numpy_state(),
+        "start-up hook": f"{hooks} (`--undo` takes it out; pip uninstall leaves it, and it then does nothing)"
+        if hooks
+        else "none (a script has to import dgl_moleblend before dgl; `--fix` writes a hook)",
     }
+
+
+def _numpy_state() -> str:
+    version = _version("numpy")
+    if version is None or _version("packaging") is None:
+        return "unknown, see the faults"
+    from packaging.version import Version
+
+    if Version(version) < Version(NUMPY_LIMIT):
+        return f"all of DGL works with {version}"
+    return f"{FAILS_FROM_LIMIT} of DGL fail with {version}: pip install 'numpy<{NUMPY_LIMIT}' if you use them"

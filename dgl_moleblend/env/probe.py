@@ -66,10 +66,14 @@ def _dgl() -> dict[str, str]:
 
 def _sparse() -> str:
     try:
-        importlib.import_module("dgl.sparse")
+        sparse = importlib.import_module("dgl.sparse")
     except (ImportError, OSError) as error:
-        return f"absent: {error}"
-    return "DGL's own"
+        return f"absent: {error}; DGLGraph.adj_external and adj_tensors do without it"
+    if not hasattr(sparse, "_stands_in"):
+        return "DGL's own"
+    import torch
+
+    return f"written with torch (DGL brings no library for torch {torch.__version__.split('+')[0]})"
 
 
 def _dgllife() -> dict[str, str]:

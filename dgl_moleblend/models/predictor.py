@@ -11,6 +11,7 @@ from typing_extensions import Self
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import EncoderConfig, check
 from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.models.given import given
 from dgl_moleblend.models.heads import PropertyHead
 from dgl_moleblend.nn.encoder import MoleBlendEncoder, init_weights
 from dgl_moleblend.nn.readout import READOUTS, readout
@@ -131,18 +132,33 @@ class MoleBlendPredictor(nn.Module):
 
     def forward(
         self,
-        data: RelationBatch | DGLGraph,
-        node_feats: Tensor | None = None,
+        graph: RelationBatch | DGLGraph,
+        feat: Tensor | None = None,
         edge_feats: Tensor | None = None,
+        *,
+        eweight: Tensor | None = None,
+        node_feats: Tensor | None = None,
     ) -> Float[Tensor, "b t"]:
         """Predict.
 
+        Called by DGL's and dgllife's conventions: ``model(graph)``, ``model(graph, feat, eweight=eweight)`` as
+        GNNExplainer does, ``model(bg, node_feats, edge_feats)`` as dgllife's scripts do. What is given goes before what
+        the graph holds; the graph is left as it was.
+
         Parameters
         ----------
-        data : RelationBatch or DGLGraph
-        node_feats, edge_feats : Tensor, optional
-            For scripts that call ``model(bg, node_feats, edge_feats)`` as dgllife's do: `atom` and `bond_path` that
-            were popped from the graph. A graph that still holds its fields is read as it is.
+        graph : RelationBatch or DGLGraph
+            Graphs of all pairs, or dgllife's graphs of bonds with what `MoleBlendAtomFeaturizer` and
+            `MoleBlendBondFeaturizer` make.
+        feat : Tensor, shape (nodes, 9) and integer, or (nodes, d) and floating, optional
+            Ids of the atom features; or what stands for their embedding, ``encoder.atom_embedding(ids)``, as explainers
+            need it, which multiply features by masks.
+        edge_feats : Tensor, shape (edges, 5) or (edges, 1), integer, optional
+            The bond paths of a graph of pairs, or the bond ids of a graph of bonds.
+        eweight : Tensor, shape (edges,) or (edges, 1), optional
+            What each edge counts for in attention; see `MoleBlendEncoder.forward`.
+        node_feats : Tensor, optional
+            Another name of `feat`.
 
         Returns
         -------
@@ -152,19 +168,10 @@ class MoleBlendPredictor(nn.Module):
         Raises
         ------
         SchemaError
-            If a field is missing from the graph and is not among the features given.
+            If a field is missing from the graph and is not among the features given, or these do not fit.
         """
-        if isinstance(data, DGLGraph) and (node_feats is not None or edge_feats is not None):
-            with data.local_scope():  # the caller's graph stays as it was
-                if "atom" not in data.ndata and node_feats is not None:
-                    data.ndata["atom"] = node_feats
-                if "bond_path" not in data.edata and edge_feats is not None:
-                    data.edata["bond_path"] = edge_feats
-                return self._predict(data)
-        return self._predict(data)
-
-    def _predict(self, data: RelationBatch | DGLGraph) -> Tensor:
-        encoded = self.encoder(data, relations=self.relations)
+        data, atom_feat = given(graph, feat if feat is not None else node_feats, edge_feats)
+        encoded = self.encoder(data, relations=self.relations, atom_feat=atom_feat, pair_weight=eweight)
         return self.read_out(encoded.atoms, encoded.token, encoded.view.atom_mask)
 
     def read_out(

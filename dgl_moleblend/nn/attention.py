@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 
 from dgl_moleblend.nn.views.choice import LayerView
+from dgl_moleblend.nn.views.graph import GraphView
+from dgl_moleblend.nn.views.padded import PaddedView
 
 
 class RelationAttention(nn.Module):
@@ -43,6 +45,19 @@ class RelationAttention(nn.Module):
         -------
         Tensor, shape (*nodes, d)
         """
-        shape = (*feat.shape[:-1], 3, self.num_heads, feat.shape[-1] // self.num_heads)
-        out = view.attend(self.query_key_value(feat).view(shape), logit_bias, self.dropout if self.training else 0.0)
+        out = view.attend(self._project(feat), logit_bias, self.dropout if self.training else 0.0)
         return self.out(out.reshape(feat.shape))
+
+    def weights(self, view: PaddedView | GraphView, feat: Tensor, logit_bias: Tensor) -> Tensor:
+        """Return how much every receiver takes from each of its pairs' senders, (*pairs, h)."""
+        query, key, _ = self._project(feat).unbind(-3)
+        return view.weights(query, key, logit_bias)
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew, as torch does for linear layers."""
+        self.query_key_value.reset_parameters()
+        self.out.reset_parameters()
+
+    def _project(self, feat: Tensor) -> Tensor:
+        shape = (*feat.shape[:-1], 3, self.num_heads, feat.shape[-1] // self.num_heads)
+        return self.query_key_value(feat).view(shape)

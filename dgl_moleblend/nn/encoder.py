@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import EncoderConfig
+from dgl_moleblend.errors import SchemaError
 from dgl_moleblend.nn.blend import Blend
 from dgl_moleblend.nn.dropout import Dropout
 from dgl_moleblend.nn.gaussian import kernel_step
@@ -195,6 +196,8 @@ class MoleBlendEncoder(nn.Module):
         *,
         relations: Sequence[str] = RELATIONS,
         backend: str = "auto",
+        atom_feat: Tensor | None = None,
+        pair_weight: Tensor | None = None,
     ) -> EncoderOutput:
         """Encode molecules.
 
@@ -210,6 +213,11 @@ class MoleBlendEncoder(nn.Module):
             no distance relation and no 3D term, and nothing is put in their place.
         backend : {"auto", "dense", "message_passing"}
             How attention is computed; the results are equal. "auto": dense unless a graph lacks pairs.
+        atom_feat : Tensor, shape (nodes, d) or (b, n, d), optional
+            Stands for ``atom_embedding(atom)``, for explainers that mask features and for gradients.
+        pair_weight : Tensor, shape (edges,) or (edges, 1), optional
+            Not negative; what each edge of a graph counts for in attention, 1 being as usual and 0 no edge. Messages
+            are then passed over the graph's edges, whatever the backend.
 
         Returns
         -------
@@ -219,16 +227,18 @@ class MoleBlendEncoder(nn.Module):
         Raises
         ------
         SchemaError
-            If the data lack a field, or the blend has another shape.
+            If the data lack a field, or the blend, `atom_feat` or `pair_weight` have another shape.
         ValueError
             If a relation or backend is unknown, or both `blend` and `relations` are given.
         """
         _check_relations(relations, blend)
-        view, fields = open_view(data, backend)
+        view, fields = open_view(data, "message_passing" if pair_weight is not None else backend)
         if blend is not None:
             blend = _blend_on(view, data, blend)
         terms, bias = self._relations(view, fields, blend, relations)
-        feat = self.atom_embedding(fields.atom) + terms
+        if pair_weight is not None:
+            bias = bias + _log_weight(data, pair_weight)
+        feat = terms + (self.atom_embedding(fields.atom) if atom_feat is None else self._given(view, data, atom_feat))
 
         layers_view, feat = view.with_token(feat, self.token)
         feat = self.input_dropout(self.input_norm(feat))
@@ -237,6 +247,24 @@ class MoleBlendEncoder(nn.Module):
             feat = layer(layers_view, feat, logit_bias)
         atoms, token = view.split_token(feat)
         return EncoderOutput(atoms, token, bias, view)
+
+    def reset_parameters(self) -> None:
+        """Draw all weights anew: after the same seed, those of a fresh encoder."""
+        self.load_state_dict(type(self).from_config(self.config).state_dict())
+
+    def _given(self, view: View, data: RelationBatch | DGLGraph, atom_feat: Tensor) -> Tensor:
+        """Bring features of atoms, by the nodes of a graph or padded, into the view's layout."""
+        nodes = (data.num_nodes(),) if isinstance(data, DGLGraph) else tuple(data.atom_mask.shape)
+        expected = (*nodes, self.config.feat_size)
+        if tuple(atom_feat.shape) != expected or not atom_feat.is_floating_point():
+            raise SchemaError(
+                f"`atom_feat` must be floating and of shape {'(nodes, d)' if len(nodes) == 1 else '(b, n, d)'} ="
+                f" {expected}, got {atom_feat.dtype} of shape {tuple(atom_feat.shape)}",
+                fix="it stands for encoder.atom_embedding(ids), where ids are the integers graph.ndata['atom']",
+            )
+        if isinstance(data, DGLGraph) and not isinstance(view, GraphView):
+            atom_feat = GraphView(data).pad_nodes(atom_feat)
+        return atom_feat if isinstance(view, GraphView) else view.take_nodes(atom_feat)
 
     def relation_biases(self, data: RelationBatch | DGLGraph) -> dict[str, Tensor]:
         """Return each relation's bias before blending.
@@ -316,6 +344,18 @@ def _check_relations(relations: Sequence[str], blend: Blend | None) -> None:
             f"relations={relations!r} says what enters when nothing is blended, and `blend` is given"
             "\n  fix:   leave one of them out; draw_blend(ratio=...) chooses what a blend shows"
         )
+
+
+def _log_weight(data: RelationBatch | DGLGraph, pair_weight: Tensor) -> Float[Tensor, "edges 1"]:
+    """Return what multiplies the weight of a pair before the softmax, as a term of its logits."""
+    edges = data.num_edges() if isinstance(data, DGLGraph) else None
+    if edges is None or tuple(pair_weight.shape) not in ((edges,), (edges, 1)):
+        raise SchemaError(
+            f"`pair_weight` must have one value per edge of a DGLGraph, (edges,) = ({edges},), got"
+            f" {tuple(pair_weight.shape)}",
+            fix="give the graph itself, and a weight per edge; relations of a RelationBatch have none",
+        )
+    return pair_weight.view(-1, 1).clamp_min(torch.finfo(pair_weight.dtype).tiny).log()
 
 
 def _blend_on(view: View, data: RelationBatch | DGLGraph, blend: Blend) -> Blend:

@@ -40,6 +40,12 @@ class MoleBlendLayer(nn.Module):
 
     >>> layer(torch.ones(1, 3, dtype=torch.bool), torch.randn(1, 3, 16), torch.zeros(1, 3, 3, 4)).shape
     torch.Size([1, 3, 16])
+
+    Without a bias it is plain attention, as in DGL's containers, which hand on features alone:
+
+    >>> from dgl.nn import Sequential
+    >>> Sequential(layer, layer)(graph, torch.randn(3, 16)).shape
+    torch.Size([3, 16])
     """
 
     def __init__(
@@ -63,34 +69,68 @@ class MoleBlendLayer(nn.Module):
         self.dropout = dropout
         self.drop_path = drop_path
 
-    def forward(self, pairs: DGLGraph | Tensor | LayerView, feat: Tensor, bias: Tensor) -> Tensor:
+    def reset_parameters(self) -> None:
+        """Draw all weights anew, as a fresh layer has them."""
+        self.attention.reset_parameters()
+        for module in (self.attention_norm, *self.ffn, self.ffn_norm):
+            if isinstance(module, nn.Linear | nn.LayerNorm):
+                module.reset_parameters()
+
+    def forward(
+        self,
+        graph: DGLGraph | Tensor | LayerView,
+        feat: Tensor,
+        bias: Tensor | None = None,
+        get_attention: bool = False,
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """Update the features of all nodes.
 
         Parameters
         ----------
-        pairs : DGLGraph, or Tensor of shape (b, n) and dtype bool
+        graph : DGLGraph, or Tensor of shape (b, n) and dtype bool
             Which pairs there are: edges j -> i of a graph, or all pairs of real atoms of a padded batch. (The encoder
             passes a view, whose `logit_bias` has been laid out once for all layers.)
         feat : Tensor, shape (nodes, d) or (b, n, d)
-        bias : Tensor, shape (edges, h) or (b, n, n, h)
-            What each pair adds to every head's attention logits.
+        bias : Tensor, shape (edges, h) or (b, n, n, h), optional
+            What each pair adds to every head's attention logits. None: nothing, plain attention.
+        get_attention : bool
+            Whether to return the attention weights as well, before dropout.
 
         Returns
         -------
         Tensor, shape of `feat`
+        Tensor, shape (edges, h, 1) or (b, n, n, h, 1), optional
+            With `get_attention`, as dgl.nn's GATConv gives them: the weights of a receiver's pairs add up to 1. 0 where
+            an atom of the pair is padding.
 
         Raises
         ------
         SchemaError
-            If the bias does not have one row per pair and one column per head.
+            If the graph is a block or has several types of nodes or edges, `feat` does not have a row per node and d
+            columns, or the bias a row per pair and a column per head.
         """
-        if isinstance(pairs, Tensor | DGLGraph):
-            public = PaddedView(pairs) if isinstance(pairs, Tensor) else GraphView(pairs)
+        if isinstance(graph, Tensor | DGLGraph):
+            if isinstance(graph, DGLGraph):
+                _check_type(graph)
+            public = PaddedView(graph) if isinstance(graph, Tensor) else GraphView(graph)
+            self._check_feat(public, feat)
+            if bias is None:
+                bias = feat.new_zeros(()).expand(*public.pair_shape, self.attention.num_heads)
             self._check_bias(public, bias)
-            view: LayerView = public
             bias = public.logit_bias(bias)
-        else:
-            view = pairs
+            if get_attention:
+                return self._update(public, feat, bias), self.attention.weights(public, feat, bias).unsqueeze(-1)
+            return self._update(public, feat, bias)
+        assert bias is not None, "a view comes with a bias"
+        return self._update(graph, feat, bias)
+
+    def __prepare_scriptable__(self) -> "MoleBlendLayer":
+        raise TypeError(
+            "torch.jit.script cannot compile MoleBlendLayer: its first argument may be a DGLGraph, which TorchScript"
+            " does not know\n  fix:   torch.export, with a mask as the first argument"
+        )
+
+    def _update(self, view: LayerView, feat: Tensor, bias: Tensor) -> Tensor:
         feat, hidden = recomputed(self._widen, feat + self._drop(view, self.attention(view, feat, bias)))
         return self.ffn_norm(feat + self._drop(view, recomputed(self.ffn[1:], hidden, random=self.training)))
 
@@ -108,6 +148,17 @@ class MoleBlendLayer(nn.Module):
             return branch * view.spread(kept).to(branch.dtype)
         return dropout(branch, self.dropout)
 
+    def _check_feat(self, view: PaddedView | GraphView, feat: Tensor) -> None:
+        names = "(nodes, d)" if isinstance(view, GraphView) else "(b, n, d)"
+        nodes = tuple(view.molecule.shape) if isinstance(view, GraphView) else tuple(view.atom_mask.shape)
+        expected = (*nodes, self.attention.out.in_features)
+        found = tuple(feat.shape) if isinstance(feat, Tensor) else type(feat).__name__
+        if found != expected:
+            raise SchemaError(
+                f"`feat` must have shape {names} = {expected}, got {found}",
+                fix="one row per node, feat_size columns; project features of another width with nn.Linear first",
+            )
+
     def _check_bias(self, view: PaddedView | GraphView, bias: Tensor) -> None:
         names = "(edges, h)" if isinstance(view, GraphView) else "(b, n, n, h)"
         expected = (*view.pair_shape, self.attention.num_heads)
@@ -116,3 +167,13 @@ class MoleBlendLayer(nn.Module):
                 f"`bias` must have shape {names} = {expected}, got {tuple(bias.shape)}",
                 fix="one row per pair, one column per attention head; a graph takes edge rows, a mask padded ones",
             )
+
+
+def _check_type(graph: DGLGraph) -> None:
+    if graph.is_block or not graph.is_homogeneous:
+        raise SchemaError(
+            f"the graph {'is a block' if graph.is_block else 'has several types of nodes or edges'}; this layer updates"
+            " the nodes that it reads, of one type",
+            fix="pass the whole graph, or a part of it by dgl.node_subgraph or dgl.in_subgraph; dgl.to_homogeneous"
+            " makes one type of several",
+        )

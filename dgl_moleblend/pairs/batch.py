@@ -14,8 +14,9 @@ from typing_extensions import Self
 
 from dgl_moleblend.chem.arrays import MoleculeArrays
 from dgl_moleblend.errors import SchemaError
+from dgl_moleblend.pairs.checks import check_pairs
 from dgl_moleblend.pairs.relations import bond_matrix, pairwise_distance, shortest_bond_path, shortest_path_distance
-from dgl_moleblend.schema import ATOM_SIZES, NO_BOND, NO_PATH, PATH_HOPS, check_graph
+from dgl_moleblend.schema import ATOM_SIZES, NO_BOND, NO_PATH, PATH_HOPS
 
 
 class TensorStruct:
@@ -228,7 +229,7 @@ class RelationBatch(TensorStruct):
     @classmethod
     def from_graph(cls, graph: DGLGraph) -> Self:
         """Pad the molecules of a batched DGLGraph; see `from_graphs`."""
-        check_graph(graph)
+        check_pairs(graph)
         sizes = graph.batch_num_nodes()
         if not torch.equal(graph.batch_num_edges(), sizes * sizes):
             raise SchemaError(

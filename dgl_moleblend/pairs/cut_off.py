@@ -4,7 +4,7 @@ import dgl
 from dgl import DGLGraph
 
 from dgl_moleblend.config import check
-from dgl_moleblend.schema import check_graph
+from dgl_moleblend.pairs.checks import check_pairs
 
 
 def cut_off(graph: DGLGraph, *, spd: int | None = None, distance: float | None = None) -> DGLGraph:
@@ -33,7 +33,7 @@ def cut_off(graph: DGLGraph, *, spd: int | None = None, distance: float | None =
     ValueError
         If neither limit is given, or one is negative.
     SchemaError
-        If the graph lacks a field.
+        If the graph lacks a field, or an edge says what cannot be true.
 
     Examples
     --------
@@ -45,7 +45,7 @@ def cut_off(graph: DGLGraph, *, spd: int | None = None, distance: float | None =
     check(spd is not None or distance is not None, "spd", spd, "a number of bonds, or `distance` one of angstrom")
     check(spd is None or spd >= 0, "spd", spd, "at least 0")
     check(distance is None or distance >= 0, "distance", distance, "at least 0")
-    check_graph(graph)
+    check_pairs(graph)
     sender, receiver = graph.edges()
     reach = sender == receiver
     if spd is not None:

@@ -55,6 +55,8 @@ class MoleculeFeaturizer:
         in the log, as dgllife's data sets count failures.
     chirality : {"cip", "tag"}
         How the sense of a tetrahedral centre is told: by its CIP label, or by RDKit's tag as in the authors' release.
+    atom_data_field, bond_data_field : str
+        Names of `atom` and `bond_path` in the graphs, for scripts that read others: dgllife's read "h" and "e".
 
     Attributes
     ----------
@@ -90,10 +92,14 @@ class MoleculeFeaturizer:
         timeout: float = 60.0,
         on_error: str = "raise",
         chirality: str = "cip",
+        atom_data_field: str = "atom",
+        bond_data_field: str = "bond_path",
     ) -> None:
         self.config = FeaturizerConfig(positions, seed, num_conformers, optimize, timeout, chirality)
         check(on_error in ("raise", "none"), "on_error", on_error, "'raise' or 'none'")
         self.on_error = on_error
+        self.atom_data_field = atom_data_field
+        self.bond_data_field = bond_data_field
 
     @classmethod
     def from_config(cls, config: FeaturizerConfig, on_error: str = "raise") -> Self:
@@ -148,6 +154,13 @@ class MoleculeFeaturizer:
             return None
         if node_featurizer is not None:
             _add_fields(graph, node_featurizer(mol))
+        return self._named(graph)
+
+    def _named(self, graph: DGLGraph) -> DGLGraph:
+        if self.atom_data_field != "atom":
+            graph.ndata[self.atom_data_field] = graph.ndata.pop("atom")
+        if self.bond_data_field != "bond_path":
+            graph.edata[self.bond_data_field] = graph.edata.pop("bond_path")
         return graph
 
     def arrays(self, molecule: Any, *, where: str | None = None, prepared: bool = False) -> MoleculeArrays:
@@ -201,7 +214,7 @@ class MoleculeFeaturizer:
                     logger.warning("%s", error)
         for chunk in _chunks(sorted(kept, key=lambda k: kept[k].num_atoms), kept):
             for k, graph in zip(chunk, _graphs([kept[k] for k in chunk]), strict=True):
-                graphs[k] = graph
+                graphs[k] = self._named(graph)
         return graphs
 
 

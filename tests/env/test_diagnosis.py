@@ -60,6 +60,29 @@ def test_versions_and_mends(environment):
     ]
 
 
+@pytest.mark.parametrize(
+    ("version", "words"),
+    [
+        ("2.3.5", "all of DGL works with 2.3.5"),
+        (
+            "2.4.0",
+            "SubgraphX, HeteroSubgraphX and bipartite_from_networkx of DGL fail with 2.4.0: pip install 'numpy<2.4'",
+        ),
+        (None, "unknown, see the faults"),
+    ],
+)
+def test_parts_of_dgl_that_a_numpy_breaks_are_named(environment, version, words):
+    environment.versions["numpy"] = version
+    assert diagnose().state["NumPy in DGL"].startswith(words)
+
+
+def test_the_hook_is_said_to_outlive_the_package(environment):
+    (environment.folder / diagnosis.startup_hook.FILE_NAME).touch()
+    state = diagnose().state["start-up hook"]
+    assert state.startswith(str(environment.folder))
+    assert "`--undo` takes it out; pip uninstall leaves it" in state
+
+
 def test_each_mend_is_given_once(environment, monkeypatch):
     monkeypatch.setitem(REQUIRES, "dgl", ["sympy>=1.13"])
     environment.versions["sympy"] = None

@@ -10,6 +10,7 @@ from dgl_moleblend.nn.views.graph import GraphView
 from dgl_moleblend.nn.views.packed import PackedTokens, PackedView
 from dgl_moleblend.nn.views.padded import PaddedView
 from dgl_moleblend.pairs.batch import RelationBatch
+from dgl_moleblend.pairs.checks import check_pairs
 from dgl_moleblend.schema import check_graph
 
 View = PaddedView | PackedView | GraphView
@@ -48,7 +49,8 @@ def open_view(data: RelationBatch | DGLGraph, backend: str = "auto") -> tuple[Vi
     Raises
     ------
     SchemaError
-        If a field of the schema is missing, or "dense" is asked of a graph that lacks pairs.
+        If a field of the schema is missing, an edge says what cannot be true, or "dense" is asked of a graph that
+        lacks pairs.
     """
     if backend not in ("auto", "dense", "message_passing"):
         raise ValueError(f"backend={backend!r} is not allowed\n  fix:   one of 'auto', 'dense', 'message_passing'")
@@ -59,6 +61,8 @@ def open_view(data: RelationBatch | DGLGraph, backend: str = "auto") -> tuple[Vi
             backend = "dense" if torch.equal(data.batch_num_edges(), sizes * sizes) else "message_passing"
         if backend == "dense":
             data = RelationBatch.from_graph(data)
+        else:
+            check_pairs(data)
     elif backend == "message_passing":
         data = data.to_graph()
     return _open_graph(data) if isinstance(data, DGLGraph) else _open_batch(data)

@@ -60,7 +60,14 @@ class GraphView(FlatView):
         """Softmax over incoming edges of query . key / sqrt(c) + bias, in float32; weighted sum of senders."""
         query, key, value = query_key_value.unbind(1)
         with torch.autocast(query.device.type, enabled=False):
-            work = torch.promote_types(query.dtype, torch.float32)  # DGL's kernels are float32 and float64
+            weight = dropout(self.weights(query, key, bias), rate)
+            return dgl.ops.u_mul_e_sum(self.graph, value.to(weight.dtype), weight.unsqueeze(-1)).to(query.dtype)
+
+    def weights(
+        self, query: Float[Tensor, "nodes h c"], key: Float[Tensor, "nodes h c"], bias: Float[Tensor, "edges h"]
+    ) -> Float[Tensor, "edges h"]:
+        """Softmax over incoming edges of query . key / sqrt(c) + bias."""
+        work = torch.promote_types(query.dtype, torch.float32)  # DGL's kernels are float32 and float64
+        with torch.autocast(query.device.type, enabled=False):
             score = dgl.ops.u_dot_v(self.graph, key.to(work), query.to(work)).squeeze(-1) * query.shape[-1] ** -0.5
-            weight = dropout(edge_softmax(self.graph, score + bias.to(work)), rate)  # (edges, h)
-            return dgl.ops.u_mul_e_sum(self.graph, value.to(work), weight.unsqueeze(-1)).to(query.dtype)
+            return edge_softmax(self.graph, score + bias.to(work))

@@ -84,6 +84,14 @@ class PaddedView:
         query, key, value = query_key_value.permute(2, 0, 3, 1, 4).contiguous()
         return attend(query, key, value, bias, rate).transpose(1, 2)
 
+    def weights(
+        self, query: Float[Tensor, "b n h c"], key: Float[Tensor, "b n h c"], bias: Float[Tensor, "b h n n"]
+    ) -> Float[Tensor, "b n n h"]:
+        """Softmax over keys of query . key / sqrt(c) + bias; 0 in the padding."""
+        logits = torch.einsum("bihc,bjhc->bhij", query, key) * query.shape[-1] ** -0.5 + bias
+        weight = torch.softmax(logits, -1, dtype=torch.promote_types(logits.dtype, torch.float32))
+        return (weight * self.atom_mask[:, None, :, None]).permute(0, 2, 3, 1)
+
     def pad_nodes(self, nodes: Tensor) -> Tensor:
         """Node values in the padded layout; here they are."""
         return nodes
