@@ -112,7 +112,7 @@ def write_report(folder: Path) -> Path:
         run=run,
         name=folder.resolve().name,
         place=shlex.quote(str(folder)),
-        one_model=shlex.quote(str(folder / next(iter(run.runs), ""))),
+        one_model=_one_network(run),
         counts=_counts(run),
         reasons=count_reasons(run.rejects) if run.rejects is not None else None,
         first_rejects=run.rejects.head(_FIRST_REJECTS) if run.rejects is not None else None,
@@ -134,6 +134,14 @@ def write_report(folder: Path) -> Path:
     path = folder / REPORT_FILE
     model_folder.write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
     return path
+
+
+def _one_network(run: Results) -> str:
+    """Return the folder of a network, whose atoms can be drawn; "" where there is none."""
+    if run.candidates:
+        network = run.candidates.get("network", {"weight": 0})
+        return shlex.quote(str(run.folder / network["models"][0])) if network["weight"] else ""
+    return shlex.quote(str(run.folder / next(iter(run.runs), "")))
 
 
 def _counts(run: Results) -> list[tuple[str, int, str]]:
