@@ -82,6 +82,8 @@ def command(
     if smiles:
         dataset = MoleculeDataset.from_smiles(smiles, featurizer=ensemble.featurizer)
     else:
+        if ensemble.feature_columns:
+            reading["task_columns"] = ensemble.feature_columns
         dataset = open_molecules(ctx, files, ensemble.featurizer, workers=workers, quiet=quiet, **reading)
     table = ensemble.predict_table(dataset, coverage=coverage, progress=not quiet, accelerator=accelerator)
     if output is None:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from dgl_moleblend import folder as model_folder
+from dgl_moleblend.chem.feature_table import FeatureTable
 from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import CheckpointError
@@ -85,10 +86,15 @@ class FeatureModel:
                               saved.extra)  # fmt: skip
         return Path(folder)
 
-    def features(self, source: Features) -> Any:
+    @property
+    def feature_columns(self) -> tuple[str, ...]:
+        """Columns of the user's table that are features."""
+        return tuple(self.model.columns.get(COLUMNS, ()))
+
+    def features(self, source: Features) -> FeatureTable:
         """Return the features that the model needs, of a data set's molecules."""
-        columns = tuple(self.model.columns.get(COLUMNS, ()))
-        return source.table(self.model.required_features, encoder=self.encoder, columns=columns)
+        names = self.model.required_features
+        return source.table(names, encoder=self.encoder, columns=self.feature_columns)
 
     def predict(
         self,

@@ -1,6 +1,6 @@
 """Features of a data set's molecules: fingerprints, descriptors, an encoder's states, columns; each made once."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from os import PathLike
 
 import numpy as np
@@ -99,8 +99,3 @@ class Features:
                 fix="give a table that has them, read with --features or, for a data set, as labels",
             )
         return self.dataset.select_tasks(columns).labels.astype(np.float32)
-
-
-def names_of(required: Sequence[str], columns: Mapping[str, Sequence[str]]) -> dict[str, Sequence[str]]:
-    """Return the arguments of `Features.table` that a model's features need, but for its encoder."""
-    return {"names": tuple(required), "columns": tuple(columns.get(COLUMNS, ()))}

@@ -191,6 +191,12 @@ class Ensemble:
         return self.members[0].task_names
 
     @property
+    def feature_columns(self) -> tuple[str, ...]:
+        """Columns of the table of molecules that a prediction needs beside the molecules."""
+        columns = [c for member in self.members if isinstance(member, FeatureModel) for c in member.feature_columns]
+        return tuple(dict.fromkeys(columns))
+
+    @property
     def missing(self) -> list[str]:
         """Say in a sentence each which columns the files of the folders do not allow."""
         texts = []
