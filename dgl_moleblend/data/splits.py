@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 PARTS = ("train", "validation", "test")
 _WORDS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
           "val": "validation", "test": "test"}  # fmt: skip
+_VALIDATION_SHARE = 0.1
+"""Of the training rows of a column that names no validation rows."""
 FOLDS = ("scaffold", "random", "stratified")
 """How molecules can be divided into folds."""
 _VARIANTS = {
@@ -94,6 +96,8 @@ def split_by_column(
 ) -> Split:
     """Divide molecules as a column (or SDF property) of their files says: train, validation (valid, val) or test.
 
+    Where it names no validation rows, a tenth of the training rows, drawn at random, becomes such.
+
     Parameters
     ----------
     dataset : MoleculeDataset
@@ -126,7 +130,13 @@ def split_by_column(
             )
         parts[word].append(index)
     arrays = {name: np.asarray(part, np.int64) for name, part in parts.items()}
-    return Split(_check_parts(arrays), {"split": "column", "split_variant": f"column {column!r}", "column": column})
+    variant = f"column {column!r}"
+    if not len(arrays["validation"]) and len(arrays["train"]) > 1:  # as published splits of two parts
+        order = np.random.default_rng(0).permutation(arrays["train"])
+        count = max(1, round(_VALIDATION_SHARE * len(order)))
+        arrays |= {"validation": np.sort(order[:count]), "train": np.sort(order[count:])}
+        variant += f"; {count:,} validation rows drawn from train"
+    return Split(_check_parts(arrays), {"split": "column", "split_variant": variant, "column": column})
 
 
 def split_by_file(
