@@ -1,4 +1,4 @@
-"""How good the answer of `finetune` is: all that it compares, on MoleculeACE, MoleculeNet and ADMET, one setting for all.
+"""How good the answer of `finetune` is: all it compares, on MoleculeACE, MoleculeNet and ADMET, one setting for all.
 
     python benchmarks/answers.py --tables moleculeace moleculenet admet --candidates mean forest trees kernel frozen
 
@@ -29,7 +29,7 @@ from dgl_moleblend.train.auto import CANDIDATES, finetune_auto
 DATA = Path(__file__).parents[2] / "shared" / "data"
 OUT = Path(__file__).parent / "results" / "answers"
 MOLECULENET = ("freesolv", "esol", "bace", "bbbp", "lipophilicity", "tox21")
-PUBLISHED = ("SVM_ECFP", "CheMeleon", "RF_Morgan", "chemprop", "Chemprop")
+PUBLISHED = ("SVM-ECFP", "CheMeleon", "RF_Morgan", "Chemprop")
 ANSWER = "weighted mean"
 
 
@@ -100,12 +100,12 @@ def tabulate(folder: Path, data: Path) -> str:
         rows = [one for one in found if one["table"] == table]
         names = [name for name in (*CANDIDATES, ANSWER) if any(name in one["runs"][0]["scores"] for one in rows)]
         published = pd.read_csv(data / "moleculeace" / "published.csv") if table == "moleculeace" else None
-        extra = [] if published is None else [c for c in published.columns if c in PUBLISHED]
-        lines += [
-            "",
-            f"| {table} | " + " | ".join([*names, *extra]) + " | s |",
-            "|---" * (len(names) + len(extra) + 2) + "|",
-        ]
+        extra: list[str] = []
+        if published is not None:
+            published = published.pivot_table("rmse", "dataset", "model")
+            extra = [name for name in PUBLISHED if name in published.columns]
+        heading = " | ".join([*names, *extra])
+        lines += ["", f"| {table} | {heading} | s |", "|---" * (len(names) + len(extra) + 2) + "|"]
         sums: dict[str, list[float]] = {}
         for one in rows:
             cells = []
@@ -116,10 +116,8 @@ def tabulate(folder: Path, data: Path) -> str:
                 spread = f" ± {statistics.stdev(values):.3f}" if len(values) > 1 else ""
                 cells.append(f"{statistics.mean(values):.3f}{spread}" if values else "-")
             if published is not None:
-                key = published.columns[0]
-                line = published[published[key] == one["problem"]]
                 for name in extra:
-                    value = float(line[name].iloc[0]) if len(line) else float("nan")
+                    value = float(published.loc[one["problem"], name])
                     sums.setdefault(name, []).append(value)
                     cells.append(f"{value:.3f}")
             metric = one["runs"][0]["metric"]
