@@ -94,5 +94,6 @@ def check_graph(graph: Any, *, where: str = "graph") -> None:
                 )
 
 
-FEATURE_KINDS = ("morgan", "atom_pair", "rdkit2d")
-"""Features of a whole molecule: Morgan counts of radius 2 with chirality, counts of atom pairs, RDKit's descriptors."""
+FEATURE_KINDS = ("morgan", "atom_pair", "path", "rdkit2d")
+"""Features of a whole molecule: Morgan counts of radius 2 with chirality, counts of atom pairs, counts of paths of up to
+5 bonds with their branches, RDKit's descriptors."""

@@ -1,4 +1,4 @@
-"""Molecules -> the features that need no training: counts of environments and atom pairs, RDKit's descriptors."""
+"""Molecules -> the features that need no training: counts of fragments, RDKit's descriptors."""
 
 import collections
 import concurrent.futures as futures
@@ -24,10 +24,11 @@ from dgl_moleblend.schema import FEATURE_KINDS
 
 KINDS = FEATURE_KINDS
 """See `schema.FEATURE_KINDS`; counts are not folded."""
-WIDTH = {"morgan": 2**32, "atom_pair": 2**23}
-"""How many columns each kind of counts can have: RDKit's environments have 32 bits, its atom pairs 23."""
+WIDTH = {"morgan": 2**32, "atom_pair": 2**23, "path": 2**32}
+"""How many columns each kind of counts can have: so many numbers does RDKit have for them."""
 DESCRIPTORS = tuple(name for name, _ in Descriptors.descList if name != "Ipc")
 """Names of RDKit's descriptors. Ipc grows beyond any number with the size of the molecule; AvgIpc stays."""
+_LONGEST = 5  # bonds of a path
 _CHUNK = 64  # molecules per task of a worker: about 0.4 s
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -69,7 +70,7 @@ def describe(
     --------
     >>> table = describe(["CCO", "c1ccccc1O"])
     >>> table.names, table["morgan"].sum(1), table["rdkit2d"].shape[0]
-    (('morgan', 'atom_pair', 'rdkit2d'), array([ 6, 20]), 2)
+    (('morgan', 'atom_pair', 'path', 'rdkit2d'), array([ 6, 20]), 2)
     >>> describe(["CCO", "C1CC"])
     Traceback (most recent call last):
     dgl_moleblend.errors.MoleculeError: RDKit cannot read SMILES 'C1CC': unclosed ring
@@ -147,11 +148,13 @@ def _task(task: tuple[int, Sequence[str | Chem.Mol], tuple[str, ...]]) -> dict[s
 def _generator(kind: str) -> Any:
     if kind == "morgan":
         return rdFingerprintGenerator.GetMorganGenerator(radius=2, includeChirality=True)
+    if kind == "path":
+        return rdFingerprintGenerator.GetRDKitFPGenerator(maxPath=_LONGEST, countSimulation=False, numBitsPerFeature=1)
     return rdFingerprintGenerator.GetAtomPairGenerator()
 
 
 def _counts(mols: Sequence[Chem.Mol], kind: str) -> sparse.csr_array:
-    """Return counts of environments or atom pairs as sparse rows, columns sorted."""
+    """Return counts of fragments as sparse rows, columns sorted."""
     found = [sorted(_generator(kind).GetSparseCountFingerprint(mol).GetNonzeroElements().items()) for mol in mols]
     indptr = np.cumsum([0, *map(len, found)])
     pairs = np.array([pair for row in found for pair in row], np.int64).reshape(-1, 2)

@@ -13,12 +13,17 @@ from typing_extensions import Self
 from dgl_moleblend.chem.feature_table import FeatureTable
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.models.folds import check_training_labels, fit_logistic, make_folds
-from dgl_moleblend.models.ridge import fit_exact, fit_nystroem
+from dgl_moleblend.models.ridge import Loss, RidgeFit, fit_exact, fit_nystroem, squared_error
 from dgl_moleblend.models.similarities import MinMax, RankedGaussian
 
 MAX_EXACT = 10_000
 """Training rows from which on molecules are compared with `NUM_REFERENCE` of them only: time grows with the cube."""
 NUM_REFERENCE = 3_000
+SHARES = (0.1, 0.3, 0.5, 0.75, 0.9)
+"""Shares of the dense features in the sum of kernels that are tried, from `_START` on to where nothing is gained: 0.1
+suits activity, 0.75 and more suit solubility."""
+_START = 1
+_SAMPLE = 2_000  # rows that the share is chosen on
 _CONSTANT = 1.0  # variance of a constant beside the similarities: each fold finds its own mean
 _BLOCK = 2048
 Similarity = MinMax | RankedGaussian
@@ -28,9 +33,10 @@ Similarity = MinMax | RankedGaussian
 class KernelModel:
     r"""Kernel ridge regression, the mean of a Gaussian process, of any number of tasks with missing labels.
 
-    A prediction is :math:`\sum_m k(x, x_m) a_m`, with :math:`k` the mean of one kernel a feature: min-max for counts,
-    Gaussian for ranked dense columns. For classification that is a decision value, of which a logistic curve fitted
-    to held-out rows makes a probability. Made by `fit`, or by `from_state`.
+    A prediction is :math:`\sum_m k(x, x_m) a_m`, with :math:`k` the sum of one kernel a feature: min-max for counts,
+    Gaussian for ranked dense columns. Features of counts weigh the same, and so do dense ones; the share of both is
+    chosen by cross-validation. For classification the sum is a decision value, of which a logistic curve fitted to
+    held-out rows makes a probability. Made by `fit`, or by `from_state`.
 
     Parameters
     ----------
@@ -41,7 +47,7 @@ class KernelModel:
         Names of the columns of dense features.
     arrays : dict of str -> ndarray
         "coefficients" (n, t), "present" (n, t) bool: whether a reference molecule has the label; "penalty" (t,),
-        "variance" (t,) of the signal; and (t,): "mean" and "scale" of regression labels, or "slope" and "offset" of the
+        "variance" (t,) of the signal; "weights" of the features, which add up to 1; and (t,): "mean" and "scale" of regression labels, or "slope" and "offset" of the
         logistic curve.
     exact : bool
         False: the reference molecules are `NUM_REFERENCE` of those that it learned from.
@@ -78,7 +84,7 @@ class KernelModel:
         names: Sequence[str] | None = None,
         seed: int = 0,
     ) -> Self:
-        """Learn from training rows; the penalty of each task is chosen by cross-validation on them.
+        """Learn from training rows; weights, and the penalty of each task, are chosen by cross-validation on them.
 
         Parameters
         ----------
@@ -108,27 +114,28 @@ class KernelModel:
         mean, scale = np.nanmean(labels, axis=0), np.nanstd(labels, axis=0)
         scale = np.where(scale > 1e-12 * np.maximum(1, np.abs(mean)), scale, 1.0)
         target = (labels - mean) / scale
+        loss = squared_error if task_type == "regression" else _log_loss
+        weights = _choose_weights(features, names, target, folds, loss, seed)
         exact = rows <= MAX_EXACT
-        reference = np.arange(rows) if exact else _choose(labels, task_type, seed)
-        known = features if exact else features.take(reference)
-        similarities: dict[str, Similarity] = {
-            name: RankedGaussian(known[name]) if name in columns else MinMax(known[name])  # type: ignore[arg-type]
-            for name in names
-        }
-        cross = _kernel(similarities, features)
-        found = fit_exact(cross, target, folds) if exact else fit_nystroem(cross, cross[reference], target, folds)
-        present = ~np.isnan(labels[reference])
-        arrays = {"coefficients": found.coefficients, "penalty": found.penalty, "present": present}
-        arrays["variance"] = _variances(cross[reference], found.coefficients, found.penalty, target[reference])
+        reference = np.arange(rows) if exact else _choose_reference(labels, task_type, seed)
+        similarities = _similarities(features if exact else features.take(reference), names)
+        cross = _kernel(similarities, weights, features)
+        if exact:
+            found = fit_exact(cross, target, folds, loss)
+        else:
+            found = fit_nystroem(cross, cross[reference], target, folds, loss)
+        arrays = {"coefficients": found.coefficients, "penalty": found.penalty, "weights": weights}
+        arrays["present"] = ~np.isnan(labels[reference])
         if task_type == "regression":
             arrays |= {"mean": mean, "scale": scale}
+            arrays["variance"] = _variances(cross[reference], found, target[reference], exact=exact)
             out_of_fold = found.out_of_fold * scale + mean
         else:
             curves = []
-            for task in range(labels.shape[1]):
-                held_out = ~np.isnan(found.out_of_fold[:, task])
-                seen = held_out if held_out.any() else ~np.isnan(labels[:, task])
-                curves.append(fit_logistic(np.nan_to_num(found.out_of_fold[seen, task]), labels[seen, task]))
+            for held_out, truth in zip(found.out_of_fold.T, labels.T, strict=True):
+                seen = ~np.isnan(held_out)
+                values = (held_out[seen], truth[seen]) if seen.any() else (np.zeros(1), truth[~np.isnan(truth)][:1])
+                curves.append(fit_logistic(*values))
             arrays["slope"], arrays["offset"] = np.array(curves).T.copy()
             out_of_fold = expit(found.out_of_fold * arrays["slope"] + arrays["offset"])
         return cls(task_type, similarities, columns, arrays, exact, out_of_fold)
@@ -159,7 +166,9 @@ class KernelModel:
         value = np.empty((len(features), self.arrays["coefficients"].shape[1]))
         for start in range(0, len(value), _BLOCK):
             part = features.take(np.arange(start, min(start + _BLOCK, len(value))))
-            value[start : start + _BLOCK] = _kernel(self.similarities, part) @ self.arrays["coefficients"]
+            value[start : start + _BLOCK] = (
+                _kernel(self.similarities, self.arrays["weights"], part) @ self.arrays["coefficients"]
+            )
         if self.task_type == "classification":
             return expit(value * self.arrays["slope"] + self.arrays["offset"])
         return value * self.arrays["scale"] + self.arrays["mean"]
@@ -193,7 +202,8 @@ class KernelModel:
         present, penalty = self.arrays["present"], self.arrays["penalty"]
         deviation = np.empty((len(features), present.shape[1]))
         for start in range(0, len(deviation), _BLOCK):
-            kernel = _kernel(self.similarities, features.take(np.arange(start, min(start + _BLOCK, len(deviation)))))
+            part = features.take(np.arange(start, min(start + _BLOCK, len(deviation))))
+            kernel = _kernel(self.similarities, self.arrays["weights"], part)
             for task, factor in enumerate(self._factors):
                 near = linalg.solve_triangular(factor, kernel[:, present[:, task]].T, lower=True, check_finite=False)
                 rest = np.maximum(1 + _CONSTANT - (near**2).sum(0), 0) + penalty[task]
@@ -204,7 +214,7 @@ class KernelModel:
     @cached_property
     def _factors(self) -> list[np.ndarray]:
         """Cholesky factors of the training kernel, one a task; tasks of equal labels and penalty share theirs."""
-        kernel = _reference_kernel(self.similarities)
+        kernel = _reference_kernel(self.similarities, self.arrays["weights"])
         known: dict[bytes, np.ndarray] = {}
         factors = []
         for rows, penalty in zip(self.arrays["present"].T, self.arrays["penalty"], strict=True):
@@ -239,8 +249,8 @@ class KernelModel:
             If an array is missing or does not fit the others.
         """
         damaged = {"fix": "restore the folder, or train the model again"}
-        curve = ("mean", "scale") if settings["task_type"] == "regression" else ("slope", "offset")
-        own_names = ("coefficients", "present", "penalty", "variance", *curve)
+        curve = ("mean", "scale", "variance") if settings["task_type"] == "regression" else ("slope", "offset")
+        own_names = ("coefficients", "present", "penalty", "weights", *curve)
         similarities: dict[str, Similarity] = {}
         try:
             own = {name: arrays[name] for name in own_names}
@@ -253,7 +263,7 @@ class KernelModel:
         shape = own["coefficients"].shape
         sizes = {name: len(similarity) for name, similarity in similarities.items()}
         for name, array in own.items():
-            expected = shape if name in ("coefficients", "present") else shape[1:]
+            expected = {"coefficients": shape, "present": shape, "weights": (len(similarities),)}.get(name, shape[1:])
             if array.shape != expected or len(shape) != 2:
                 raise CheckpointError(f"{name!r} has shape {array.shape}, expected {expected}", **damaged)
         if not sizes or set(sizes.values()) != {shape[0]}:
@@ -264,36 +274,81 @@ class KernelModel:
         return cls(settings["task_type"], similarities, columns, own, settings["exact"])
 
 
-def _kernel(similarities: Mapping[str, Similarity], features: FeatureTable) -> np.ndarray:
-    """Return the mean of the kernels, and a constant, shape (N, n), float32."""
-    total = np.zeros((len(features), len(next(iter(similarities.values())))), np.float32)
-    for name, similarity in similarities.items():
-        total += similarity(features[name])  # type: ignore[arg-type]
-    total /= len(similarities)
-    total += _CONSTANT
+def _log_loss(held_out: np.ndarray, target: np.ndarray) -> float:
+    """Return the log loss of the probabilities that a logistic curve makes of held-out values; class 1 is positive."""
+    labels = (target > 0).astype(float)
+    slope, offset = fit_logistic(held_out, labels)
+    value = slope * held_out + offset
+    return float((np.logaddexp(0, value) - labels * value).mean())
+
+
+def _similarities(features: FeatureTable, names: Sequence[str]) -> dict[str, Similarity]:
+    return {
+        name: RankedGaussian(features[name]) if features.is_dense(name) else MinMax(features[name])  # type: ignore[arg-type]
+        for name in names
+    }
+
+
+def _choose_weights(
+    features: FeatureTable, names: Sequence[str], target: np.ndarray, folds: np.ndarray, loss: Loss, seed: int
+) -> np.ndarray:
+    """Return the features' weights, with the share of the dense ones that cross-validation prefers, for all tasks."""
+    dense = np.array([features.is_dense(name) for name in names])
+    if dense.all() or not dense.any():
+        return np.full(len(names), 1 / len(names))
+    rows = np.sort(np.random.default_rng(seed).permutation(len(features))[:_SAMPLE])
+    tasks = (~np.isnan(target[rows])).any(0)
+    kernels = [similarity.between() for similarity in _similarities(features.take(rows), names).values()]
+
+    def weights(share: float) -> np.ndarray:
+        return np.where(dense, share / dense.sum(), (1 - share) / (~dense).sum())
+
+    def error(share: float) -> float:
+        kernel = sum(weight * kernel for weight, kernel in zip(weights(share), kernels, strict=True)) + _CONSTANT
+        return float(np.mean(fit_exact(kernel, target[np.ix_(rows, tasks)], folds[rows], loss).loss))
+
+    best, least = _START, error(SHARES[_START])
+    for places in (range(_START + 1, len(SHARES)), range(_START - 1, -1, -1)):
+        for place in places if best == _START and np.isfinite(least) else ():
+            now = error(SHARES[place])
+            if now >= least:
+                break
+            best, least = place, now
+    return weights(SHARES[best])
+
+
+def _kernel(similarities: Mapping[str, Similarity], weights: np.ndarray, features: FeatureTable) -> np.ndarray:
+    """Return the weighted sum of the kernels, and a constant, shape (N, n), float32."""
+    total = np.full((len(features), len(next(iter(similarities.values())))), _CONSTANT, np.float32)
+    for weight, (name, similarity) in zip(weights, similarities.items(), strict=True):
+        total += np.float32(weight) * similarity(features[name])  # type: ignore[arg-type]
     return total
 
 
-def _reference_kernel(similarities: Mapping[str, Similarity]) -> np.ndarray:
-    """Return the mean of the kernels between the reference molecules, and a constant, shape (n, n), float32."""
-    total = np.sum([similarity.between() for similarity in similarities.values()], axis=0)
-    return np.asarray(total / len(similarities) + _CONSTANT)
+def _reference_kernel(similarities: Mapping[str, Similarity], weights: np.ndarray) -> np.ndarray:
+    """Return the same between the reference molecules, shape (n, n), float32."""
+    total = np.zeros((len(next(iter(similarities.values()))),) * 2, np.float32)
+    for weight, similarity in zip(weights, similarities.values(), strict=True):
+        total += np.float32(weight) * similarity.between()
+    return total + np.float32(_CONSTANT)
 
 
-def _variances(kernel: np.ndarray, coefficients: np.ndarray, penalty: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Return the variance of each task's signal, in units of its labels' variance: the likeliest one."""
-    found = np.empty(len(penalty))
-    for task, alpha in enumerate(coefficients.T):
-        rows = np.flatnonzero(~np.isnan(target[:, task]))
-        quadratic = alpha[rows] @ target[rows, task] if len(rows) else 0.0
-        found[task] = max(quadratic / max(len(rows), 1), 1e-6)
-    return found
+def _variances(kernel: np.ndarray, found: RidgeFit, target: np.ndarray, *, exact: bool) -> np.ndarray:
+    """Return the likeliest variance of each task's signal, in units of its labels' variance."""
+    variances = np.empty(len(found.penalty))
+    for task, (penalty, y) in enumerate(zip(found.penalty, target.T, strict=True)):
+        rows = np.flatnonzero(~np.isnan(y))
+        alpha = found.coefficients[rows, task]
+        if not exact:
+            matrix = kernel[np.ix_(rows, rows)] + penalty * np.eye(len(rows))
+            alpha = linalg.solve(matrix, y[rows], assume_a="pos")
+        variances[task] = max(float(alpha @ y[rows]) / max(len(rows), 1), 1e-6)
+    return variances
 
 
-def _choose(labels: np.ndarray, task_type: str, seed: int) -> np.ndarray:
+def _choose_reference(labels: np.ndarray, task_type: str, seed: int) -> np.ndarray:
     """Return the rows that a large set's molecules are compared with: of a classification up to half of class 1."""
-    random = np.random.default_rng(seed)
-    order = random.permutation(len(labels))
+    order = np.random.default_rng(seed).permutation(len(labels))
     if task_type == "classification":
         ones = (labels[order] == 1).any(1)
         order = np.concatenate([order[ones][: NUM_REFERENCE // 2], order[~ones], order[ones][NUM_REFERENCE // 2 :]])

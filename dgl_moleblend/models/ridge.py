@@ -6,10 +6,18 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import linalg
 
-PENALTIES = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
-"""Variances of the noise in units of the signal's that are tried, from `_START` on to where no task gains any more."""
-_START = 4
+PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
+"""Variances of the noise in units of the signal's that are tried, from `_START` on to where a task gains no more."""
+_START = 3
 _SPARSE = 0.5  # share of missing labels from which on a task is solved by itself
+_BAND = 1024  # rows or columns worked on at a time
+_JITTER = 1e-4  # added to a kernel's diagonal, for molecules that are alike
+Loss = Callable[[np.ndarray, np.ndarray], float]
+
+
+def squared_error(held_out: np.ndarray, target: np.ndarray) -> float:
+    """Return the mean squared error, of rows whose prediction and label are present."""
+    return float(((held_out - target) ** 2).mean())
 
 
 @dataclass(frozen=True)
@@ -22,16 +30,17 @@ class RidgeFit:
         A prediction is the kernel to the n reference molecules times these.
     out_of_fold : ndarray, shape (N, t)
         Prediction of each row by the folds without it; NaN where its label is missing.
-    penalty : ndarray, shape (t,)
-        The chosen one of each task.
+    penalty, loss : ndarray, shape (t,)
+        The chosen penalty of each task, and the loss of its held-out rows; infinite where none was held out.
     """
 
     coefficients: np.ndarray
     out_of_fold: np.ndarray
     penalty: np.ndarray
+    loss: np.ndarray
 
 
-def fit_exact(kernel: np.ndarray, target: np.ndarray, folds: np.ndarray) -> RidgeFit:
+def fit_exact(kernel: np.ndarray, target: np.ndarray, folds: np.ndarray, loss: Loss = squared_error) -> RidgeFit:
     r"""Choose each task's penalty by cross-validation and fit all rows with it.
 
     With :math:`P = (K + \lambda I)^{-1}`, the residuals of rows R that are left out together are
@@ -45,6 +54,8 @@ def fit_exact(kernel: np.ndarray, target: np.ndarray, folds: np.ndarray) -> Ridg
     target : ndarray, shape (N, t)
         Standardised; NaN = missing, at least one a task is not.
     folds : ndarray of int, shape (N,)
+    loss : callable
+        Of held-out predictions and the labels of one task; the penalty of the smallest is kept.
 
     References
     ----------
@@ -59,47 +70,53 @@ def fit_exact(kernel: np.ndarray, target: np.ndarray, folds: np.ndarray) -> Ridg
     """
     present = ~np.isnan(target)
     filled = np.where(present, target, 0.0)
-    shared = np.flatnonzero((~present).mean(0) <= _SPARSE)
-    alone = [(task, np.flatnonzero(present[:, task])) for task in np.flatnonzero((~present).mean(0) > _SPARSE)]
+    sparse = present.mean(0) < _SPARSE
 
-    def evaluate(penalty: float) -> tuple[np.ndarray, np.ndarray]:
-        coefficients, held_out = np.zeros_like(filled), np.full_like(target, np.nan)
-        if len(shared):
-            inverse = _inverse(kernel, penalty)
-            for task in shared:
-                coefficients[:, task], held_out[:, task] = _one(inverse, filled[:, task], present[:, task], folds)
-        for task, rows in alone:
-            inverse = _inverse(kernel[np.ix_(rows, rows)], penalty)
-            every = np.ones(len(rows), bool)
-            coefficients[rows, task], held_out[rows, task] = _one(inverse, filled[rows, task], every, folds[rows])
+    def evaluate(penalty: float, tasks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        coefficients, held_out = np.zeros_like(filled[:, tasks]), np.full_like(filled[:, tasks], np.nan)
+        inverse = None if sparse[tasks].all() else _inverse(kernel, penalty)
+        for k, task in enumerate(tasks):
+            if not sparse[task]:
+                assert inverse is not None
+                found = _one(inverse, filled[:, task], present[:, task], folds)
+                coefficients[:, k], held_out[:, k] = found
+                continue
+            rows = np.flatnonzero(present[:, task])
+            own = _inverse(kernel[np.ix_(rows, rows)], penalty)
+            coefficients[rows, k], held_out[rows, k] = _one(own, filled[rows, task], rows >= 0, folds[rows])
         return coefficients, held_out
 
-    return _search(evaluate, target)
+    return _search(evaluate, target, len(kernel), loss)
 
 
-def _search(evaluate: Callable[[float], tuple[np.ndarray, np.ndarray]], target: np.ndarray) -> RidgeFit:
-    """Walk up and down the penalties as long as some task gains, and keep what is best for each."""
-    tasks = target.shape[1]
-    best = np.full(tasks, np.inf)
-    chosen = np.full(tasks, _START)
-    coefficients, out_of_fold = np.zeros((0, tasks)), np.full_like(target, np.nan)
-    for step in (1, -1):
-        place = _START + (step if step < 0 else 0)
-        while 0 <= place < len(PENALTIES):
-            made, held_out = evaluate(PENALTIES[place])
-            coefficients = coefficients if len(coefficients) else np.zeros_like(made)
-            squares = (held_out - target) ** 2
-            counts = (~np.isnan(squares)).sum(0)
-            error = np.where(counts > 0, np.nansum(squares, axis=0) / np.maximum(counts, 1), 1.0)
-            better = error < best
-            coefficients[:, better], out_of_fold[:, better] = made[:, better], held_out[:, better]
-            best, chosen = np.where(better, error, best), np.where(better, place, chosen)
-            if not better.any():
+def _search(
+    evaluate: Callable[[float, np.ndarray], tuple[np.ndarray, np.ndarray]], target: np.ndarray, n: int, loss: Loss
+) -> RidgeFit:
+    """Walk up the penalties and then down, with the tasks that still gain, and keep what is best for each."""
+    t = target.shape[1]
+    best = RidgeFit(np.zeros((n, t)), np.full_like(target, np.nan), np.full(t, PENALTIES[_START]), np.full(t, np.inf))
+
+    def gaining(place: int, tasks: np.ndarray) -> np.ndarray:
+        coefficients, held_out = evaluate(PENALTIES[place], tasks)
+        gains = []
+        for k, task in enumerate(tasks):
+            rows = ~np.isnan(held_out[:, k])
+            now = loss(held_out[rows, k], target[rows, task]) if rows.any() else np.inf
+            if now < best.loss[task] or place == _START:
+                best.coefficients[:, task], best.out_of_fold[:, task] = coefficients[:, k], held_out[:, k]
+                best.penalty[task], best.loss[task] = PENALTIES[place], now
+                gains.append(task)
+        return np.array(gains, np.int64)
+
+    gaining(_START, np.arange(t))
+    everyone = np.flatnonzero(np.isfinite(best.loss))
+    for places in (range(_START + 1, len(PENALTIES)), range(_START - 1, -1, -1)):
+        tasks = everyone[best.penalty[everyone] == PENALTIES[_START]]
+        for place in places:
+            if not len(tasks):
                 break
-            place += step
-        if (chosen > _START).all():
-            break
-    return RidgeFit(coefficients, out_of_fold, np.array(PENALTIES)[chosen])
+            tasks = gaining(place, tasks)
+    return best
 
 
 def _inverse(kernel: np.ndarray, penalty: float) -> np.ndarray:
@@ -110,8 +127,8 @@ def _inverse(kernel: np.ndarray, penalty: float) -> np.ndarray:
     assert not failed, "a kernel is positive semi-definite"
     inverse, failed = linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
     assert not failed
-    for start in range(0, len(inverse), 1024):  # the upper half, a band of columns at a time
-        band = slice(start, min(start + 1024, len(inverse)))
+    for start in range(0, len(inverse), _BAND):  # the upper half, a band of columns at a time
+        band = slice(start, min(start + _BAND, len(inverse)))
         inverse[: band.start, band] = inverse[band, : band.start].T
         square = np.tril(inverse[band, band])
         inverse[band, band] = square + np.tril(square, -1).T
@@ -144,7 +161,7 @@ def _solve(inverse: np.ndarray, product: np.ndarray, rows: np.ndarray) -> np.nda
 
 
 def fit_nystroem(
-    cross: np.ndarray, between: np.ndarray, target: np.ndarray, folds: np.ndarray, jitter: float = 1e-4
+    cross: np.ndarray, between: np.ndarray, target: np.ndarray, folds: np.ndarray, loss: Loss = squared_error
 ) -> RidgeFit:
     """Fit functions of the kernels to n of the N molecules, learned from all N: time grows with N n ** 2.
 
@@ -154,42 +171,43 @@ def fit_nystroem(
         From training rows to reference molecules.
     between : ndarray, shape (n, n)
         Between reference molecules.
-    target, folds
+    target, folds, loss
         See `fit_exact`.
-    jitter : float
-        Added to the diagonal of `between`, for alike molecules.
 
     References
     ----------
     Williams and Seeger, "Using the Nystroem method to speed up kernel machines" (2000).
     """
     matrix = between.astype(np.float64)
-    matrix[np.diag_indices(len(matrix))] += jitter
-    root = linalg.cholesky(matrix, lower=True).astype(np.float32)
-    columns = linalg.solve_triangular(root, cross.T, lower=True).T  # (N, n): molecules as vectors
+    matrix[np.diag_indices(len(matrix))] += _JITTER
+    root = linalg.cholesky(matrix, lower=True)
+    columns = np.empty(cross.shape, np.float32)  # (N, n): molecules as vectors
+    for start in range(0, len(cross), _BAND):
+        columns[start : start + _BAND] = linalg.solve_triangular(root, cross[start : start + _BAND].T, lower=True).T
     present = ~np.isnan(target)
     patterns, pattern = np.unique(present, axis=1, return_inverse=True)
+    pattern = np.ravel(pattern)
     grams = []  # of each pattern of missing labels and each fold
     for rows in patterns.T:
         parts = [columns[rows & (folds == fold)] for fold in range(folds.max() + 1)]
         grams.append([(part.T @ part).astype(np.float64) for part in parts])
 
-    def evaluate(penalty: float) -> tuple[np.ndarray, np.ndarray]:
-        coefficients, held_out = np.zeros((len(matrix), target.shape[1])), np.full_like(target, np.nan)
-        for number, parts in enumerate(grams):
-            tasks = np.flatnonzero(np.ravel(pattern) == number)
-            rows = patterns[:, number]
+    def evaluate(penalty: float, tasks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        coefficients, held_out = np.zeros((len(matrix), len(tasks))), np.full((len(columns), len(tasks)), np.nan)
+        for number in np.unique(pattern[tasks]):
+            among = np.flatnonzero(pattern[tasks] == number)
+            rows, parts = patterns[:, number], grams[number]
             gram = sum(parts) + penalty * np.eye(len(matrix))
-            moment = columns[rows].T @ target[np.ix_(rows, tasks)]
+            moment = columns[rows].T @ target[np.ix_(rows, tasks[among])]
             weights = linalg.cho_solve(linalg.cho_factor(gram, lower=True), moment)
-            coefficients[:, tasks] = linalg.solve_triangular(root.astype(np.float64), weights, lower=True, trans=1)
+            coefficients[:, among] = linalg.solve_triangular(root, weights, lower=True, trans=1)
             for fold, part in enumerate(parts):
                 inside = np.flatnonzero(rows & (folds == fold))
-                if not len(inside) or len(inside) == rows.sum():
+                if not 0 < len(inside) < rows.sum():
                     continue
-                rest = moment - columns[inside].T @ target[np.ix_(inside, tasks)]
+                rest = moment - columns[inside].T @ target[np.ix_(inside, tasks[among])]
                 weights = linalg.cho_solve(linalg.cho_factor(gram - part, lower=True), rest)
-                held_out[np.ix_(inside, tasks)] = columns[inside] @ weights
+                held_out[np.ix_(inside, among)] = columns[inside] @ weights
         return coefficients, held_out
 
-    return _search(evaluate, target)
+    return _search(evaluate, target, len(matrix), loss)
