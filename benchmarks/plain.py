@@ -1,4 +1,4 @@
-"""The plain form of the method: SPEC's formulae one after another, simple and slow, no algebraic short cut.
+"""The plain form of the method: the formulae of METHOD.md one after another, simple and slow, no algebraic short cut.
 
 This is the twin that fast code is compared with, in tests and in benchmarks. Weights carry the names and shapes that
 the authors' release gives them, so their checkpoints load as they are; results carry the names that
@@ -237,7 +237,7 @@ def bond_path_classes(batch: Any) -> Tensor:
 
 
 def pretrain(p: Weights, batch: Any, blend: Any, noise: Tensor, rates: Rates = NO_DROPOUT) -> Results:
-    """All four objectives as released (SPEC section 7), with everything on the way to them."""
+    """All four objectives as released (METHOD.md section 7), with everything on the way to them."""
     dtype = noise.dtype
     noisy = batch.with_noise(noise)
     out = encode(p, noisy, blend, rates=rates)

@@ -164,7 +164,7 @@ class EncoderConfig(Config):
 
 @dataclass(frozen=True)
 class BlendConfig(Config):
-    """What is shown and what is asked for in pretraining (SPEC sections 6 and 7).
+    """What is shown and what is asked for in pretraining (METHOD.md sections 6 and 7).
 
     Parameters
     ----------

@@ -9,7 +9,7 @@ from dgl_moleblend.errors import SchemaError
 SCHEMA_VERSION = 1
 
 ATOM_SIZES = (119, 5, 12, 12, 10, 6, 6, 2, 2)
-"""Number of ids of each of the nine atom features, the last id of a list being "anything else" (SPEC: OGB)."""
+"""Number of ids of each of the nine atom features, the last id of a list being "anything else" (METHOD.md section 1)."""
 BOND_SIZES = (5, 6, 2)
 """Number of ids of bond type, stereo and conjugation."""
 NUM_BOND_IDS = 60

@@ -22,7 +22,7 @@ class PairStates(NamedTuple):
 
 
 class PairProjection(nn.Module):
-    """Atom states -> the two factors of the pair features (SPEC section 7).
+    """Atom states -> the two factors of the pair features (METHOD.md section 7).
 
     Parameters
     ----------
@@ -189,7 +189,7 @@ class DistanceHead(PositionHead):
 
 
 class DenoisingHead(nn.Module):
-    r"""Vector attention over final states that predicts the noise on every atom's position (SPEC section 7).
+    r"""Vector attention over final states that predicts the noise on every atom's position (METHOD.md section 7).
 
     With attention weights :math:`a_{hij}`, values v, and unit displacements :math:`u_{ij}`, component x of the output
     is :math:`\sum_j u^x_{ij} \sum_h a_{hij} (w^x_h \cdot v_{jh}) + b^x`: the values are projected to one number per
@@ -248,7 +248,7 @@ class DenoisingHead(nn.Module):
 
 
 class PropertyHead(nn.Module):
-    """State -> properties: Linear(d, d), gelu, Linear(d, tasks) (SPEC section 8).
+    """State -> properties: Linear(d, d), gelu, Linear(d, tasks) (METHOD.md section 8).
 
     Parameters
     ----------

@@ -32,7 +32,7 @@ def readout_of(saved: model_folder.Checkpoint) -> str:
 
 
 class MoleBlendPredictor(nn.Module):
-    """Molecules -> properties (SPEC section 8).
+    """Molecules -> properties (METHOD.md section 8).
 
     Parameters
     ----------

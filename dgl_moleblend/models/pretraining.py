@@ -57,7 +57,7 @@ class PretrainingOutput(NamedTuple):
 
 
 class BlendPretraining(nn.Module):
-    """Blend, then predict: recover what the blend hid (SPEC sections 6 and 7).
+    """Blend, then predict: recover what the blend hid (METHOD.md sections 6 and 7).
 
     Parameters
     ----------

@@ -55,7 +55,7 @@ def draw_blend(
     generator: Generator | None = None,
     whole: float = 0.0,
 ) -> Blend:
-    """Draw independently, for every pair and atom of every molecule, what it shows (SPEC section 6).
+    """Draw independently, for every pair and atom of every molecule, what it shows (METHOD.md section 6).
 
     A molecule without positions has nothing to show in 3D: its pairs draw from spd and bond path alone, in their
     proportion, and its atoms show the 2D term. Unlike the release, which shares one (n, n) draw among all molecules of

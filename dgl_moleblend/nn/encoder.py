@@ -59,7 +59,7 @@ class EncoderOutput(NamedTuple):
 
 
 class AtomEmbedding(nn.Module):
-    """Sum of nine embedding rows, one per atom feature (SPEC section 4).
+    """Sum of nine embedding rows, one per atom feature (METHOD.md section 4).
 
     Parameters
     ----------
@@ -93,7 +93,7 @@ class AtomEmbedding(nn.Module):
 
 
 class MoleBlendEncoder(nn.Module):
-    """Graph transformer over the 2D and 3D relations of all pairs of atoms (SPEC sections 3 to 6).
+    """Graph transformer over the 2D and 3D relations of all pairs of atoms (METHOD.md sections 3 to 6).
 
     Parameters
     ----------

@@ -14,7 +14,7 @@ from dgl_moleblend.nn.views.padded import PaddedView
 
 
 class MoleBlendLayer(nn.Module):
-    """A post-norm Transformer layer over the pairs of atoms (SPEC section 5).
+    """A post-norm Transformer layer over the pairs of atoms (METHOD.md section 5).
 
     Parameters
     ----------

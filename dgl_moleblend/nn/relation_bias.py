@@ -10,7 +10,7 @@ from dgl_moleblend.schema import ATOM_SIZES, BOND_SIZES, NUM_BOND_IDS, PATH_HOPS
 
 
 class SpdBias(nn.Module):
-    """A learned row per shortest-path distance (SPEC section 3).
+    """A learned row per shortest-path distance (METHOD.md section 3).
 
     Parameters
     ----------
@@ -41,7 +41,7 @@ class SpdBias(nn.Module):
 
 
 class BondPathBias(nn.Module):
-    r"""The bonds along the shortest path, each hop with a matrix of its own (SPEC section 3).
+    r"""The bonds along the shortest path, each hop with a matrix of its own (METHOD.md section 3).
 
     .. math:: b_{ij} = \frac{1}{\min(\max(spd, 1), 5)} \sum_{p=1}^{5} e_p W_p
 
@@ -100,7 +100,7 @@ class BondPathBias(nn.Module):
 
 
 class DistanceBias(nn.Module):
-    """Gaussian kernels of the scaled Euclidean distance, through two linear layers (SPEC section 3).
+    """Gaussian kernels of the scaled Euclidean distance, through two linear layers (METHOD.md section 3).
 
     Parameters
     ----------

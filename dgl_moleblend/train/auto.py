@@ -45,7 +45,7 @@ features, a kernel machine on the states of the frozen encoder, and the fine-tun
 CHEAP = ("mean", "forest", "trees", "kernel", "frozen")
 FOLDS = 4
 NETWORK_FOLDS = 3
-NETWORK = {"learning_rate": 5e-4, "batch_size": 32, "averaging": 0.1, "head_first": 0.1, "keep": "last"}
+NETWORK = {"learning_rate": 3e-4, "batch_size": 32, "averaging": 0.1, "head_first": 0.1, "keep": "last"}
 """How the encoder is fine-tuned, found on validation rows (benchmarks/README.md); epochs go by the number of rows."""
 
 
