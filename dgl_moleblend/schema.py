@@ -9,7 +9,7 @@ from dgl_moleblend.errors import SchemaError
 SCHEMA_VERSION = 1
 
 ATOM_SIZES = (119, 5, 12, 12, 10, 6, 6, 2, 2)
-"""Number of ids of each of the nine atom features, the last id of a list being "anything else" (METHOD.md section 1)."""
+"""Number of ids of each of the nine atom features, the last of a list being "anything else" (METHOD.md section 1)."""
 BOND_SIZES = (5, 6, 2)
 """Number of ids of bond type, stereo and conjugation."""
 NUM_BOND_IDS = 60
@@ -95,5 +95,5 @@ def check_graph(graph: Any, *, where: str = "graph") -> None:
 
 
 FEATURE_KINDS = ("morgan", "atom_pair", "path", "rdkit2d")
-"""Features of a whole molecule: Morgan counts of radius 2 with chirality, counts of atom pairs, counts of paths of up to
-5 bonds with their branches, RDKit's descriptors."""
+"""Features of a whole molecule: counts of Morgan environments of radius 2 with chirality, of atom pairs, and of paths of
+up to 5 bonds with their branches; RDKit's descriptors."""

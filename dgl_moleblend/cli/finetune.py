@@ -79,8 +79,8 @@ TUNED = ("learning_rate", "weight_decay", "dropout", "readout", "layer_decay")
               " an option is given that only a network has, such as --epochs or --seeds]")  # fmt: skip
 @click.option("--fast", is_flag=True, help="--head auto without fine-tuning: seconds instead of minutes.")
 @click.option("--features", multiple=True, metavar="NAME,...",
-              help="What trees and kernel machine read: morgan, atom_pair, path, rdkit2d, and numeric columns of the table,"
-              " such as temperature. [default: the first four]")  # fmt: skip
+              help="What trees and kernel machine read: morgan, atom_pair, path, rdkit2d, and numeric columns of the"
+              " table, such as temperature. [default: the first four]")  # fmt: skip
 @click.option("--freeze", "freeze_encoder", is_flag=True,
               help="Train the property head alone (with --encoder), in seconds. It wants more than a whole model does:"
               " --learning-rate 3e-3 --epochs 200, unless given.")  # fmt: skip

@@ -145,7 +145,7 @@ def test_the_release_s_3d_head_goes_where_directions_are_asked_for(generator: Ge
 
 
 def test_where_width_and_kernels_are_alike_the_release_projects_nothing(generator: Generator) -> None:
-    """Such a model of theirs has no projection of the summed kernels: ours is the identity then (METHOD.md section 4)."""
+    """Such a model of theirs has no projection of the summed kernels: ours is the identity then (METHOD.md, 4)."""
     released = drawn(generator, num_kernels=32)
     assert not any("edge_proj" in name for name in released)
     encoder = mb.MoleBlendEncoder.from_config(mb.EncoderConfig.tiny(num_kernels=32)).eval()
