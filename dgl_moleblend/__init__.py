@@ -15,6 +15,7 @@ TYPE_CHECKING = False  # not typing's own, which takes ten times as long to impo
 if TYPE_CHECKING:
     from typing import Any
 
+    from dgl_moleblend import predict
     from dgl_moleblend.config import BlendConfig, EncoderConfig, FeaturizerConfig, TrainingConfig
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.dgllife import MoleBlendAtomFeaturizer, MoleBlendBondFeaturizer, MoleBlendPairFeaturizer
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from dgl_moleblend.pairs.batch import MoleculeBatch, RelationBatch
     from dgl_moleblend.pairs.cut_off import cut_off
     from dgl_moleblend.pairs.graph import MoleculeFeaturizer
+    from dgl_moleblend.predict.front import LoadedModel, embed, load
+    from dgl_moleblend.shipped import pretrained
 
 _HOMES = {
     "Blend": "nn.blend",
@@ -38,6 +41,7 @@ _HOMES = {
     "DataError": "errors",
     "EncoderConfig": "config",
     "FeaturizerConfig": "config",
+    "LoadedModel": "predict.front",
     "MoleBlendAtomFeaturizer": "dgllife",
     "MoleBlendBondFeaturizer": "dgllife",
     "MoleBlendEncoder": "nn.encoder",
@@ -55,7 +59,11 @@ _HOMES = {
     "cut_off": "pairs.cut_off",
     "draw_blend": "nn.blend",
     "draw_noise": "nn.blend",
+    "embed": "predict.front",
+    "load": "predict.front",
+    "pretrained": "shipped",
 }
+_MODULES = {"predict": "predict", "reference": "models.reference"}  # predict: a room that can also be called
 
 __all__ = [
     "Blend",
@@ -66,6 +74,7 @@ __all__ = [
     "DataError",
     "EncoderConfig",
     "FeaturizerConfig",
+    "LoadedModel",
     "MoleBlendAtomFeaturizer",
     "MoleBlendBondFeaturizer",
     "MoleBlendEncoder",
@@ -84,6 +93,10 @@ __all__ = [
     "cut_off",
     "draw_blend",
     "draw_noise",
+    "embed",
+    "load",
+    "predict",
+    "pretrained",
     "reference",
 ]
 
@@ -91,8 +104,8 @@ __all__ = [
 def __getattr__(name: str) -> "Any":
     if name in _HOMES:
         value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
-    elif name == "reference":
-        value = importlib.import_module(f"{__name__}.models.reference")
+    elif name in _MODULES:
+        value = importlib.import_module(f"{__name__}.{_MODULES[name]}")
     else:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = value

@@ -18,6 +18,7 @@ from torch import nn
 from dgl_moleblend._version import __version__
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.schema import SCHEMA_VERSION
+from dgl_moleblend.shipped import locate, names
 
 FORMAT = "dgl_moleblend"
 CONFIG_FILE = "config.json"
@@ -176,6 +177,7 @@ def read(folder: str | os.PathLike[str], kinds: Iterable[str] = NETWORKS) -> Che
     Parameters
     ----------
     folder : path
+        Or a name of weights that ship with the package, see `shipped.pretrained`.
     kinds : iterable of str
         The kinds that the caller can use.
 
@@ -185,12 +187,12 @@ def read(folder: str | os.PathLike[str], kinds: Iterable[str] = NETWORKS) -> Che
         If there is no such folder, a file is missing or damaged, the schema version is another, the kind is not one
         of `kinds`, or the weights were written with another configuration.
     """
-    path = Path(folder)
+    path = locate(folder)
     if not path.is_dir():
         raise CheckpointError(
             f"there is no model folder {str(folder)!r}",
-            fix="give the folder that save_pretrained, `dgl-moleblend pretrain` or `dgl-moleblend finetune` wrote;"
-            " weights are never downloaded by name",
+            fix="give the folder that save_pretrained, `dgl-moleblend pretrain` or `dgl-moleblend finetune` wrote, or"
+            f" weights that ship, by name: {', '.join(names())}; others are never downloaded by name",
         )
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (path / name).is_file():

@@ -35,12 +35,11 @@ class RunProgress(ProgressBar):
         """Show the bar again."""
         self._enabled = True
 
-    def _open(self, total: int, unit: str, initial: int = 0, delay: float = 0.0) -> None:
+    def _open(self, total: int, unit: str, initial: int = 0) -> None:
         self._bar = tqdm(
             desc=self.description,
             total=total,
             initial=initial,
-            delay=delay,
             unit=unit,
             file=sys.stderr,
             disable=not self._enabled,
@@ -80,19 +79,6 @@ class RunProgress(ProgressBar):
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
         """Close the bar, so that a message starts on a line of its own."""
-        self._close()
-
-    def on_predict_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the bar; one that would be done within a second is not shown."""
-        self._open(int(sum(trainer.num_predict_batches)), "batch", delay=1.0)
-
-    def on_predict_batch_end(self, *_: Any, **__: Any) -> None:
-        """Move the bar."""
-        if self._bar is not None:
-            self._bar.update()
-
-    def on_predict_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the bar."""
         self._close()
 
 

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 @click.option("--atoms", is_flag=True, help="One embedding for every atom instead of every molecule.")
 @click.option("--pooling", type=click.Choice(["token", "mean", "sum"]),
               help="What represents a molecule: its graph token, or the mean or sum over its atoms. [default: as the "
-              "fine-tuned model reads; of a pretrained one the mean: its token was never trained]")  # fmt: skip
+              "model reads; of a pretrained one the token where pretraining scored it, as of those that ship, else the "
+              "mean]")  # fmt: skip
 @click.option("--positions", type=click.Choice(["none", "given", "embed"]),
               help="3D coordinates. [default: as the model was trained]")  # fmt: skip
 @click.option("--picture", type=click.Path(dir_okay=False), metavar="PATH",
@@ -48,14 +49,14 @@ def command(
     quiet: bool,
     **reading: Any,
 ) -> None:
-    """Compute embeddings with MODEL, a folder that `pretrain` or `finetune` wrote.
+    """Compute embeddings with MODEL, a folder that `pretrain` or `finetune` wrote, or weights that ship: mini, small.
 
     FILE is one data set that `featurize` wrote, or CSV, TSV, SMI, SDF or Parquet; - is standard input. The output has
     the input's rows in the input's order: row, source, line, id, smiles, embedding (NaN where there is none) and
     reason. With --atoms it has a row for every atom: row of the molecule, id, smiles, atom (from 0), embedding.
 
     \b
-      dgl-moleblend embed pretrained molecules.smi -o molecules.parquet
+      dgl-moleblend embed mini molecules.smi -o molecules.parquet
       dgl-moleblend embed pretrained esol.csv -o esol.npz --picture esol.png --color logS
       dgl-moleblend embed pretrained molecules.smi -o atoms.parquet --atoms
     """  # noqa: D301 - \b is click's mark for text that keeps its lines

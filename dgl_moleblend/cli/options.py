@@ -60,8 +60,9 @@ def training(*, epochs: int, batch_size: int, learning_rate: float, patience: in
     return _combine(
         click.option("--size", type=click.Choice(["tiny", "small", "base"]), default="small", show_default=True,
                      help="Size of a fresh encoder: tiny is for tests, base is the paper's."),
-        click.option("--encoder", type=click.Path(), metavar="FOLDER",
-                     help="Start from the encoder of this saved model (pretrained or fine-tuned) instead."),
+        click.option("--encoder", type=click.Path(), metavar="FOLDER|NAME",
+                     help="Start from the encoder of this saved model (pretrained or fine-tuned) instead, or from"
+                     " weights that ship: mini, small."),
         click.option("--epochs", "max_epochs", type=click.IntRange(1), default=epochs, show_default=True,
                      help="Passes over the training molecules."),
         click.option("--steps", "max_steps", type=click.IntRange(1), metavar="N",

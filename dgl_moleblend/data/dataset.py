@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.joined import JoinedTable
-from dgl_moleblend.data.store import MoleculeStore, MoleculeTable, Sample, rejects_frame
+from dgl_moleblend.data.store import MoleculeStore, MoleculeTable, Sample
 from dgl_moleblend.errors import DataError
 
 if TYPE_CHECKING:
@@ -161,8 +161,8 @@ class MoleculeDataset(Dataset[Sample]):
         return cls(featurize_to_store(reader, store, config, workers=workers, progress=progress))
 
     @classmethod
-    def from_smiles(cls, smiles: Sequence[str], *, featurizer: FeaturizerConfig | None = None) -> Self:
-        """Featurize SMILES, in this process; those that cannot be read are in `rejects`.
+    def from_smiles(cls, smiles: Sequence[Any], *, featurizer: FeaturizerConfig | None = None) -> Self:
+        """Featurize SMILES or RDKit Mols, in this process; those that cannot be read are in `rejects`.
 
         Examples
         --------
@@ -170,19 +170,9 @@ class MoleculeDataset(Dataset[Sample]):
         >>> len(dataset), dataset.rejects["row"].tolist()
         (1, [1])
         """
-        from dgl_moleblend.data.featurize import PipelineConfig, Task, run_task
-        from dgl_moleblend.readers.molecules import Record
+        from dgl_moleblend.readers.memory import MoleculeList
 
-        source = ("SMILES",)
-        records = tuple(
-            Record(row, *source, -1, smiles=text.strip(), stage=stage, error=error)
-            for row, text in enumerate(smiles)
-            for stage, error in [(None, None) if text.strip() else ("read", "the SMILES is blank")]
-        )
-        config = PipelineConfig(featurizer or FeaturizerConfig())
-        chunk = run_task(Task(records, config, 0, source))
-        rejects = rejects_frame(chunk.rejects)
-        return cls(MoleculeTable([chunk.batch], (), source, rejects, config.featurizer))
+        return cls.from_reader(MoleculeList(smiles), featurizer=featurizer)
 
     def __len__(self) -> int:
         return len(self.table) if self._indices is None else len(self._indices)

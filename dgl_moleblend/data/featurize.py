@@ -132,6 +132,8 @@ def read_mol(record: Record) -> Chem.Mol:
     MoleculeError
         If RDKit cannot read it; the message says where it stands.
     """
+    if record.mol is not None:
+        return prepare_mol(record.mol, where=record.where)
     if record.positions is not None:
         return _with_positions(read_smiles(record.smiles, where=record.where), record)
     if record.molblock is None:
@@ -573,7 +575,8 @@ class _Progress:
         text = "{desc}{percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
         if not reader.total_bytes:
             text = "{desc}[{elapsed}]"
-        self._bar = tqdm(desc="featurize", total=reader.total_bytes, bar_format=text, disable=not shown)
+        self._bar = tqdm(desc="featurize", total=reader.total_bytes, bar_format=text, disable=not shown,
+                         delay=1.0)  # fmt: skip
 
     def __enter__(self) -> "_Progress":
         self._start = time.monotonic()

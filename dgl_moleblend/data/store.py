@@ -99,8 +99,18 @@ def _one_line(text: str) -> str:
 
 def rejects_frame(rejects: Iterable[Reject]) -> pd.DataFrame:
     """Return rejects as a table with the columns of rejects.csv."""
-    frame = pd.DataFrame([reject.values() for reject in rejects], columns=list(REJECT_FIELDS))
-    return frame.astype(_REJECT_KINDS)
+    rows = [reject.values() for reject in rejects]
+    return _typed(rows) if rows else _no_rejects().copy()
+
+
+def _typed(rows: list[tuple[str, ...]]) -> pd.DataFrame:
+    return pd.DataFrame(rows, columns=list(REJECT_FIELDS)).astype(_REJECT_KINDS)
+
+
+@functools.cache
+def _no_rejects() -> pd.DataFrame:
+    """Return an empty table, which most predictions of a few molecules need and pandas takes milliseconds to make."""
+    return _typed([])
 
 
 def arrow_schema(num_tasks: int) -> pa.Schema:

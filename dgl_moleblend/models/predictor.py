@@ -25,10 +25,12 @@ PRETRAINED_READOUT = "mean"
 def readout_of(saved: model_folder.Checkpoint) -> str:
     """Return what sums up a molecule for a saved model.
 
-    A predictor's own read-out; "token" where pretraining scored the token; else `PRETRAINED_READOUT`.
+    A predictor's own read-out; that which the folder names; "token" where pretraining scored the token; else
+    `PRETRAINED_READOUT`.
     """
     usual = "token" if "molecule" in saved.config else PRETRAINED_READOUT
-    return str(saved.config.get("predictor", {"readout": usual})["readout"])
+    named = saved.extra.get("readout", usual)
+    return str(saved.config.get("predictor", {"readout": named})["readout"])
 
 
 class MoleBlendPredictor(nn.Module):
@@ -89,11 +91,11 @@ class MoleBlendPredictor(nn.Module):
         Parameters
         ----------
         folder : path
-            A predictor's folder is loaded as it is; `n_tasks`, if given, must be its number of properties. From any
-            other model's folder the encoder is taken.
+            Or a name of weights that ship (`mb.pretrained()`). A predictor's folder is loaded as it is; `n_tasks`, if
+            given, must be its number of properties. From any other model's folder the encoder is taken.
         n_tasks : int, optional
         **settings
-            readout, relations, dropout of a fresh head; its read-out is "mean" unless given.
+            readout, relations, dropout of a fresh head; unless given, its read-out is `readout_of` the folder.
 
         Raises
         ------

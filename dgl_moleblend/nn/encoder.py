@@ -175,6 +175,11 @@ class MoleBlendEncoder(nn.Module):
     def from_pretrained(cls, folder: str | Path) -> Self:
         """Load the encoder of any saved model: an encoder, a pretraining model or a predictor.
 
+        Parameters
+        ----------
+        folder : path
+            Or a name of weights that ship (`mb.pretrained()`).
+
         Raises
         ------
         CheckpointError

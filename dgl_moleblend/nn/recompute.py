@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+import torch
 from torch.utils.checkpoint import checkpoint
 
 T = TypeVar("T")
@@ -19,4 +20,6 @@ def recomputed(function: Callable[..., T], *inputs: Any, random: bool = False) -
     random : bool
         Whether it draws random numbers, which are then the same again.
     """
+    if not torch.is_grad_enabled():  # nothing to keep, and checkpoint() itself takes milliseconds of a lone molecule
+        return function(*inputs)
     return checkpoint(function, *inputs, use_reentrant=False, preserve_rng_state=random)

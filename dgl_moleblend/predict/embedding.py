@@ -1,12 +1,14 @@
 """Embeddings: an encoder's states of molecules or atoms."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
 from torch import Tensor
+from typing_extensions import Self
 
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import FeaturizerConfig, check
@@ -20,6 +22,92 @@ from dgl_moleblend.pairs.batch import RelationBatch
 from dgl_moleblend.predict.inference import infer
 from dgl_moleblend.predict.properties import check_featurizer
 from dgl_moleblend.schema import RELATIONS
+
+
+@dataclass(frozen=True)
+class EmbeddingModel:
+    """The encoder of a saved model, and how it sums up a molecule.
+
+    Parameters
+    ----------
+    encoder : MoleBlendEncoder
+    featurizer : FeaturizerConfig
+        How molecules are to be turned into numbers.
+    relations : sequence of str
+        Which of "spd", "bond_path" and "distance" enter.
+    pooling : {"token", "mean", "sum"}
+        The graph token's final state, or the mean or sum over the atoms'.
+    strict : bool
+        Whether molecules featurized otherwise are refused: a fine-tuned model's are, a pretrained one takes any.
+    """
+
+    encoder: MoleBlendEncoder
+    featurizer: FeaturizerConfig
+    relations: Sequence[str] = RELATIONS
+    pooling: str = "token"
+    strict: bool = False
+
+    @classmethod
+    def from_pretrained(cls, folder: str | PathLike[str]) -> Self:
+        """Load the encoder of any saved model.
+
+        Raises
+        ------
+        CheckpointError
+            If the folder holds no model, or an ensemble.
+        """
+        saved = read_model(folder)
+        return cls(
+            MoleBlendEncoder.from_pretrained(saved.folder),
+            FeaturizerConfig.from_dict(saved.extra.get("featurizer", {})),
+            saved.config.get("predictor", {}).get("relations", RELATIONS),
+            readout_of(saved),
+            strict=saved.kind == "predictor" and "featurizer" in saved.extra,
+        )
+
+    def embed(
+        self,
+        dataset: MoleculeDataset,
+        *,
+        pooling: str | None = None,
+        relations: Sequence[str] | None = None,
+        progress: bool = True,
+        accelerator: str = "auto",
+    ) -> Float[np.ndarray, "n d"]:
+        """Compute molecule embeddings; see `embed`."""
+        check(pooling in (None, *READOUTS), "pooling", pooling, f"one of {', '.join(map(repr, READOUTS))}")
+        self._check(dataset)
+        pooling, relations = pooling or self.pooling, relations or self.relations
+
+        def compute(batch: RelationBatch) -> Tensor:
+            encoded = self.encoder(batch, relations=relations)
+            return readout(encoded.atoms, encoded.token, batch.atom_mask, pooling)
+
+        values = infer(self.encoder, compute, dataset, description="embed", progress=progress, accelerator=accelerator)
+        return values.astype(np.float32)
+
+    def embed_atoms(
+        self,
+        dataset: MoleculeDataset,
+        *,
+        relations: Sequence[str] | None = None,
+        progress: bool = True,
+        accelerator: str = "auto",
+    ) -> Float[np.ndarray, "a d"]:
+        """Compute atom embeddings; see `embed_atoms`."""
+        self._check(dataset)
+        relations = relations or self.relations
+
+        def compute(batch: RelationBatch) -> Tensor:
+            return self.encoder(batch, relations=relations).atoms[batch.atom_mask]  # (atoms of the batch, d)
+
+        values = infer(self.encoder, compute, dataset, description="embed", rows=dataset.num_atoms, progress=progress,
+                       accelerator=accelerator)  # fmt: skip
+        return values.astype(np.float32)
+
+    def _check(self, dataset: MoleculeDataset) -> None:
+        if self.strict:
+            check_featurizer(self.featurizer, dataset)
 
 
 def embed(
@@ -36,16 +124,15 @@ def embed(
     Parameters
     ----------
     folder : path
-        An encoder, a pretraining model or a fine-tuned model.
+        An encoder, a pretraining model or a fine-tuned model; or a name of weights that ship.
     dataset : MoleculeDataset
     pooling : {"token", "mean", "sum"}, optional
         The graph token's final state, or the mean or sum over the atoms'; by default the read-out of the fine-tuned
-        model, else the mean: pretraining scores the states of atoms and pairs, never the token's.
+        model; of a pretrained one the token where pretraining scored it, else the mean.
     relations : sequence of str, optional
         Which of "spd", "bond_path" and "distance" enter; by default those of the fine-tuned model, else all.
     progress : bool
-    accelerator : str
-        As for Lightning's Trainer.
+    accelerator : {"auto", "cpu", "gpu", "cuda"}
 
     Returns
     -------
@@ -57,16 +144,8 @@ def embed(
         If the folder holds no model, or the molecules were featurized with other settings than a fine-tuned model's.
     """
     check(pooling in (None, *READOUTS), "pooling", pooling, f"one of {', '.join(map(repr, READOUTS))}")
-    saved = _open(folder, dataset)
-    encoder, relations = _encoder(saved, relations)
-    pooling = pooling or readout_of(saved)
-
-    def compute(batch: RelationBatch) -> Tensor:
-        encoded = encoder(batch, relations=relations)
-        return readout(encoded.atoms, encoded.token, batch.atom_mask, pooling)
-
-    values = infer(encoder, compute, dataset, description="embed", progress=progress, accelerator=accelerator)
-    return values.astype(np.float32)
+    model = EmbeddingModel.from_pretrained(folder)
+    return model.embed(dataset, pooling=pooling, relations=relations, progress=progress, accelerator=accelerator)
 
 
 def embed_atoms(
@@ -95,14 +174,8 @@ def embed_atoms(
     CheckpointError
         As `embed`.
     """
-    encoder, relations = _encoder(_open(folder, dataset), relations)
-
-    def compute(batch: RelationBatch) -> Tensor:
-        return encoder(batch, relations=relations).atoms[batch.atom_mask]  # (atoms of the batch, d)
-
-    values = infer(encoder, compute, dataset, description="embed", rows=dataset.num_atoms, progress=progress,
-                   accelerator=accelerator)  # fmt: skip
-    return values.astype(np.float32)
+    model = EmbeddingModel.from_pretrained(folder)
+    return model.embed_atoms(dataset, relations=relations, progress=progress, accelerator=accelerator)
 
 
 def read_model(folder: str | PathLike[str]) -> model_folder.Checkpoint:
@@ -118,18 +191,3 @@ def read_model(folder: str | PathLike[str]) -> model_folder.Checkpoint:
             "an ensemble has no embeddings of its own", where=str(folder), fix="name the folder of one of its models"
         )
     return model_folder.read(folder)
-
-
-def _open(folder: str | PathLike[str], dataset: MoleculeDataset) -> model_folder.Checkpoint:
-    """Read what a folder holds; refuse molecules featurized otherwise than the model's."""
-    saved = read_model(folder)
-    if saved.kind == "predictor" and "featurizer" in saved.extra:
-        check_featurizer(FeaturizerConfig.from_dict(saved.extra["featurizer"]), dataset)
-    return saved
-
-
-def _encoder(saved: model_folder.Checkpoint, relations: Sequence[str] | None) -> tuple[MoleBlendEncoder, Sequence[str]]:
-    """Load the encoder of any model, and the relations that it is to see."""
-    if relations is None:
-        relations = saved.config.get("predictor", {}).get("relations", RELATIONS)
-    return MoleBlendEncoder.from_pretrained(saved.folder), relations

@@ -1,38 +1,23 @@
 """A model applied to every molecule of a data set, conformers averaged."""
 
-from collections.abc import Callable, Sequence
-from typing import Any
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from lightning.pytorch import LightningModule, Trainer
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
+from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.pairs.batch import RelationBatch
-from dgl_moleblend.pairs.loader import TrainingBatch, make_inference_loader
-from dgl_moleblend.progress import RunProgress, quiet_lightning
+from dgl_moleblend.pairs.loader import make_inference_loader
 
 BATCH_SIZE = 64
-
-
-class _Inference(LightningModule):
-    """Applies a function to every batch."""
-
-    def __init__(self, model: nn.Module, compute: Callable[[RelationBatch], Tensor]) -> None:
-        super().__init__()
-        self.model = model
-        self.compute = compute
-
-    def transfer_batch_to_device(
-        self, batch: TrainingBatch, device: torch.device, dataloader_idx: int
-    ) -> TrainingBatch:
-        return batch.to(device, non_blocking=device.type == "cuda")
-
-    def predict_step(self, batch: TrainingBatch, batch_idx: int) -> tuple[Tensor, Tensor]:
-        return batch.index.cpu(), self.compute(batch.molecules.relations()).double().cpu()
+ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 
 
 def infer(
@@ -62,8 +47,9 @@ def infer(
         How many rows each molecule has: ``dataset.num_atoms`` for one an atom. By default one a molecule.
     batch_size, num_workers : int
     progress : bool
-    accelerator : str
-        As for Lightning's Trainer.
+        Whether what takes more than a second shows a bar.
+    accelerator : {"auto", "cpu", "gpu", "cuda"}
+        "auto" takes a CUDA device where there is one.
 
     Returns
     -------
@@ -77,27 +63,60 @@ def infer(
     """
     if not len(dataset):
         raise DataError("there are no molecules", fix="see the list of rejects for the reasons")
-    with quiet_lightning():
-        trainer = Trainer(
-            accelerator=accelerator,
-            devices=1,
-            logger=False,
-            enable_checkpointing=False,
-            enable_model_summary=False,
-            enable_progress_bar=progress,
-            callbacks=[RunProgress(description)] if progress else [],
-        )
-        loader = make_inference_loader(
-            dataset, batch_size, num_workers=num_workers, pin_memory=trainer.strategy.root_device.type == "cuda"
-        )
-        batches: Any = trainer.predict(_Inference(model, compute), loader)
+    device = choose_device(accelerator)
+    on_gpu = device.type == "cuda"
+    loader = make_inference_loader(dataset, batch_size, num_workers=num_workers, pin_memory=on_gpu)
+    indices, found = [], []
+    with _evaluating(model, device), torch.inference_mode():
+        bar = tqdm(loader, desc=description, unit="batch", delay=1.0, disable=not progress, file=sys.stderr,
+                   dynamic_ncols=True, mininterval=0.5 if sys.stderr.isatty() else 10.0)  # fmt: skip
+        for batch in bar:
+            molecules = batch.molecules.to(device, non_blocking=on_gpu)
+            indices.append(batch.index)
+            found.append(compute(molecules.relations()).double().cpu())
     counts = torch.as_tensor(np.ones(len(dataset), np.int64) if rows is None else np.asarray(rows, np.int64))
-    molecule = torch.cat([index for index, _ in batches])
-    values = torch.cat([value for _, value in batches])
+    molecule, values = torch.cat(indices), torch.cat(found)
     place = _places(counts, molecule)
     times = torch.bincount(place, minlength=int(counts.sum())).reshape(-1, *[1] * (values.ndim - 1))
     total = values.new_zeros(len(times), *values.shape[1:]).index_add_(0, place, values)
     return (total / times).numpy()
+
+
+def choose_device(accelerator: str) -> torch.device:
+    """Return where to compute.
+
+    Raises
+    ------
+    ConfigError
+        If there is no such accelerator.
+
+    Examples
+    --------
+    >>> choose_device("cpu")
+    device(type='cpu')
+    """
+    check(accelerator in ACCELERATORS, "accelerator", accelerator, f"one of {', '.join(map(repr, ACCELERATORS))}")
+    has_gpu = torch.cuda.is_available()
+    check(has_gpu or accelerator in ("auto", "cpu"), "accelerator", accelerator,
+          "'auto' or 'cpu': torch finds no CUDA device here")  # fmt: skip
+    return torch.device("cpu" if accelerator == "cpu" or not has_gpu else "cuda")
+
+
+@contextmanager
+def _evaluating(model: nn.Module, device: torch.device) -> Iterator[None]:
+    """Put a model in evaluation mode on a device, and afterwards as and where it was."""
+    training = [module for module in model.modules() if module.training]
+    home = next((value.device for value in model.parameters()), device)
+    model.eval()
+    if home != device:
+        model.to(device)
+    try:
+        yield
+    finally:
+        if home != device:
+            model.to(home)
+        for module in training:
+            module.training = True
 
 
 def _places(counts: Tensor, molecule: Tensor) -> Tensor:

@@ -237,8 +237,7 @@ class Ensemble:
         coverage : float
             Share of molecules like the validation rows whose measured value lies in the interval, at least.
         progress : bool
-        accelerator : str
-            As for Lightning's Trainer.
+        accelerator : {"auto", "cpu", "gpu", "cuda"}
 
         Returns
         -------
@@ -250,6 +249,21 @@ class Ensemble:
             (of a molecule unlike the training set), where the training set is known; and reason: why a row has no
             prediction, else "".
         """
+        columns = self.predict_columns(dataset, coverage=coverage, progress=progress, accelerator=accelerator)
+        table = align(dataset, columns)
+        if "warning" in table:
+            table["warning"] = table["warning"].astype(object).fillna("")  # all NaN where there are rejects alone
+        return table
+
+    def predict_columns(
+        self,
+        dataset: MoleculeDataset,
+        *,
+        coverage: float = COVERAGE,
+        progress: bool = True,
+        accelerator: str = "auto",
+    ) -> dict[str, np.ndarray]:
+        """Return what `predict_table` says of the molecules, N values a column."""
         check(0 < coverage < 1, "coverage", coverage, "between 0 and 1")
         values = self.predict(dataset, progress=progress, accelerator=accelerator)
         columns: dict[str, Any] = {}
@@ -268,11 +282,8 @@ class Ensemble:
                 columns |= {f"{name}_lower": mean - width, f"{name}_upper": mean + width}
         if self.training_set is not None:
             similarity = self.training_set.similarity(dataset.smiles)
-            columns |= {"similarity": similarity, "warning": self.training_set.warnings(similarity)}
-        table = align(dataset, columns)
-        if "warning" in table:
-            table["warning"] = table["warning"].astype(object).fillna("")  # all NaN where there are rejects alone
-        return table
+            columns |= {"similarity": similarity, "warning": np.array(self.training_set.warnings(similarity), object)}
+        return columns
 
 
 def _read_member(folder: Path) -> PropertyModel | FeatureModel:
@@ -361,8 +372,7 @@ def predict(
     coverage : float
         Of the intervals of a regression.
     progress : bool
-    accelerator : str
-        As for Lightning's Trainer.
+    accelerator : {"auto", "cpu", "gpu", "cuda"}
 
     Returns
     -------

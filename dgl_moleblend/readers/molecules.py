@@ -58,6 +58,8 @@ class Record:
         SMILES as given, "" where the row holds a structure.
     molblock : str or None
         Structure of an SDF record. If the row holds SMILES, too, they must be of the same atoms.
+    mol : RDKit Mol or None
+        The molecule itself, where it never was text; whatever is given, reading it says what is wrong with it.
     atoms, positions : tuple of n str and ndarray, shape (c, n, 3), angstrom; or None
         Elements and conformers of the molecule that the SMILES is of, where a file gives them as numbers.
     labels : tuple of float
@@ -72,6 +74,7 @@ class Record:
     id: str = ""
     smiles: str = ""
     molblock: str | None = None
+    mol: Any = None
     atoms: tuple[str, ...] | None = None
     positions: np.ndarray | None = None
     labels: tuple[float, ...] = ()
@@ -415,13 +418,22 @@ def _number(cell: object) -> float | None:
     return value if math.isnan(value) or abs(value) <= _FLOAT32_MAX else None
 
 
-def guess_format(source: Source) -> str:
-    """Tell a file's format from its name, else from its first bytes."""
-    suffixes = [suffix.casefold() for suffix in Path(source.name).suffixes]
+def names_molecules(name: str) -> str | None:
+    """Return the format that a file's name tells; no SMILES ends so.
+
+    >>> names_molecules("esol.csv.gz"), names_molecules("C(=O)O"), names_molecules("[Na+].[Cl-]")
+    ('csv', None, None)
+    """
+    suffixes = [suffix.casefold() for suffix in Path(name).suffixes]
     if suffixes and suffixes[-1] in (".gz", ".gzip"):
         suffixes.pop()
-    if suffixes and suffixes[-1] in _SUFFIXES:
-        return _SUFFIXES[suffixes[-1]]
+    return _SUFFIXES.get(suffixes[-1]) if suffixes else None
+
+
+def guess_format(source: Source) -> str:
+    """Tell a file's format from its name, else from its first bytes."""
+    if (found := names_molecules(source.name)) is not None:
+        return found
     head = source.head()
     if head.startswith(b"PAR1"):
         return "parquet"
