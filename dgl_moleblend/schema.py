@@ -95,5 +95,5 @@ def check_graph(graph: Any, *, where: str = "graph") -> None:
 
 
 FEATURE_KINDS = ("morgan", "atom_pair", "path", "rdkit2d")
-"""Features of a whole molecule: counts of Morgan environments of radius 2 with chirality, of atom pairs, and of paths of
-up to 5 bonds with their branches; RDKit's descriptors."""
+"""Features of a whole molecule: counts of Morgan environments of radius 2 with chirality, of atom pairs, and of paths
+of up to 5 bonds with their branches; RDKit's descriptors."""

@@ -11,10 +11,10 @@ from jaxtyping import Float
 
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.inputs import open_inputs
-from dgl_moleblend.folder import ENSEMBLE_FILE, read
+from dgl_moleblend.folder import ENSEMBLE_FILE, KINDS, NETWORKS, read
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.predict.embedding import EmbeddingModel, read_model
-from dgl_moleblend.predict.properties import COVERAGE, Ensemble
+from dgl_moleblend.predict.properties import COVERAGE, Ensemble, PropertyModel
 
 Saved = str | os.PathLike[str]
 
@@ -45,12 +45,12 @@ class LoadedModel:
         self._ensemble: Ensemble | None = None
         self._embedding: EmbeddingModel | None = None
         if len(folders) == 1 and not Path(folders[0], ENSEMBLE_FILE).is_file():
-            found = read(folders[0])
-            if found.kind != "predictor" or "task_names" not in found.extra:
+            found = read(folders[0], kinds=KINDS)
+            if found.kind in NETWORKS and (found.kind != "predictor" or "task_names" not in found.extra):
                 self._embedding = EmbeddingModel.from_pretrained(folders[0])
                 return
         self._ensemble = Ensemble.from_pretrained(folders)
-        if len(self._ensemble.members) == 1:
+        if len(self._ensemble.members) == 1 and isinstance(self._ensemble.members[0], PropertyModel):
             predictor = self._ensemble.members[0].predictor
             self._embedding = EmbeddingModel(
                 predictor.encoder, self._ensemble.featurizer, predictor.relations, predictor.readout, strict=True
