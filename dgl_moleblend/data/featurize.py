@@ -575,8 +575,7 @@ class _Progress:
         text = "{desc}{percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
         if not reader.total_bytes:
             text = "{desc}[{elapsed}]"
-        self._bar = tqdm(desc="featurize", total=reader.total_bytes, bar_format=text, disable=not shown,
-                         delay=1.0)  # fmt: skip
+        self._bar = tqdm(desc="featurize", total=reader.total_bytes, bar_format=text, disable=not shown)
 
     def __enter__(self) -> "_Progress":
         self._start = time.monotonic()

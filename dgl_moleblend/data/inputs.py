@@ -113,7 +113,10 @@ def open_inputs(
         if Path(path, MANIFEST).is_file():
             return _by_row(MoleculeDataset.from_store(path), None, from_file=True)
         return _by_row(MoleculeDataset.from_file(path, smiles_column=smiles_column, **how), None, from_file=True)
+    from dgl_moleblend.data.featurize import CHUNK
+
     values, index = _entries(molecules, smiles_column)
+    how["progress"] = progress and len(values) > 4 * CHUNK[featurizer.positions]  # about a second
     return _by_row(MoleculeDataset.from_reader(MoleculeList(values), **how), index)
 
 

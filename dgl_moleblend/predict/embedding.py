@@ -77,7 +77,7 @@ class EmbeddingModel:
         """Compute molecule embeddings; see `embed`."""
         check(pooling in (None, *READOUTS), "pooling", pooling, f"one of {', '.join(map(repr, READOUTS))}")
         self._check(dataset)
-        pooling, relations = pooling or self.pooling, relations or self.relations
+        pooling, relations = pooling or self.pooling, self.relations if relations is None else relations
 
         def compute(batch: RelationBatch) -> Tensor:
             encoded = self.encoder(batch, relations=relations)
@@ -96,7 +96,7 @@ class EmbeddingModel:
     ) -> Float[np.ndarray, "a d"]:
         """Compute atom embeddings; see `embed_atoms`."""
         self._check(dataset)
-        relations = relations or self.relations
+        relations = self.relations if relations is None else relations
 
         def compute(batch: RelationBatch) -> Tensor:
             return self.encoder(batch, relations=relations).atoms[batch.atom_mask]  # (atoms of the batch, d)
