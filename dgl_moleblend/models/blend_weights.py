@@ -13,9 +13,7 @@ _CLIP = 1e-4  # a probability nearer to 0 or 1 counts as this
 _LEAST = 0.01  # a smaller weight is none
 
 
-def blend_weights(
-    predictions: np.ndarray, labels: np.ndarray, task_type: str, *, by_task: bool = False
-) -> np.ndarray:
+def blend_weights(predictions: np.ndarray, labels: np.ndarray, task_type: str, *, by_task: bool = False) -> np.ndarray:
     r"""Return weights of c models for each task: none negative, together 1.
 
     They minimise the loss :math:`L` of the weighted mean, squared error in units of the task's variance or log loss,

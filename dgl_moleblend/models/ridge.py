@@ -135,7 +135,9 @@ def _inverse(kernel: np.ndarray, penalty: float) -> np.ndarray:
     return inverse
 
 
-def _one(inverse: np.ndarray, target: np.ndarray, present: np.ndarray, folds: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _one(
+    inverse: np.ndarray, target: np.ndarray, present: np.ndarray, folds: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
     """Return coefficients and held-out predictions of one task; `target` is 0 where it is missing."""
     product = inverse @ target
     absent = np.flatnonzero(~present)

@@ -21,7 +21,9 @@ def counts(rows, seed, columns=2**32):
 
 def slow_min_max(a, b):
     kernel = np.zeros((a.shape[0], b.shape[0]))
-    as_dicts = [[dict(zip(r.indices, r.data, strict=True)) for r in (m[[k]] for k in range(m.shape[0]))] for m in (a, b)]
+    as_dicts = [
+        [dict(zip(r.indices, r.data, strict=True)) for r in (m[[k]] for k in range(m.shape[0]))] for m in (a, b)
+    ]
     for i, one in enumerate(as_dicts[0]):
         for j, two in enumerate(as_dicts[1]):
             low = sum(min(one.get(k, 0), two.get(k, 0)) for k in one.keys() | two.keys())
@@ -78,12 +80,16 @@ def test_a_kernel_comes_back_from_its_arrays(kind):
 
 def test_arrays_that_do_not_fit_are_refused():
     state = MinMax(counts(12, 0)).state()
-    with pytest.raises(CheckpointError, match="the stored arrays of feature 'morgan' do not fit each other: .* counts"):
+    with pytest.raises(
+        CheckpointError, match=r"the stored arrays of feature 'morgan' do not fit each other: .* counts"
+    ):
         MinMax.from_state({**state, "counts": state["counts"][1:]}, "morgan")
     with pytest.raises(CheckpointError, match="feature 'morgan'"):
         MinMax.from_state({**state, "ids": state["ids"][:3]}, "morgan")
     state = RankedGaussian(np.random.default_rng(0).normal(size=(12, 4))).state()
-    with pytest.raises(CheckpointError, match=r"feature 'dose' do not fit each other: 4 columns, rows of shape \(12, 3\)"):
+    with pytest.raises(
+        CheckpointError, match=r"feature 'dose' do not fit each other: 4 columns, rows of shape \(12, 3\)"
+    ):
         RankedGaussian.from_state({**state, "rows": state["rows"][:, 1:]}, "dose")
     with pytest.raises(CheckpointError, match="feature 'dose' do not fit each other: 4 columns, 47 knots"):
         RankedGaussian.from_state({**state, "knots": state["knots"][1:]}, "dose")
