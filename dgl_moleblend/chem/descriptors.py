@@ -121,7 +121,7 @@ def _run(tasks: list[Any], workers: int) -> Iterator[dict[str, Part]]:
                     first, mols, _ = task
                     raise MoleculeError(
                         "a worker process ended while it computed features",
-                        where=f"molecules {first:,} to {first + len(mols) - 1:,}, or {3 * workers * _CHUNK:,} after",
+                        where=f"molecules {first:,} to {first + len(mols) - 1:,}, or the next {3 * workers * _CHUNK:,}",
                         fix="leave very large molecules out; in a script, call this under"
                         ' `if __name__ == "__main__":`, or work without worker processes: workers=0',
                     ) from error

@@ -56,7 +56,7 @@ class FeatureTable(Mapping[str, Part]):
                 raise DataError(f"feature {name!r} has shape {part.shape}", fix="give an array of shape (N, columns)")
             if len(self.columns.get(name, ())) != part.shape[1]:
                 raise DataError(
-                    f"feature {name!r} has {part.shape[1]} columns and {len(self.columns.get(name, ()))} names",
+                    f"feature {name!r} has {part.shape[1]} columns, {len(self.columns.get(name, ()))} have a name",
                     fix="name each column once",
                 )
             if np.isinf(part).any():
@@ -98,6 +98,8 @@ class FeatureTable(Mapping[str, Part]):
     def take(self, rows: Sequence[int] | np.ndarray) -> Self:
         """Return the table of some rows (numbers or a mask), in that order."""
         index = np.asarray(rows)
+        if not index.size:
+            index = index.astype(np.int64)
         return type(self)({name: part[index] for name, part in self.parts.items()}, self.columns)
 
     def with_dense(self, name: str, values: np.ndarray, columns: Sequence[str]) -> Self:

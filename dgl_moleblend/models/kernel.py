@@ -13,20 +13,18 @@ from typing_extensions import Self
 from dgl_moleblend.chem.feature_table import FeatureTable
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.models.folds import check_training_labels, fit_logistic, make_folds
+from dgl_moleblend.models.kernel_sum import CONSTANT, KernelSum
 from dgl_moleblend.models.ridge import Loss, RidgeFit, fit_exact, fit_nystroem, squared_error
-from dgl_moleblend.models.similarities import MinMax, RankedGaussian
 
 MAX_EXACT = 10_000
-"""Training rows from which on molecules are compared with `NUM_REFERENCE` of them only: time grows with the cube."""
+"""Training rows up to which all are reference molecules; of more, `NUM_REFERENCE` are: time grows with the cube."""
 NUM_REFERENCE = 3_000
 SHARES = (0.1, 0.3, 0.5, 0.75, 0.9)
 """Shares of the dense features in the sum of kernels that are tried, from `_START` on to where nothing is gained: 0.1
 suits activity, 0.75 and more suit solubility."""
 _START = 1
 _SAMPLE = 2_000  # rows that the share is chosen on
-_CONSTANT = 1.0  # variance of a constant beside the similarities: each fold finds its own mean
 _BLOCK = 2048
-Similarity = MinMax | RankedGaussian
 
 
 @dataclass(frozen=True)
@@ -41,14 +39,12 @@ class KernelModel:
     Parameters
     ----------
     task_type : {"regression", "classification"}
-    similarities : dict of str -> MinMax or RankedGaussian
-        To the n reference molecules, for each feature that a prediction needs.
-    columns : dict of str -> tuple of str
-        Names of the columns of dense features.
+    kernel : KernelSum
+        Compares with the n reference molecules.
     arrays : dict of str -> ndarray
         "coefficients" (n, t), "present" (n, t) bool: whether a reference molecule has the label; "penalty" (t,),
-        "variance" (t,) of the signal; "weights" of the features, which add up to 1; and (t,): "mean" and "scale" of regression labels, or "slope" and "offset" of the
-        logistic curve.
+        of a regression (t,) "mean" and "scale" of the labels and "variance" of the signal, of a classification (t,)
+        "slope" and "offset" of the logistic curve.
     exact : bool
         False: the reference molecules are `NUM_REFERENCE` of those that it learned from.
     out_of_fold : ndarray, shape (N, t), optional
@@ -67,8 +63,7 @@ class KernelModel:
     """
 
     task_type: str
-    similarities: Mapping[str, Similarity]
-    columns: Mapping[str, tuple[str, ...]]
+    kernel: KernelSum
     arrays: Mapping[str, np.ndarray]
     exact: bool = True
     out_of_fold: np.ndarray | None = field(default=None, repr=False)
@@ -106,8 +101,7 @@ class KernelModel:
             If a feature is missing, or labels or folds do not fit; see `check_training_labels` and `make_folds`.
         """
         names = tuple(features.names if names is None else names)
-        columns = {name: features.columns[name] for name in names if features.is_dense(name)}
-        features.require(names, columns)
+        features.require(names, {name: features.columns[name] for name in names if name in features.columns})
         rows = len(features)
         labels = check_training_labels(labels, rows, task_type)
         folds = make_folds(rows, folds, seed=seed)
@@ -118,14 +112,14 @@ class KernelModel:
         weights = _choose_weights(features, names, target, folds, loss, seed)
         exact = rows <= MAX_EXACT
         reference = np.arange(rows) if exact else _choose_reference(labels, task_type, seed)
-        similarities = _similarities(features if exact else features.take(reference), names)
-        cross = _kernel(similarities, weights, features)
+        kernel = KernelSum.of(features if exact else features.take(reference), names, weights)
+        cross = kernel.between() if exact else kernel(features)
         if exact:
             found = fit_exact(cross, target, folds, loss)
         else:
             found = fit_nystroem(cross, cross[reference], target, folds, loss)
-        arrays = {"coefficients": found.coefficients, "penalty": found.penalty, "weights": weights}
-        arrays["present"] = ~np.isnan(labels[reference])
+        present = ~np.isnan(labels[reference])
+        arrays = {"coefficients": found.coefficients, "penalty": found.penalty, "present": present}
         if task_type == "regression":
             arrays |= {"mean": mean, "scale": scale}
             arrays["variance"] = _variances(cross[reference], found, target[reference], exact=exact)
@@ -138,12 +132,17 @@ class KernelModel:
                 curves.append(fit_logistic(*values))
             arrays["slope"], arrays["offset"] = np.array(curves).T.copy()
             out_of_fold = expit(found.out_of_fold * arrays["slope"] + arrays["offset"])
-        return cls(task_type, similarities, columns, arrays, exact, out_of_fold)
+        return cls(task_type, kernel, arrays, exact, out_of_fold)
+
+    @property
+    def columns(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of the columns of the dense features that a prediction needs."""
+        return self.kernel.columns
 
     @property
     def required_features(self) -> tuple[str, ...]:
         """Names of the features that a prediction needs."""
-        return tuple(self.similarities)
+        return tuple(self.kernel.similarities)
 
     def predict(self, features: FeatureTable) -> np.ndarray:
         """Return values in the unit of the labels, or probabilities of class 1.
@@ -162,13 +161,11 @@ class KernelModel:
         DataError
             If a feature is missing, or its columns are not those of the training; the message names them.
         """
-        features.require(self.required_features, self.columns)
+        features.require(self.required_features, self.kernel.columns)
         value = np.empty((len(features), self.arrays["coefficients"].shape[1]))
         for start in range(0, len(value), _BLOCK):
             part = features.take(np.arange(start, min(start + _BLOCK, len(value))))
-            value[start : start + _BLOCK] = (
-                _kernel(self.similarities, self.arrays["weights"], part) @ self.arrays["coefficients"]
-            )
+            value[start : start + _BLOCK] = self.kernel(part) @ self.arrays["coefficients"]
         if self.task_type == "classification":
             return expit(value * self.arrays["slope"] + self.arrays["offset"])
         return value * self.arrays["scale"] + self.arrays["mean"]
@@ -198,15 +195,14 @@ class KernelModel:
         """
         if self.task_type != "regression":
             raise ValueError("a classification has no deviation\n  fix:   read its probabilities instead")
-        features.require(self.required_features, self.columns)
+        features.require(self.required_features, self.kernel.columns)
         present, penalty = self.arrays["present"], self.arrays["penalty"]
         deviation = np.empty((len(features), present.shape[1]))
         for start in range(0, len(deviation), _BLOCK):
-            part = features.take(np.arange(start, min(start + _BLOCK, len(deviation))))
-            kernel = _kernel(self.similarities, self.arrays["weights"], part)
+            kernel = self.kernel(features.take(np.arange(start, min(start + _BLOCK, len(deviation)))))
             for task, factor in enumerate(self._factors):
                 near = linalg.solve_triangular(factor, kernel[:, present[:, task]].T, lower=True, check_finite=False)
-                rest = np.maximum(1 + _CONSTANT - (near**2).sum(0), 0) + penalty[task]
+                rest = np.maximum(1 + CONSTANT - (near**2).sum(0), 0) + penalty[task]
                 spread = np.sqrt(self.arrays["variance"][task] * rest)
                 deviation[start : start + _BLOCK, task] = spread * self.arrays["scale"][task]
         return deviation
@@ -214,7 +210,7 @@ class KernelModel:
     @cached_property
     def _factors(self) -> list[np.ndarray]:
         """Cholesky factors of the training kernel, one a task; tasks of equal labels and penalty share theirs."""
-        kernel = _reference_kernel(self.similarities, self.arrays["weights"])
+        kernel = self.kernel.between()
         known: dict[bytes, np.ndarray] = {}
         factors = []
         for rows, penalty in zip(self.arrays["present"].T, self.arrays["penalty"], strict=True):
@@ -228,16 +224,8 @@ class KernelModel:
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
         """Return arrays and settings that JSON can hold, for `from_state`."""
-        arrays = dict(self.arrays)
-        for name, similarity in self.similarities.items():
-            arrays |= {f"{name}.{key}": value for key, value in similarity.state().items()}
-        settings = {
-            "task_type": self.task_type,
-            "exact": self.exact,
-            "features": list(self.similarities),
-            "columns": {name: list(columns) for name, columns in self.columns.items()},
-        }
-        return arrays, settings
+        arrays, settings = self.kernel.state()
+        return {**arrays, **self.arrays}, {"task_type": self.task_type, "exact": self.exact, **settings}
 
     @classmethod
     def from_state(cls, arrays: Mapping[str, np.ndarray], settings: Mapping[str, Any]) -> Self:
@@ -250,28 +238,21 @@ class KernelModel:
         """
         damaged = {"fix": "restore the folder, or train the model again"}
         curve = ("mean", "scale", "variance") if settings["task_type"] == "regression" else ("slope", "offset")
-        own_names = ("coefficients", "present", "penalty", "weights", *curve)
-        similarities: dict[str, Similarity] = {}
         try:
-            own = {name: arrays[name] for name in own_names}
-            for name in settings["features"]:
-                kind = RankedGaussian if name in settings["columns"] else MinMax
-                part = {key.removeprefix(f"{name}."): v for key, v in arrays.items() if key.startswith(f"{name}.")}
-                similarities[name] = kind.from_state(part, name)
+            own = {name: arrays[name] for name in ("coefficients", "present", "penalty", *curve)}
+            kernel = KernelSum.from_state(arrays, settings)
         except KeyError as error:
             raise CheckpointError(f"the kernel machine lacks the array {error.args[0]!r}", **damaged) from None
         shape = own["coefficients"].shape
-        sizes = {name: len(similarity) for name, similarity in similarities.items()}
+        if len(shape) != 2 or shape[0] != len(kernel):
+            said = f"coefficients have shape {shape}, there are {len(kernel)} reference molecules"
+            raise CheckpointError(said, **damaged)
         for name, array in own.items():
-            expected = {"coefficients": shape, "present": shape, "weights": (len(similarities),)}.get(name, shape[1:])
-            if array.shape != expected or len(shape) != 2:
+            expected = shape if name in ("coefficients", "present") else shape[1:]
+            if array.shape != expected:
                 raise CheckpointError(f"{name!r} has shape {array.shape}, expected {expected}", **damaged)
-        if not sizes or set(sizes.values()) != {shape[0]}:
-            said = ", ".join(f"{name} {size}" for name, size in sizes.items()) or "no feature"
-            raise CheckpointError(f"there are {shape[0]} coefficients for reference molecules of {said}", **damaged)
         own["present"] = own["present"].astype(bool)
-        columns = {name: tuple(names) for name, names in settings["columns"].items()}
-        return cls(settings["task_type"], similarities, columns, own, settings["exact"])
+        return cls(settings["task_type"], kernel, own, settings["exact"])
 
 
 def _log_loss(held_out: np.ndarray, target: np.ndarray) -> float:
@@ -280,13 +261,6 @@ def _log_loss(held_out: np.ndarray, target: np.ndarray) -> float:
     slope, offset = fit_logistic(held_out, labels)
     value = slope * held_out + offset
     return float((np.logaddexp(0, value) - labels * value).mean())
-
-
-def _similarities(features: FeatureTable, names: Sequence[str]) -> dict[str, Similarity]:
-    return {
-        name: RankedGaussian(features[name]) if features.is_dense(name) else MinMax(features[name])  # type: ignore[arg-type]
-        for name in names
-    }
 
 
 def _choose_weights(
@@ -298,13 +272,14 @@ def _choose_weights(
         return np.full(len(names), 1 / len(names))
     rows = np.sort(np.random.default_rng(seed).permutation(len(features))[:_SAMPLE])
     tasks = (~np.isnan(target[rows])).any(0)
-    kernels = [similarity.between() for similarity in _similarities(features.take(rows), names).values()]
+    sample = KernelSum.of(features.take(rows), names, np.full(len(names), 1 / len(names)))
+    kernels = [similarity.between() for similarity in sample.similarities.values()]
 
     def weights(share: float) -> np.ndarray:
         return np.where(dense, share / dense.sum(), (1 - share) / (~dense).sum())
 
     def error(share: float) -> float:
-        kernel = sum(weight * kernel for weight, kernel in zip(weights(share), kernels, strict=True)) + _CONSTANT
+        kernel = sum(weight * kernel for weight, kernel in zip(weights(share), kernels, strict=True)) + CONSTANT
         return float(np.mean(fit_exact(kernel, target[np.ix_(rows, tasks)], folds[rows], loss).loss))
 
     best, least = _START, error(SHARES[_START])
@@ -315,22 +290,6 @@ def _choose_weights(
                 break
             best, least = place, now
     return weights(SHARES[best])
-
-
-def _kernel(similarities: Mapping[str, Similarity], weights: np.ndarray, features: FeatureTable) -> np.ndarray:
-    """Return the weighted sum of the kernels, and a constant, shape (N, n), float32."""
-    total = np.full((len(features), len(next(iter(similarities.values())))), _CONSTANT, np.float32)
-    for weight, (name, similarity) in zip(weights, similarities.items(), strict=True):
-        total += np.float32(weight) * similarity(features[name])  # type: ignore[arg-type]
-    return total
-
-
-def _reference_kernel(similarities: Mapping[str, Similarity], weights: np.ndarray) -> np.ndarray:
-    """Return the same between the reference molecules, shape (n, n), float32."""
-    total = np.zeros((len(next(iter(similarities.values()))),) * 2, np.float32)
-    for weight, similarity in zip(weights, similarities.values(), strict=True):
-        total += np.float32(weight) * similarity.between()
-    return total + np.float32(_CONSTANT)
 
 
 def _variances(kernel: np.ndarray, found: RidgeFit, target: np.ndarray, *, exact: bool) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""The kernels between molecules: min-max of counts, exact and by a matrix product; Gaussian of ranked columns."""
+"""Kernels between molecules: min-max of counts, computed exactly as a matrix product; Gaussian of ranked columns."""
 
 from collections.abc import Mapping
 

@@ -1,4 +1,4 @@
-"""Forests: scikit-learn grows them, arrays of their nodes keep them and predict."""
+"""Forests on counts and descriptors, for many tasks with missing labels; scikit-learn grows them."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -12,14 +12,15 @@ from dgl_moleblend.chem.feature_table import FeatureTable, fold
 from dgl_moleblend.config import check
 from dgl_moleblend.errors import CheckpointError, DataError
 from dgl_moleblend.models.folds import check_training_labels, make_folds
+from dgl_moleblend.models.forest import Forest
 from dgl_moleblend.models.similarities import RankScaler
 
 WIDTH = 2048
 """Columns that counts of environments are added up in."""
-_USED = 3  # a column that fewer training molecules have is left out
-_FULL = 6_000  # labels up to which all trees are grown; of more labels fewer trees, at least `_FEWEST`
-_FEWEST = 50
-_AT_ONCE = 200_000  # paths that are followed together in a prediction
+_USED = 8  # a column that fewer training molecules have is left out, where there are ten times as many
+_FULL = 6_000  # labels up to which all trees are grown; for more, fewer: at least `_LEAST` of them and `_FEWEST`
+_LEAST = 0.25
+_FEWEST = 25
 
 
 class Recipe(NamedTuple):
@@ -32,91 +33,11 @@ class Recipe(NamedTuple):
 
 
 RECIPES = {
-    "forest": Recipe("RandomForestRegressor", 500, 75, 1 / 3),
-    "trees": Recipe("ExtraTreesRegressor", 300, 75, 0.2),
+    "forest": Recipe("RandomForestRegressor", 300, 60, 1 / 3),
+    "trees": Recipe("ExtraTreesRegressor", 200, 60, 0.2),
 }
 """The well-known baseline, a random forest on Morgan counts; and extra trees on log(1 + Morgan counts) and all dense
-features by their ranks. A score of held-out rows needs fewer trees than an answer: 75 are within 0.3 % of 300."""
-
-
-class Forest(NamedTuple):
-    """The nodes of some trees, each tree from its root on, a left child right behind its parent.
-
-    Parameters
-    ----------
-    roots : ndarray of int, shape (trees,)
-    column : ndarray of int, shape (nodes,)
-        What a node looks at.
-    threshold : ndarray of float32, shape (nodes,)
-        A value not above it goes left.
-    right : ndarray of int32, shape (nodes,)
-        How many nodes on the right child is; 0 in a leaf.
-    value : ndarray of float32, shape (leaves, t)
-        The answer of each leaf, in the order of the nodes.
-    """
-
-    roots: np.ndarray
-    column: np.ndarray
-    threshold: np.ndarray
-    right: np.ndarray
-    value: np.ndarray
-
-    @classmethod
-    def from_trees(cls, trees: list[Any]) -> Self:
-        """Take over the trees of a fitted forest of scikit-learn's.
-
-        Values are compared as float32, so thresholds are rounded down to it: no comparison changes.
-        """
-        column, threshold, right, value = [], [], [], []
-        for tree in trees:
-            leaf = tree.children_left < 0
-            here = np.arange(tree.node_count)
-            assert (leaf | (tree.children_left == here + 1)).all(), "trees are grown depth first"
-            rounded = tree.threshold.astype(np.float32)
-            above = rounded > tree.threshold
-            rounded[above] = np.nextafter(rounded[above], np.float32(-np.inf))
-            column.append(np.where(leaf, 0, tree.feature).astype(np.uint16))
-            threshold.append(rounded)
-            right.append(np.where(leaf, 0, tree.children_right - here).astype(np.int32))
-            value.append(tree.value[leaf, :, 0].astype(np.float32))
-        roots = np.cumsum([0, *(len(nodes) for nodes in right[:-1])])
-        return cls(roots, *map(np.concatenate, (column, threshold, right, value)))
-
-    def predict(self, x: np.ndarray) -> np.ndarray:
-        """Return the mean over trees of the leaves that rows end in, shape (N, t), float64."""
-        leaf = np.cumsum(self.right == 0) - 1
-        answer = np.empty((len(x), self.value.shape[1]))
-        height = max(1, _AT_ONCE // len(self.roots))
-        for start in range(0, len(x), height):
-            part = np.ascontiguousarray(x[start : start + height], np.float32)
-            node = np.tile(self.roots, len(part))
-            row = np.repeat(np.arange(len(part)), len(self.roots))
-            moving = np.flatnonzero(self.right[node] > 0)
-            while len(moving):
-                at = node[moving]
-                goes_left = part[row[moving], self.column[at]] <= self.threshold[at]
-                node[moving] = at + np.where(goes_left, 1, self.right[at])
-                moving = moving[self.right[node[moving]] > 0]
-            ends = self.value[leaf[node]].reshape(len(part), len(self.roots), -1)
-            answer[start : start + height] = ends.mean(1, dtype=np.float64)
-        return answer
-
-    def check(self, columns: int, name: str) -> None:
-        """Raise a CheckpointError if the arrays do not fit each other, or a path could leave them."""
-        nodes, ends = len(self.right), np.append(self.roots[1:], len(self.right))
-        same = nodes == len(self.column) == len(self.threshold) > 0 and (np.diff(self.roots) > 0).all()
-        inside = same and self.value.ndim == 2 and len(self.value) == (self.right == 0).sum()
-        if inside:
-            last = np.repeat(ends, np.diff(np.append(self.roots, nodes)))
-            here = np.arange(nodes)
-            inside = self.roots[0] == 0 and (self.right >= 0).all() and (here + self.right < last).all()
-            inside = inside and bool((self.column[self.right > 0] < columns).all())
-        if not inside:
-            raise CheckpointError(
-                f"the stored trees of {name} do not fit each other: {nodes} nodes, {len(self.column)} columns,"
-                f" {len(self.threshold)} thresholds, values of shape {self.value.shape}",
-                fix="restore the folder, or train the model again",
-            )
+features by their ranks. A score of held-out rows needs fewer trees than an answer: 60 are within 0.5 % of 200."""
 
 
 @dataclass(frozen=True)
@@ -208,8 +129,6 @@ class TreeModel:
         used = (fold(_morgan(features), WIDTH) > 0).sum(0)
         counted = np.flatnonzero(used >= (_USED if len(features) >= 10 * _USED else 1))
         x = _matrix(features, counted, scalers, logarithm=kind == "trees")
-        if not x.shape[1]:
-            x = np.zeros((len(x), 1), np.float32)
         present = ~np.isnan(labels)
         patterns, pattern = np.unique(present, axis=1, return_inverse=True)
         groups = tuple(tuple(np.flatnonzero(np.ravel(pattern) == k).tolist()) for k in range(patterns.shape[1]))
@@ -252,7 +171,7 @@ class TreeModel:
         x = _matrix(features, self.counted, self.scalers, logarithm=self.kind == "trees")
         answer = np.empty((len(x), sum(map(len, self.groups))))
         for tasks, forest in zip(self.groups, self.forests, strict=True):
-            answer[:, tasks] = forest.predict(x if x.shape[1] else np.zeros((len(x), 1), np.float32))
+            answer[:, tasks] = forest.predict(x)
         return answer
 
     def state(self) -> tuple[dict[str, np.ndarray], dict[str, Any]]:
@@ -306,7 +225,7 @@ class _Grower(NamedTuple):
     """Grows forests of one recipe."""
 
     recipe: Recipe
-    share: float  # of the recipe's trees
+    share: float  # of the recipe's trees, if that is not too few
     seed: int
     jobs: int
 
@@ -314,7 +233,7 @@ class _Grower(NamedTuple):
         from sklearn import ensemble
 
         grown = getattr(ensemble, self.recipe.grower)(
-            n_estimators=max(min(_FEWEST, trees), int(trees * self.share)),
+            n_estimators=max(min(_FEWEST, trees), int(trees * max(self.share, _LEAST))),
             max_features=self.recipe.share,
             n_jobs=self.jobs,
             random_state=self.seed,
@@ -335,4 +254,5 @@ def _matrix(
     """Return what trees look at, shape (N, columns), float32."""
     counts = fold(_morgan(features), WIDTH)[:, counted]
     dense = [scaler(features[name]) for name, scaler in scalers.items()]  # type: ignore[arg-type]
-    return np.concatenate([np.log1p(counts) if logarithm else counts, *dense], 1)
+    x = np.concatenate([np.log1p(counts) if logarithm else counts, *dense], 1)
+    return x if x.shape[1] else np.zeros((len(x), 1), np.float32)

@@ -80,7 +80,9 @@ def test_a_kernel_comes_back_from_its_arrays(kind):
 
 def test_arrays_that_do_not_fit_are_refused():
     state = MinMax(counts(12, 0)).state()
-    with pytest.raises(CheckpointError, match="the stored arrays of feature 'morgan' do not fit each other: .* counts"):
+    with pytest.raises(
+        CheckpointError, match=r"the stored arrays of feature 'morgan' do not fit each other: .* counts"
+    ):
         MinMax.from_state({**state, "counts": state["counts"][1:]}, "morgan")
     with pytest.raises(CheckpointError, match="feature 'morgan'"):
         MinMax.from_state({**state, "ids": state["ids"][:3]}, "morgan")
