@@ -273,8 +273,25 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint | str | os.PathLike[s
     module.load_state_dict(stored)
 
 
-def check_same(expected: dict[str, Any], found: dict[str, Any], *, where: str) -> None:
+def check_same(
+    expected: dict[str, Any],
+    found: dict[str, Any],
+    *,
+    where: str,
+    words: Mapping[str, str] | None = None,
+    fix: str = "use the settings that the model was made with",
+) -> None:
     """Compare settings, and name each that differs with both values.
+
+    Parameters
+    ----------
+    expected, found : dict
+        Plain values, nested.
+    where : str
+        What was compared.
+    words : mapping of str to str, optional
+        What it means that a setting of this name differs, where name and values tell nobody: those of checksums.
+    fix : str
 
     Raises
     ------
@@ -291,15 +308,14 @@ def check_same(expected: dict[str, Any], found: dict[str, Any], *, where: str) -
     """
     old, new = _flatten(expected), _flatten(found)
     problems = [
-        f"{name} is {json.dumps(new[name]) if name in new else 'absent'},"
+        (f"{words[name]}: " if words and name in words else "")
+        + f"{name} is {json.dumps(new[name]) if name in new else 'absent'},"
         f" expected {json.dumps(old[name]) if name in old else 'absent'}"
         for name in sorted({*old, *new})
         if name not in old or name not in new or old[name] != new[name]
     ]
     if problems:
-        raise CheckpointError(
-            f"settings differ: {_some(problems)}", where=where, fix="use the settings that the model was made with"
-        )
+        raise CheckpointError(f"settings differ: {_some(problems)}", where=where, fix=fix)
 
 
 _KIND_FIX = {

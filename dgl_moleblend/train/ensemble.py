@@ -10,14 +10,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dgl_moleblend.config import TrainingConfig, check
+from dgl_moleblend.config import EncoderConfig, TrainingConfig, check
 from dgl_moleblend.folder import CONFIG_FILE, ENSEMBLE_FILE, RUN_FILE, write_json
 from dgl_moleblend.models.targets import METRICS, score
 from dgl_moleblend.predict.calibration import write_calibration
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
+from dgl_moleblend.schema import RELATIONS
 from dgl_moleblend.train.finetune import SPLITS, FinetuneResult, check_request, finetune, split_facts, split_table
-from dgl_moleblend.train.loop import close_run, fingerprint, is_finished, open_run, write_table
+from dgl_moleblend.train.loop import close_run, is_finished, open_run, write_table
+from dgl_moleblend.train.plan import describe_data
 from dgl_moleblend.train.start import describe_start
 
 if TYPE_CHECKING:
@@ -147,13 +149,12 @@ def _finetune_each(
     """Do every run, or read those that are finished."""
     settings = dict(settings)
     resume, overwrite = settings.pop("resume", False), settings.pop("overwrite", False)
-    arrays = [np.asarray(split.get(name, ()), np.int64) for split, _, _ in runs.values() for name in SPLITS]
-    encoder = settings.get("encoder")
     plan = {
         "runs": {name: config.to_dict() for name, (_, config, _) in runs.items()},
-        "encoder": describe_start(encoder),
+        "encoder": describe_start(settings.get("encoder") or EncoderConfig.small()),
+        "relations": list(settings.get("relations", RELATIONS)),
         **{name: settings.get(name) for name in ("readout", "dropout", "task_type", "metric")},
-        "fingerprint": fingerprint(dataset.num_atoms, dataset.labels, *arrays),
+        **describe_data(dataset, *(split for split, _, _ in runs.values())),
     }
     for split, config, _ in runs.values():
         check_request(dataset, split, settings.get("task_type"), settings.get("metric"), config)

@@ -34,7 +34,6 @@ from dgl_moleblend.schema import RELATIONS
 from dgl_moleblend.train.loop import (
     MoleculeData,
     close_run,
-    fingerprint,
     fit,
     library_versions,
     open_run,
@@ -42,6 +41,7 @@ from dgl_moleblend.train.loop import (
     write_table,
 )
 from dgl_moleblend.train.modules import FinetuningModule
+from dgl_moleblend.train.plan import describe_data
 from dgl_moleblend.train.start import default_readout, describe_start, make_encoder
 
 if TYPE_CHECKING:
@@ -164,9 +164,7 @@ def finetune(
         "training": config.to_dict(),
         "task_type": task_type,
         "metric": metric,
-        "task_names": list(names),
-        "molecules": len(dataset),
-        "fingerprint": fingerprint(dataset.num_atoms, labels, *parts.values()),
+        **describe_data(dataset, parts),
     }
     set_seeds(config.seed)
     predictor = MoleBlendPredictor(

@@ -16,7 +16,6 @@ from dgl_moleblend.report.results import read_curves
 from dgl_moleblend.train.loop import (
     MoleculeData,
     close_run,
-    fingerprint,
     fit,
     is_first_process,
     library_versions,
@@ -24,6 +23,7 @@ from dgl_moleblend.train.loop import (
     set_seeds,
 )
 from dgl_moleblend.train.modules import PretrainingModule
+from dgl_moleblend.train.plan import describe_data
 from dgl_moleblend.train.start import describe_start, make_encoder
 
 if TYPE_CHECKING:
@@ -105,8 +105,7 @@ def pretrain(
         "blend": blend_config.to_dict(),
         "training": training_config.to_dict(),
         "validation": validation,
-        "molecules": len(dataset),
-        "fingerprint": fingerprint(dataset.num_atoms),
+        **describe_data(dataset),
     }
     if targets is not None:
         settings["targets"] = targets.digest()

@@ -31,6 +31,7 @@ class Recorder(nn.Module):
     def __init__(self):
         super().__init__()
         self.blend_config = mb.BlendConfig()
+        self.molecule_columns = {}
         self.weight = nn.Parameter(torch.ones(()))
         self.seen = {True: [], False: []}
 
