@@ -1,5 +1,8 @@
 """A model's folder: names of its files, weights and configuration without pickle; refuses what does not fit."""
 
+import fnmatch
+import glob
+import itertools
 import json
 import os
 import uuid
@@ -16,7 +19,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dgl_moleblend._version import __version__
-from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.errors import CheckpointError, DataError
 from dgl_moleblend.schema import SCHEMA_VERSION
 
 FORMAT = "dgl_moleblend"
@@ -138,6 +141,49 @@ def save(
         write_atomically(folder / WEIGHTS_FILE, lambda path: save_arrays(arrays, path, metadata))
     write_atomically(folder / CONFIG_FILE, lambda path: path.write_text(text, encoding="utf-8"))
     return folder
+
+
+_WRITTEN = (
+    *RESULTS, CHECKPOINTS, LOGS, "manifest.json", "shard-*.arrow", "trials", "trials.csv", "seed-*", "fold-*",
+    "network-*", "forest", "trees", "kernel", "frozen", "encoder",
+)  # fmt: skip
+"""What commands write in, or delete from, the folder that is their output."""
+
+
+def keep_inputs(output: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse an output that would replace what is read, before anything is touched.
+
+    Parameters
+    ----------
+    output : path
+        File or folder that is to be written.
+    inputs : iterable of paths
+        Files, globs and folders that are read; "-" and what does not exist are passed over.
+
+    Raises
+    ------
+    DataError
+        If the output is one of the inputs (by whatever name or link), lies where an input folder has its files, or is
+        a folder in which an input lies where results go.
+    """
+    out = Path(output).resolve()
+    for name in itertools.chain.from_iterable([one] if Path(one).exists() else glob.glob(str(one)) for one in inputs):
+        real = Path(name).resolve()
+        same = real == out or (out.exists() and real.samefile(out))
+        if same or _is_written(real, out) or (real.is_dir() and _is_written(out, real)):
+            what = (
+                "is what the command reads"
+                if same
+                else f"would replace parts of {str(name)!r}, which the command reads"
+            )
+            raise DataError(f"the output {str(output)!r} {what}", where=str(name), fix="give the output another name")
+
+
+def _is_written(path: Path, folder: Path) -> bool:
+    """Whether a path lies in a folder where a command's results go."""
+    if folder not in path.parents:
+        return False
+    return any(fnmatch.fnmatch(path.relative_to(folder).parts[0], pattern) for pattern in _WRITTEN)
 
 
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:

@@ -150,6 +150,7 @@ def command(
     featurizer = FeaturizerConfig(positions, seed=config.seed, num_conformers=num_conformers, timeout=timeout)
     files = {part: name for part in ("validation", "test") if (name := dividing[f"{part}_file"])}
     every_input = (*inputs, *(name for names in files.values() for name in names))
+    model_folder.keep_inputs(output, every_input if encoder is None else (*every_input, encoder))
     if encoder is not None:
         model_folder.read(encoder)  # what is wrong with it is said before molecules are read and folders made
     if feature_columns:

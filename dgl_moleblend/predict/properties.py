@@ -254,12 +254,13 @@ class Ensemble:
         weights = None if equal else np.asarray(self.weights)
         for k, name in enumerate(self.task_names):
             task = None if self.calibration is None else self.calibration.tasks[name]
-            mean = np.average(values[..., k], axis=0, weights=weights)
+            one = values[..., k]  # (m, N); np.average takes no N = 0
+            mean = one.mean(0) if weights is None else (weights[:, None] * one).sum(0) / weights.sum()
             columns[predicted(name)] = mean if task is None else task.rescale(mean)
             if len(values) > 1 and weights is None:
-                columns[f"{name}_spread"] = values[..., k].std(0, ddof=1)
-            elif len(values) > 1:
-                columns[f"{name}_spread"] = np.sqrt(np.average((values[..., k] - mean) ** 2, axis=0, weights=weights))
+                columns[f"{name}_spread"] = one.std(0, ddof=1)
+            elif len(values) > 1 and weights is not None:
+                columns[f"{name}_spread"] = np.sqrt((weights[:, None] * (one - mean) ** 2).sum(0) / weights.sum())
             if task is not None and self.members[0].task_type == "regression":
                 width = task.half_width(coverage)
                 columns |= {f"{name}_lower": mean - width, f"{name}_upper": mean + width}

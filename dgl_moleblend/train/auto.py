@@ -35,7 +35,7 @@ from dgl_moleblend.train.finetune import (
 )
 from dgl_moleblend.train.loop import close_run, is_finished, open_run, write_table
 from dgl_moleblend.train.plan import describe_data
-from dgl_moleblend.train.start import describe_start
+from dgl_moleblend.train.start import describe_start, keep_start
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -144,6 +144,7 @@ def finetune_auto(
         If labels or split cannot be used, no candidate can be fitted, or `out` holds another run.
     """
     out = Path(out)
+    keep_start(out, encoder)
     known = set(CANDIDATES)
     check(not isinstance(candidates, str) and 0 < len(set(candidates)) == len(candidates) and {*candidates} <= known,
           "candidates", candidates, f"some of {', '.join(CANDIDATES)}, each once")  # fmt: skip

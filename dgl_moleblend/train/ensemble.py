@@ -20,7 +20,7 @@ from dgl_moleblend.schema import RELATIONS
 from dgl_moleblend.train.finetune import SPLITS, FinetuneResult, check_request, finetune, split_facts, split_table
 from dgl_moleblend.train.loop import close_run, is_finished, open_run, write_table
 from dgl_moleblend.train.plan import describe_data
-from dgl_moleblend.train.start import describe_start
+from dgl_moleblend.train.start import describe_start, keep_start
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -147,6 +147,7 @@ def _finetune_each(
     settings: Mapping[str, Any],
 ) -> dict[str, FinetuneResult]:
     """Do every run, or read those that are finished."""
+    keep_start(out, settings.get("encoder"))
     settings = dict(settings)
     resume, overwrite = settings.pop("resume", False), settings.pop("overwrite", False)
     plan = {

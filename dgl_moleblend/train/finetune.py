@@ -42,7 +42,7 @@ from dgl_moleblend.train.loop import (
 )
 from dgl_moleblend.train.modules import FinetuningModule
 from dgl_moleblend.train.plan import describe_data
-from dgl_moleblend.train.start import default_readout, describe_start, make_encoder
+from dgl_moleblend.train.start import default_readout, describe_start, keep_start, make_encoder
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -149,6 +149,7 @@ def finetune(
     """
     out = Path(out)
     encoder = encoder or EncoderConfig.small()
+    keep_start(out, encoder)
     config = training_config or TrainingConfig()
     parts, task_type, metric = check_request(dataset, split, task_type, metric, config)
     readout = readout or default_readout(encoder)

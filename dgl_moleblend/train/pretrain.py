@@ -24,7 +24,7 @@ from dgl_moleblend.train.loop import (
 )
 from dgl_moleblend.train.modules import PretrainingModule
 from dgl_moleblend.train.plan import describe_data
-from dgl_moleblend.train.start import describe_start, make_encoder
+from dgl_moleblend.train.start import describe_start, keep_start, make_encoder
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -89,6 +89,7 @@ def pretrain(
     """
     out = Path(out)
     encoder = encoder or EncoderConfig.small()
+    keep_start(out, encoder)
     blend_config, training_config = blend_config or BlendConfig(), training_config or TrainingConfig()
     check(0 <= validation < 1, "validation", validation, "at least 0 and below 1")
     if targets is not None and len(targets) != len(dataset):

@@ -41,6 +41,18 @@ def describe_start(start: EncoderConfig | str | PathLike[str] | None) -> dict[st
     return {"started_from": str(start), "weights": weights, "config": saved.config}
 
 
+def keep_start(out: Path, start: EncoderConfig | str | PathLike[str] | None) -> None:
+    """Refuse a run that would write where the model lies that it starts from.
+
+    Raises
+    ------
+    DataError
+        If it would.
+    """
+    if start is not None and not isinstance(start, EncoderConfig):
+        model_folder.keep_inputs(out, [start])
+
+
 def default_readout(start: EncoderConfig | str | PathLike[str]) -> str:
     """Return the read-out that suits a start.
 

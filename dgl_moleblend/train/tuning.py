@@ -21,7 +21,7 @@ from dgl_moleblend.train.ensemble import remove_runs
 from dgl_moleblend.train.finetune import check_request, finetune
 from dgl_moleblend.train.loop import close_run, delete_run, is_finished, open_run, write_table
 from dgl_moleblend.train.plan import describe_data
-from dgl_moleblend.train.start import describe_start
+from dgl_moleblend.train.start import describe_start, keep_start
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -111,6 +111,7 @@ def tune(
 
     check(trials >= 1, "trials", trials, "at least 1")
     out, folder = Path(out), Path(out) / TRIALS
+    keep_start(out, encoder)
     config = training_config or TrainingConfig()
     parts = {name: np.asarray(split[name], np.int64) for name in ("train", "validation")}
     check_request(dataset, parts, settings.get("task_type"), settings.get("metric"), config)

@@ -35,7 +35,7 @@ class Recorder(nn.Module):
         self.weight = nn.Parameter(torch.ones(()))
         self.seen = {True: [], False: []}
 
-    def forward(self, batch, blend, noise):
+    def forward(self, batch, blend, noise, targets):
         shown = torch.cat([blend.pair.float().flatten(), blend.atom.float().flatten(), noise.flatten(), torch.rand(3)])
         self.seen[self.training].append(shown)
         loss = self.weight**2
