@@ -5,6 +5,7 @@ import glob
 import itertools
 import json
 import os
+import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -190,7 +191,10 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it: readers see the old or the new, always whole."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
+        with temporary.open("xb") as file:
+            mode = os.fstat(file.fileno()).st_mode  # as the umask has it; what `write` makes may be its owner's alone
         write(temporary)
+        temporary.chmod(stat.S_IMODE(mode))
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)

@@ -79,7 +79,9 @@ class PropertyModel:
             FeaturizerConfig.from_dict(extra["featurizer"]),
             tuple(extra["task_names"]),
             extra["task_type"],
-            LabelScaling(**{name: tuple(values) for name, values in extra["scaling"].items()}),
+            LabelScaling.from_stored(
+                extra["scaling"], len(extra["task_names"]), str(Path(folder) / model_folder.CONFIG_FILE)
+            ),
         )
 
     def save_pretrained(self, folder: str | PathLike[str], **facts: object) -> Path:

@@ -302,8 +302,10 @@ def _finish(
     held_out = blend(stack, shared)
     test = blend(np.stack([found[name].test for name in judged]), shared)
 
+    scaling = LabelScaling.fit(labels) if work.task_type == "regression" else LabelScaling.none(len(names))
+
     def scored(values: np.ndarray, index: np.ndarray) -> dict[str, Any]:
-        return score(values, work.labels[index], work.task_type, names)
+        return score(values, work.labels[index], work.task_type, names, scaling.scale)
 
     validation = len(work.parts["train"]) + np.arange(len(work.parts["validation"]))
     metrics: dict[str, Any] = {
@@ -334,7 +336,6 @@ def _finish(
             if folder not in members:
                 shutil.rmtree(out / folder, ignore_errors=True)
     featurizer = work.dataset.featurizer or FeaturizerConfig()
-    scaling = LabelScaling.fit(labels) if work.task_type == "regression" else LabelScaling.none(len(names))
     extra = {"task_names": names, "task_type": work.task_type, "featurizer": featurizer.to_dict(),
              "scaling": {"mean": list(scaling.mean), "scale": list(scaling.scale)}, "facts": work.facts}  # fmt: skip
     write_json(out / "metrics.json", metrics)

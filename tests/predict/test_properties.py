@@ -2,12 +2,13 @@
 
 import copy
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import expit, logit
-from tables import chains
+from tables import NAN, chains
 
 import dgl_moleblend as mb
 from dgl_moleblend.data.store import MoleculeTable, record_batch
@@ -152,6 +153,29 @@ def test_the_seed_of_an_embedding_makes_no_difference(model, tmp_path):
     dataclasses.replace(model, featurizer=GIVEN.replace(seed=1)).save_pretrained(tmp_path / "a")
     model.save_pretrained(tmp_path / "b")
     assert len(Ensemble.from_pretrained([tmp_path / "a", tmp_path / "b"]).members) == 2
+
+
+@pytest.mark.parametrize(
+    "scaling",
+    [{"mean": [NAN, 0.0], "scale": [1.0, 1.0]}, {"mean": [0.0, 0.0], "scale": [1.0, 0.0]}, {"mean": [0.0, 0.0]},
+     {"mean": [0.0], "scale": [1.0]}, {"mean": "ab", "scale": [1.0, 1.0]}, [1.0, 2.0]],
+)  # fmt: skip
+def test_a_damaged_scaling_is_named(model, tmp_path, scaling):
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["extra"]["scaling"] = scaling
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"the scaling of the properties is damaged[\s\S]*where: .*config\.json"):
+        predict(tmp_path, chains(2), progress=False)
+
+
+@pytest.mark.parametrize("name", ["/etc", "../elsewhere", "a/../../b"])
+def test_members_outside_the_folder_are_refused(model, tmp_path, name):
+    model.save_pretrained(tmp_path / "elsewhere")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "ensemble.json").write_text(json.dumps({"models": [name]}))
+    with pytest.raises(CheckpointError, match=rf"'{name}' is no folder beside it[\s\S]*ensemble\.json"):
+        Ensemble.from_pretrained(tmp_path / "m")
 
 
 EMBEDDED = mb.FeaturizerConfig(positions="embed")
