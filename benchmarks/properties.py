@@ -32,7 +32,7 @@ from dgl_moleblend.folder import write_json
 from dgl_moleblend.models.targets import METRICS
 from dgl_moleblend.readers.published import MOLECULENET, moleculenet, qm9
 from dgl_moleblend.train.finetune import finetune
-from dgl_moleblend.train.loop import fingerprint, is_finished, library_versions
+from dgl_moleblend.train.loop import is_finished, library_versions
 from dgl_moleblend.train.pretrain import pretrain
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
@@ -202,7 +202,7 @@ def pretrained_variant(name: str, seed: int, args: argparse.Namespace) -> Path:
         dataset = MoleculeDataset.from_stores(args.pretraining_data)
     else:
         dataset = load("freesolv-sample", args.data, args.molecules).dataset
-    made_of = [args.size, args.steps, VARIANTS[name], PRETRAINING, fingerprint(dataset.num_atoms)]
+    made_of = [args.size, args.steps, VARIANTS[name], PRETRAINING, dataset.digest()]
     digest = hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:8]
     folder = args.out / "pretrained" / f"{name}-{seed}-{digest}"
     if is_finished(folder) is True:

@@ -103,6 +103,19 @@ class FeaturizerConfig(Config):
         check(self.timeout > 0, "timeout", self.timeout, "a positive number of seconds")
         check(self.chirality in self.CHIRALITY, "chirality", self.chirality, "'cip' or 'tag'")
 
+    def decisive(self) -> dict[str, Any]:
+        """Return those settings that decide what a molecule becomes; of embedded conformers, also how these are made.
+
+        Examples
+        --------
+        >>> FeaturizerConfig().decisive()
+        {'positions': 'none', 'chirality': 'cip'}
+        >>> FeaturizerConfig("embed").decisive()
+        {'positions': 'embed', 'chirality': 'cip', 'seed': 0, 'num_conformers': 1, 'optimize': True}
+        """
+        embedding = ("seed", "num_conformers", "optimize") if self.positions == "embed" else ()
+        return {name: getattr(self, name) for name in ("positions", "chirality", *embedding)}
+
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:
         """Build from stored values; those stored before there was a choice of `chirality` mean "tag"."""

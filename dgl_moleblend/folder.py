@@ -1,7 +1,11 @@
 """A model's folder: names of its files, weights and configuration without pickle; refuses what does not fit."""
 
+import fnmatch
+import glob
+import itertools
 import json
 import os
+import stat
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +20,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dgl_moleblend._version import __version__
-from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.errors import CheckpointError, DataError
 from dgl_moleblend.schema import SCHEMA_VERSION
 from dgl_moleblend.shipped import locate, names
 
@@ -141,11 +145,57 @@ def save(
     return folder
 
 
+_WRITTEN = (
+    *RESULTS, CHECKPOINTS, LOGS, "manifest.json", "shard-*.arrow", "trials", "trials.csv", "seed-*", "fold-*",
+    "network-*", "forest", "trees", "kernel", "frozen", "encoder",
+)  # fmt: skip
+"""What commands write in, or delete from, the folder that is their output."""
+
+
+def keep_inputs(output: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
+    """Refuse an output that would replace what is read, before anything is touched.
+
+    Parameters
+    ----------
+    output : path
+        File or folder that is to be written.
+    inputs : iterable of paths
+        Files, globs and folders that are read; "-" and what does not exist are passed over.
+
+    Raises
+    ------
+    DataError
+        If the output is one of the inputs (by whatever name or link), lies where an input folder has its files, or is
+        a folder in which an input lies where results go.
+    """
+    out = Path(output).resolve()
+    for name in itertools.chain.from_iterable([one] if Path(one).exists() else glob.glob(str(one)) for one in inputs):
+        real = Path(name).resolve()
+        same = real == out or (out.exists() and real.samefile(out))
+        if same or _is_written(real, out) or (real.is_dir() and _is_written(out, real)):
+            what = (
+                "is what the command reads"
+                if same
+                else f"would replace parts of {str(name)!r}, which the command reads"
+            )
+            raise DataError(f"the output {str(output)!r} {what}", where=str(name), fix="give the output another name")
+
+
+def _is_written(path: Path, folder: Path) -> bool:
+    """Whether a path lies in a folder where a command's results go."""
+    if folder not in path.parents:
+        return False
+    return any(fnmatch.fnmatch(path.relative_to(folder).parts[0], pattern) for pattern in _WRITTEN)
+
+
 def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
     """Let `write` fill a temporary file beside `path`, then rename it: readers see the old or the new, always whole."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
+        with temporary.open("xb") as file:
+            mode = os.fstat(file.fileno()).st_mode  # as the umask has it; what `write` makes may be its owner's alone
         write(temporary)
+        temporary.chmod(stat.S_IMODE(mode))
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
@@ -275,8 +325,25 @@ def load_weights(module: nn.Module, checkpoint: Checkpoint | str | os.PathLike[s
     module.load_state_dict(stored)
 
 
-def check_same(expected: dict[str, Any], found: dict[str, Any], *, where: str) -> None:
+def check_same(
+    expected: dict[str, Any],
+    found: dict[str, Any],
+    *,
+    where: str,
+    words: Mapping[str, str] | None = None,
+    fix: str = "use the settings that the model was made with",
+) -> None:
     """Compare settings, and name each that differs with both values.
+
+    Parameters
+    ----------
+    expected, found : dict
+        Plain values, nested.
+    where : str
+        What was compared.
+    words : mapping of str to str, optional
+        What it means that a setting of this name differs, where name and values tell nobody: those of checksums.
+    fix : str
 
     Raises
     ------
@@ -293,15 +360,14 @@ def check_same(expected: dict[str, Any], found: dict[str, Any], *, where: str) -
     """
     old, new = _flatten(expected), _flatten(found)
     problems = [
-        f"{name} is {json.dumps(new[name]) if name in new else 'absent'},"
+        (f"{words[name]}: " if words and name in words else "")
+        + f"{name} is {json.dumps(new[name]) if name in new else 'absent'},"
         f" expected {json.dumps(old[name]) if name in old else 'absent'}"
         for name in sorted({*old, *new})
         if name not in old or name not in new or old[name] != new[name]
     ]
     if problems:
-        raise CheckpointError(
-            f"settings differ: {_some(problems)}", where=where, fix="use the settings that the model was made with"
-        )
+        raise CheckpointError(f"settings differ: {_some(problems)}", where=where, fix=fix)
 
 
 _KIND_FIX = {

@@ -1,6 +1,7 @@
 """Saving and loading any module: equal bits, no pickle, and a refusal that names what differs."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -175,3 +176,15 @@ def test_a_name_that_is_no_folder_says_what_to_do(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(CheckpointError, match="is a file"):
         model_folder.save(tmp_path / "file", Model(), CONFIG, "predictor")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o027, 0o640)])
+def test_all_files_have_the_mode_of_the_umask(tmp_path, umask, mode):
+    before = os.umask(umask)
+    try:
+        model_folder.save(tmp_path, nn.Linear(2, 1), {"encoder": {}}, "encoder")
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
+        "config.json": mode, "model.safetensors": mode,
+    }  # fmt: skip

@@ -51,7 +51,10 @@ _one_reader = threading.Lock()  # RDKit's log is one for all threads; while it r
 
 
 def read_smiles(text: Any, where: str | None = None) -> Chem.Mol:
-    """Read a SMILES, or a CXSMILES with coordinates, as RDKit does by default; what follows a blank is a name.
+    """Read a SMILES, or a CXSMILES with coordinates, as RDKit does by default; but a second word is no name.
+
+    RDKit reads ``CCO CCN`` as ethanol of the name CCN. Names are taken off where a format has them (.smi), so that what
+    is left over here is a fault: two molecules in one cell, or a blank in the middle of one.
 
     Parameters
     ----------
@@ -89,7 +92,7 @@ def read_smiles(text: Any, where: str | None = None) -> Chem.Mol:
         )
     if "\n" in text.strip() or "\r" in text.strip():
         raise MoleculeError(f"the SMILES {shorten(text)} holds a line end", where=where, fix="give one SMILES")
-    if not text.isascii():  # in a name that is fine
+    if not text.isascii():  # after a blank, RDKit does not mind
         odd = next((character for character in text.split()[0] if not character.isascii()), None)
         if odd is not None:
             raise MoleculeError(f"the SMILES {shorten(text)} holds the character {odd!r}", where=where, fix=_FIX)
@@ -102,6 +105,11 @@ def read_smiles(text: Any, where: str | None = None) -> Chem.Mol:
     if mol is None:
         reason = reason or _why_not(text)
         raise MoleculeError(f"RDKit cannot read SMILES {shorten(text)}: {reason}", where=where, fix=_FIX)
+    words = text.split(None, 1)
+    extension = words[1].rstrip() if len(words) == 2 else "||"
+    if len(extension) < 2 or extension[0] != "|" or extension[-1] != "|":
+        raise MoleculeError(f"the SMILES {shorten(text)} goes on after a blank: {shorten(extension)}", where=where,
+                            fix="give one SMILES, without a name or blanks; a .smi file may have names")  # fmt: skip
     if mol.GetNumConformers() and _has_heights(text):
         mol.GetConformer().Set3D(True)  # RDKit takes a planar molecule for a depiction
     return _not_empty(mol, where)

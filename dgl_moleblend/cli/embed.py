@@ -70,10 +70,14 @@ def command(
     if color is not None:
         reading["task_columns"] = (color,)
 
+    from dgl_moleblend.folder import keep_inputs
     from dgl_moleblend.predict.embedding import embed, embed_atoms, read_model
     from dgl_moleblend.predict.properties import featurizer_of
     from dgl_moleblend.predict.tables import align, tabulate_atoms, write_embeddings
 
+    for path in (output, picture):
+        if path is not None:
+            keep_inputs(path, (model, *inputs))
     read_model(model)  # what is wrong with it is said before molecules are read
     featurizer = featurizer_of(model)
     if positions is not None:

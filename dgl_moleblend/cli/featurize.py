@@ -115,15 +115,18 @@ def command(
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_store, featurize_to_table
     from dgl_moleblend.data.store import MAX_ATOMS, REJECTS, MoleculeTable
-    from dgl_moleblend.folder import write_atomically
+    from dgl_moleblend.folder import keep_inputs, write_atomically
     from dgl_moleblend.pairs.loader import save_graphs
 
-    reader = _open(inputs, labels_file, dataset, uncharacterized, reading)
-    featurizer = FeaturizerConfig(positions, seed=seed, num_conformers=num_conformers, timeout=timeout)
-    config = PipelineConfig(featurizer, max_atoms or MAX_ATOMS, on_failed_conformer)
     rejects_path = Path(output, REJECTS)
     if output_format == "dgl":
         rejects_path = Path(output).with_suffix(".rejects.csv")
+    for path in (output, rejects_path):
+        keep_inputs(path, (*inputs, *(name for name in (labels_file, uncharacterized) if name is not None)))
+    reader = _open(inputs, labels_file, dataset, uncharacterized, reading)
+    featurizer = FeaturizerConfig(positions, seed=seed, num_conformers=num_conformers, timeout=timeout)
+    config = PipelineConfig(featurizer, max_atoms or MAX_ATOMS, on_failed_conformer)
+    if output_format == "dgl":
         _refuse_existing(output, overwrite)
     with open_executor(executor) as given:
         how: dict[str, Any] = {"workers": workers, "executor": given, "progress": not quiet}

@@ -65,8 +65,9 @@ TUNED = ("learning_rate", "weight_decay", "dropout", "readout", "layer_decay")
               " a pretrained encoder) of the best validation score. With --resume and a larger N a finished search goes"
               " on, and the model is fitted anew.")  # fmt: skip
 @options.training(epochs=50, batch_size=32, learning_rate=2e-4, patience=15)
-@click.option("--metric", type=click.Choice(["rmse", "mae", "r2", "roc_auc", "pr_auc", "loss"]),
-              help="Validation score that chooses the weights. [default: rmse, or roc_auc]")  # fmt: skip
+@click.option("--metric", type=click.Choice(["rmse", "mae", "r2", "scaled", "roc_auc", "pr_auc", "loss"]),
+              help="Validation score that chooses the weights; scaled: the mean RMSE of several properties, in units of"
+              " each one's deviation. [default: rmse, or scaled, or roc_auc]")  # fmt: skip
 @click.option("--readout", type=click.Choice(["token", "mean", "sum"]),
               help="What represents a molecule: its graph token, or the mean or sum over its atoms. [default: token;"
               " mean with --encoder, whose pretraining never scored the token]")  # fmt: skip
@@ -150,6 +151,7 @@ def command(
     featurizer = FeaturizerConfig(positions, seed=config.seed, num_conformers=num_conformers, timeout=timeout)
     files = {part: name for part in ("validation", "test") if (name := dividing[f"{part}_file"])}
     every_input = (*inputs, *(name for names in files.values() for name in names))
+    model_folder.keep_inputs(output, every_input if encoder is None else (*every_input, encoder))
     if encoder is not None:
         model_folder.read(encoder)  # what is wrong with it is said before molecules are read and folders made
     if feature_columns:
@@ -313,6 +315,8 @@ def _report(dataset: "MoleculeDataset", split: "Split") -> dict[str, int]:
 
     fold = f", fold {split.facts['fold']}" if "fold" in split.facts else ""
     say(f"{split.facts['split']} split ({split.facts['split_variant']}){fold}: {split}")
+    if "split_warning" in split.facts:
+        say(f"WARNING: {split.facts['split_warning']}; --split random or --folds divide otherwise")
     for part, counts in split.facts.get("split_files", {}).items():
         say(f"{part} file: {counts['kept']:,} rows kept, {counts['rejected']:,} rejected")
     if not len(split.parts["test"]):
@@ -326,7 +330,7 @@ def _report(dataset: "MoleculeDataset", split: "Split") -> dict[str, int]:
 
 def candidates_to_text(metrics: Mapping[str, Any]) -> str:
     """Write the scores of all that were compared, and of their weighted mean, as a table."""
-    names = list(metrics["test"]["left_out"])
+    names = _shown(metrics["test"])
     header = [f"cv {name}" for name in names] + [f"test {name}" for name in names]
     lines = [f"{'':16}" + "".join(f"{text:>14}" for text in header) + f"{'weight':>9}{'s':>7}"]
     rows = {**metrics["candidates"], "weighted mean": {**metrics, "weight": 1.0, "seconds": None}}
@@ -341,15 +345,38 @@ def candidates_to_text(metrics: Mapping[str, Any]) -> str:
 
 def to_text(metrics: Mapping[str, Any]) -> str:
     """Write scores as a table: one row a score, beside those of a model that predicts the mean."""
-    names = list(metrics["test"]["left_out"])
-    lines = [f"{'':8}{'validation':>12}{'test':>12}{'mean predictor, test':>24}"]
+    names = _shown(metrics["test"])
+    columns = (metrics["validation"], metrics["test"], metrics["mean_predictor"]["test"])
+    tasks = _each_task(metrics["test"])
+    width = max(8, *(len(f"rmse {task}") + 1 for task in tasks)) if tasks else 8
+    lines = [f"{'':{width}}{'validation':>12}{'test':>12}{'mean predictor, test':>24}"]
     for name in names:
-        values = (metrics["validation"][name], metrics["test"][name], metrics["mean_predictor"]["test"][name])
-        cells = [_cell(value) for value in values]
-        lines.append(f"{name:8}{cells[0]:>12}{cells[1]:>12}{cells[2]:>24}")
-        if left_out := metrics["test"]["left_out"][name]:
+        cells = [_cell(column[name]) for column in columns]
+        lines.append(f"{name:{width}}{cells[0]:>12}{cells[1]:>12}{cells[2]:>24}")
+        if left_out := metrics["test"]["left_out"].get(name):
             lines[-1] += f"   ({left_out} of {len(metrics['test']['tasks'])} tasks have no test {name})"
-    return "\n".join(lines)
+    for task in tasks:
+        cells = [_cell(column["tasks"][task]["rmse"]) for column in columns]
+        lines.append(f"{f'rmse {task}':{width}}{cells[0]:>12}{cells[1]:>12}{cells[2]:>24}")
+    return "\n".join([*lines, *_explain_scaled(names)])
+
+
+def _shown(scores: Mapping[str, Any]) -> list[str]:
+    """Return the scores whose mean over tasks means something."""
+    from dgl_moleblend.models.targets import SCALED, shared_metrics
+
+    return list(shared_metrics("regression", 2) if SCALED in scores else scores["left_out"])
+
+
+def _each_task(scores: Mapping[str, Any]) -> list[str]:
+    """Return the tasks whose errors are written in their own units, since one number for all has none."""
+    return list(scores["tasks"]) if "scaled" in scores else []
+
+
+def _explain_scaled(names: list[str]) -> list[str]:
+    return ["scaled: mean RMSE, each in units of its property's deviation among the training rows"] * (
+        "scaled" in names
+    )
 
 
 def runs_to_text(metrics: Mapping[str, Any]) -> str:
@@ -357,14 +384,18 @@ def runs_to_text(metrics: Mapping[str, Any]) -> str:
     together = "out_of_fold" if "out_of_fold" in metrics else "test"
     title = "all test rows" if together == "out_of_fold" else "test, of the mean"
     lines = [f"{len(metrics['runs'])} runs{'validation':>20}{'test':>20}{title:>20}{'mean predictor':>20}"]
-    for name in metrics[together]["left_out"]:
+    names = _shown(metrics[together])
+    for name in names:
         cells = [
             f"{_cell(metrics['mean'][part][name])} +- {_cell(metrics['deviation'][part][name])}"
             for part in ("validation", "test")
         ]
         cells += [_cell(metrics[together][name]), _cell(metrics["mean_predictor"][together][name])]
         lines.append(f"{name:8}{cells[0]:>18}" + "".join(f"{cell:>20}" for cell in cells[1:]))
-    return "\n".join(lines)
+    for task in _each_task(metrics[together]):
+        scores = [one["tasks"][task]["rmse"] for one in (metrics[together], metrics["mean_predictor"][together])]
+        lines.append(f"{f'rmse {task}':46}" + "".join(f"{_cell(value):>20}" for value in scores))
+    return "\n".join([*lines, *_explain_scaled(names)])
 
 
 def _cell(value: float | None) -> str:

@@ -62,6 +62,10 @@ def command(
         raise click.UsageError("give either a STORE or FILE, or --smiles")
     if tasks and model is None:
         raise click.UsageError("--task goes with --model")
+    if figure is not None:
+        from dgl_moleblend.folder import keep_inputs
+
+        keep_inputs(figure, [path for path in (store, model) if path is not None])
     if smiles is None and not Path(str(store)).is_file():
         refuse(ctx, ("row", "positions", "model"), "it goes with a molecule, not with a data set")
         _inspect_store(str(store), figure)

@@ -69,6 +69,7 @@ def command(
     check_output(output, (".csv", ".parquet"))
 
     from dgl_moleblend.data.dataset import MoleculeDataset
+    from dgl_moleblend.folder import keep_inputs
     from dgl_moleblend.predict.properties import Ensemble, is_model
     from dgl_moleblend.predict.tables import write_csv, write_table
 
@@ -76,6 +77,8 @@ def command(
     models, files = (model, *inputs[:further]), inputs[further:]
     if bool(files) == bool(smiles):
         raise click.UsageError("give either files or --smiles")
+    if output is not None:
+        keep_inputs(output, (*models, *files))
     ensemble = Ensemble.from_pretrained(models)
     for text in ensemble.missing:
         say(text)

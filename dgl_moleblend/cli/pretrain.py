@@ -63,7 +63,9 @@ def command(
       dgl-moleblend pretrain zinc.store -o pretrained --resume      (after an interruption)
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     from dgl_moleblend.config import BlendConfig, FeaturizerConfig
+    from dgl_moleblend.folder import keep_inputs
 
+    keep_inputs(output, inputs if encoder is None else (*inputs, encoder))
     config = training_config(values)
     start = encoder_choice(ctx, size, encoder)
     blend = BlendConfig(**{name: values.pop(name) for name in

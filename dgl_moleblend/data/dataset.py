@@ -1,6 +1,7 @@
 """MoleculeDataset over a store or a file, with dgllife's splits."""
 
 import dataclasses
+import hashlib
 import os
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
@@ -239,6 +240,22 @@ class MoleculeDataset(Dataset[Sample]):
         """Input rows that could not be used: row, source, line, id, smiles, stage, reason."""
         return self.table.rejects
 
+    def digest(self) -> dict[str, str]:
+        """Return checksums of molecules, positions, SMILES, input rows and labels, by which a run knows its data.
+
+        Examples
+        --------
+        >>> first, second = (MoleculeDataset.from_smiles(["CCO", text]).digest() for text in ("CCN", "CCC"))
+        >>> [name for name in first if first[name] != second[name]]
+        ['molecules', 'smiles']
+        """
+        labels = np.ascontiguousarray(self.labels, np.float64)
+        found = self.table.digest()
+        found["labels"] = _checksum(f"{self.task_names}{labels.shape}".encode(), labels.tobytes())
+        if self._indices is not None:
+            found["subset"] = _checksum(self._indices.tobytes())
+        return found
+
     def subset(self, indices: np.ndarray | Sequence[int]) -> Self:
         """Return some molecules, in the order given."""
         indices = np.asarray(indices, np.int64)
@@ -322,6 +339,13 @@ class MoleculeDataset(Dataset[Sample]):
         if method == "random":
             return lambda shares: splitters.RandomSplitter.train_val_test_split(stand_in, random_state=seed, **shares)
         return lambda shares: splitters.ConsecutiveSplitter.train_val_test_split(stand_in, **shares)
+
+
+def _checksum(*contents: bytes) -> str:
+    digest = hashlib.sha256()
+    for content in contents:
+        digest.update(content)
+    return digest.hexdigest()[:16]
 
 
 class _StandIn(SimpleNamespace):

@@ -1,5 +1,6 @@
 """Which molecules train, validate and test: by splitter, column, file or folds; which stand in two parts."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -28,6 +29,8 @@ _VARIANTS = {
     "stratified": "dgllife SingleTaskStratifiedSplitter by {task!r}, seed {seed}",
     "consecutive": "dgllife ConsecutiveSplitter",
 }
+_FAR = 0.15
+"""A share of the molecules that is further than this from the one asked for is warned of."""
 _FOLD_VARIANTS = {
     "scaffold": "dgllife ScaffoldSplitter.k_fold_split, scaffold_func={scaffold!r}",
     "random": "scikit-learn KFold, shuffled, seed {seed}",
@@ -75,17 +78,51 @@ def split_by_method(
     keep_duplicates_together : bool
         Divide distinct molecules, and let every row follow its molecule.
 
+    Returns
+    -------
+    Split
+        Its facts have "split_warning", a sentence, where a share is far from what was asked.
+
     Raises
     ------
     DataError
-        If the training or validation part gets no molecule.
+        If training gets less than half of its share, or it or validation gets no molecule.
     """
     groups = _groups(dataset, keep_duplicates_together)
     chosen = dataset.subset([rows[0] for rows in groups])
     parts = dict(zip(PARTS, _gather(groups, chosen.split(method, fractions, seed, scaffold=scaffold)), strict=True))
     facts = _facts(dataset, method, _VARIANTS[method], seed, scaffold, keep_duplicates_together)
     facts["fractions"] = list(fractions)
+    text, is_useless = _compare_shares(parts, fractions)
+    if text and method == "scaffold":
+        text += _largest_scaffold(chosen)
+    if is_useless:
+        raise DataError(text, fix="divide otherwise: --split random, --folds 5 --split random, or --split-column NAME")
+    if text:
+        facts["split_warning"] = text
     return Split(_check_parts(parts, "give more rows, other --fractions, or --split random"), facts)
+
+
+def _compare_shares(parts: Mapping[str, np.ndarray], fractions: Sequence[float]) -> tuple[str, bool]:
+    """Say in a sentence which shares are far from what was asked, "" if none is; and whether that is of no use."""
+    total = sum(map(len, parts.values()))
+    far, is_useless = [], False
+    for name, asked in zip(PARTS, fractions, strict=True):
+        share = len(parts[name]) / max(total, 1)
+        if abs(share - asked) > _FAR or (asked * total >= 2 and not len(parts[name])):
+            far.append(f"{name} {share:.0%} ({len(parts[name]):,} molecules) where {asked:.0%} were asked for")
+        is_useless |= name == "train" and share < asked / 2
+    return ("the split is far from the shares asked for: " + ", ".join(far) if far else ""), is_useless and bool(far)
+
+
+def _largest_scaffold(dataset: MoleculeDataset) -> str:
+    """Name the largest group that a scaffold split cannot divide."""
+    from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
+
+    counts = Counter(MurckoScaffoldSmiles(mol=mol) for mol in _mols(dataset))
+    scaffold, count = counts.most_common(1)[0]
+    group = f"have the scaffold {scaffold}" if scaffold else "are acyclic, which counts as one scaffold"
+    return f"; {count:,} of {len(dataset):,} molecules {group}, and stay together"
 
 
 def split_by_column(
@@ -169,7 +206,11 @@ def split_by_file(
         for part, names in files.items()
     }
     parts["train"], variant = np.flatnonzero(origin == "rest"), "by file"
+    warned: dict[str, Any] = {}
     for part in {"validation", "test"} - files.keys():
+        if rest["fractions"][PARTS.index(part)] == 0:
+            parts[part] = np.empty(0, np.int64)
+            continue
         train, share = rest["fractions"][0], rest["fractions"][PARTS.index(part)]
         check(train > 0, "fractions", tuple(rest["fractions"]), "above 0 for train")
         shares = (train / (train + share), share / (train + share), 0.0)
@@ -177,8 +218,9 @@ def split_by_file(
         # rounding may put a molecule into the third part
         parts[part] = parts["train"][np.concatenate([drawn.parts["validation"], drawn.parts["test"]])]
         parts["train"] = parts["train"][drawn.parts["train"]]
+        warned = {name: text for name, text in drawn.facts.items() if name == "split_warning"}
         variant += f"; {part} drawn by {drawn.facts['split_variant']}"
-    facts = {"split": "file", "split_variant": variant, "split_files": counts}
+    facts = {"split": "file", "split_variant": variant, "split_files": counts, **warned}
     return Split(_check_parts({name: parts[name] for name in PARTS}), facts)
 
 

@@ -228,6 +228,16 @@ class _Views:
         )
 
 
+def _text_of(column: pa.LargeStringArray) -> tuple[np.ndarray, np.ndarray]:
+    """Return where the texts of a column end (their number + 1, from the first's start), and their bytes."""
+    _, offsets, content = column.buffers()
+    if not len(column):
+        return np.zeros(1, np.int64), np.empty(0, np.uint8)
+    ends = np.frombuffer(offsets, np.int64)[column.offset : column.offset + len(column) + 1]
+    text = np.empty(0, np.uint8) if content is None else np.frombuffer(content, np.uint8)
+    return ends, text[ends[0] : ends[-1]]
+
+
 class MoleculeTable:
     """Molecules in Arrow record batches: in memory here, memory-mapped in `MoleculeStore`.
 
@@ -355,6 +365,38 @@ class MoleculeTable:
     def rejects(self) -> pd.DataFrame:
         """Input rows that are not in the table: row, source, line, id, smiles, stage, reason."""
         return self._rejects
+
+    def digest(self) -> dict[str, str]:
+        """Return checksums of what the molecules are, however they are divided in batches or shards.
+
+        Returns
+        -------
+        dict
+            "molecules" (atoms, bonds), "positions", "smiles" and "rows" to a checksum each. Memory-mapped arrays are
+            read once and not copied.
+        """
+        found = {name: hashlib.sha256() for name in ("molecules", "positions", "smiles", "rows")}
+        streams: dict[str, Any] = {}
+
+        def add(name: str, column: str, array: np.ndarray) -> None:
+            stream = streams.setdefault(f"{name} {column}", hashlib.sha256())
+            stream.update(np.ascontiguousarray(array).data.cast("B") if array.size else b"")
+
+        for views in self._views:
+            add("molecules", "atom_count", np.diff(views.atom_offset))
+            add("molecules", "atom", views.atom)
+            add("molecules", "bond_count", np.diff(views.bond_offset))
+            add("molecules", "bond_index", views.bond_index)
+            add("molecules", "bond_id", views.bond_id)
+            add("positions", "position_count", np.diff(views.position_offset))
+            add("positions", "positions", views.positions)
+            ends, text = _text_of(views.smiles)
+            add("smiles", "length", np.diff(ends))
+            add("smiles", "text", text)
+            add("rows", "row", np.asarray(views.row, np.int64))
+        for name, stream in streams.items():
+            found[name.split()[0]].update(f"{name} {stream.hexdigest()}".encode())
+        return {name: total.hexdigest()[:16] for name, total in found.items()}
 
     def atom_counts(self) -> np.ndarray:
         """How often each id of the first atom feature (atomic number - 1) occurs, shape (119,), int64."""

@@ -56,7 +56,7 @@ def classification_loss(logits: Float[Tensor, "*pairs k"], classes: Int[Tensor, 
     by_class = logits.movedim(2, -1)
     by_class = by_class.flatten(0, -3)  # (b * i * .., k, j)
     target = classes.movedim(2, -1).flatten(0, -2)  # (b * i * .., j)
-    total = F.cross_entropy(by_class.float() if by_class.dtype.itemsize < 4 else by_class, target, reduction="sum")
+    total = F.cross_entropy(_at_least_single(by_class), target, reduction="sum")
     return total / (target != IGNORED).sum().clamp(min=1)
 
 
@@ -72,7 +72,9 @@ def direction_loss(
     mask : Tensor, shape (b, n, n), bool
         Pairs to score.
     """
-    return _mean_by_molecule(1 - F.cosine_similarity(prediction, displacement, dim=-1), mask)
+    prediction = _at_least_single(prediction)
+    error = 1 - F.cosine_similarity(prediction, displacement.to(prediction), dim=-1)
+    return _mean_by_molecule(error, mask)
 
 
 def distance_loss(
@@ -86,6 +88,7 @@ def distance_loss(
     mask : Tensor, shape (b, n, n), bool
         Pairs to score.
     """
+    prediction = _at_least_single(prediction)
     return _mean_by_molecule(F.smooth_l1_loss(prediction, distance.to(prediction), reduction="none"), mask)
 
 
@@ -100,7 +103,8 @@ def denoising_loss(
     mask : Tensor, shape (b, n), bool
         Atoms whose 3D term was visible.
     """
-    error = 1 - F.cosine_similarity(prediction, noise, dim=-1)
+    prediction = _at_least_single(prediction)
+    error = 1 - F.cosine_similarity(prediction, noise.to(prediction), dim=-1)
     return torch.where(mask, error, 0.0).sum() / mask.sum().clamp(min=1)
 
 
@@ -124,6 +128,11 @@ def molecule_loss(
     values = F.mse_loss(output, known, reduction="none")
     classes = F.binary_cross_entropy_with_logits(output, known.clamp(0, 1), reduction="none")
     return (torch.where(is_class, classes, values) * present).sum() / present.sum().clamp(min=1)
+
+
+def _at_least_single(values: Tensor) -> Tensor:
+    """Return half-precision values as float32: bfloat16 knows 9.73 angstrom as 9.75."""
+    return values.float() if values.dtype.itemsize < 4 else values
 
 
 def _mean_by_molecule(error: Float[Tensor, "b n n"], mask: Bool[Tensor, "b n n"]) -> Float[Tensor, ""]:

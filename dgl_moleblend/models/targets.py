@@ -11,12 +11,26 @@ from jaxtyping import Float
 from torch import Tensor
 from typing_extensions import Self
 
-from dgl_moleblend.errors import DataError
+from dgl_moleblend.errors import CheckpointError, DataError
 
+LARGEST_LABEL = 1e15
 TASK_TYPES = ("regression", "classification")
 METRICS = {"regression": ("rmse", "mae", "r2"), "classification": ("roc_auc", "pr_auc")}
 """Scores of each type of task; the first chooses the model unless another is asked for."""
-LOWER_IS_BETTER = ("rmse", "mae", "loss")
+SCALED = "scaled"
+"""The score of several regression targets: their mean RMSE, each in units of its training labels' deviation."""
+LOWER_IS_BETTER = ("rmse", "mae", "loss", SCALED)
+
+
+def shared_metrics(task_type: str, num_tasks: int) -> tuple[str, ...]:
+    """Return the scores whose mean over tasks means something; the first chooses the model.
+
+    Examples
+    --------
+    >>> shared_metrics("regression", 1), shared_metrics("regression", 2)
+    (('rmse', 'mae', 'r2'), ('scaled', 'r2'))
+    """
+    return (SCALED, "r2") if task_type == "regression" and num_tasks > 1 else METRICS[task_type]
 
 
 def find_task_type(labels: np.ndarray) -> str:
@@ -51,11 +65,14 @@ def check_labels(labels: np.ndarray, task_type: str, names: Sequence[str]) -> No
     Raises
     ------
     DataError
-        If one is infinite or, for classification, neither 0 nor 1; the message names it.
+        If one is infinite or beyond `LARGEST_LABEL` or, for classification, neither 0 nor 1; the message names it.
     """
     for name, column in zip(names, labels.T, strict=True):
         if np.isinf(column).any():
             raise DataError(f"{name!r} holds an infinite label", fix="correct it, or leave the cell empty")
+        if len(large := column[np.abs(np.nan_to_num(column, posinf=0.0, neginf=0.0)) > LARGEST_LABEL]):
+            raise DataError(f"{name!r} holds {large[0]:g}, and labels go up to {LARGEST_LABEL:g}: errors are squared "
+                            "in single precision", fix="give it in another unit, or its logarithm")  # fmt: skip
         odd = column[~np.isnan(column) & ~np.isin(column, (0, 1))]
         if task_type == "classification" and len(odd):
             raise DataError(
@@ -76,7 +93,8 @@ def check_presence(train: np.ndarray, validation: np.ndarray, names: Sequence[st
     Raises
     ------
     DataError
-        If a task has no label among the training rows, or no task has one among the validation rows.
+        If a task has no label among the training rows, or no task has one among the validation rows, or no task has
+        two labels that differ among the training rows.
     """
     for name, column in zip(names, train.T, strict=True):
         if np.isnan(column).all():
@@ -85,6 +103,11 @@ def check_presence(train: np.ndarray, validation: np.ndarray, names: Sequence[st
             )
     if np.isnan(validation).all():
         raise DataError("no validation row has a label", fix="split otherwise")
+    if (np.nanmin(train, 0) == np.nanmax(train, 0)).all():
+        first = next(iter(train[~np.isnan(train[:, 0]), 0]))
+        whose = repr(names[0]) if len(names) == 1 else f"{names[0]!r} (and of each of the others alike)"
+        raise DataError(f"every label of {whose} among the training rows is {first}: there is nothing to learn",
+                        fix="give rows whose labels differ, or split otherwise")  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -120,6 +143,29 @@ class LabelScaling:
         mean, scale = np.nanmean(labels, 0), np.nanstd(labels, 0)
         varies = scale > 1e-12 * np.maximum(1.0, np.abs(mean))
         return cls(tuple(map(float, mean)), tuple(map(float, np.where(varies, scale, 1.0))))
+
+    @classmethod
+    def from_stored(cls, values: object, num_tasks: int, where: str) -> Self:
+        """Read what a model's folder holds.
+
+        Raises
+        ------
+        CheckpointError
+            If it is no mean and scale for each task, finite, and the scale positive.
+        """
+        try:
+            mean, scale = (tuple(map(float, values[name])) for name in ("mean", "scale"))  # type: ignore[index]
+        except (TypeError, KeyError, ValueError):
+            mean, scale = (), ()
+        known = len(mean) == len(scale) == num_tasks and np.isfinite([*mean, *scale]).all()
+        if not known or not all(one > 0 for one in scale):
+            raise CheckpointError(
+                f"the scaling of the properties is damaged: {values!r}",
+                where=where,
+                fix=f"it holds mean and scale of {num_tasks} properties, finite, each scale above 0; restore the file, "
+                "or train the model again",
+            )
+        return cls(mean, scale)
 
     @classmethod
     def none(cls, num_tasks: int) -> Self:
@@ -190,7 +236,13 @@ def to_prediction(output: Float[Tensor, "b t"], task_type: str, scaling: LabelSc
     return output.float().sigmoid() if task_type == "classification" else scaling.restore(output.float())
 
 
-def score(prediction: np.ndarray, labels: np.ndarray, task_type: str, names: Sequence[str]) -> dict[str, Any]:
+def score(
+    prediction: np.ndarray,
+    labels: np.ndarray,
+    task_type: str,
+    names: Sequence[str],
+    scale: Sequence[float] | None = None,
+) -> dict[str, Any]:
     """Score predictions against the labels that are present.
 
     Parameters
@@ -199,13 +251,16 @@ def score(prediction: np.ndarray, labels: np.ndarray, task_type: str, names: Seq
         Values in the unit of the target, or probabilities and 0 / 1; NaN labels are missing.
     task_type : {"regression", "classification"}
     names : sequence of t str
+    scale : sequence of t float, optional
+        Deviation of each task's training labels.
 
     Returns
     -------
     dict
-        The mean over tasks of each score in ``METRICS[task_type]``, None where no task has it; "tasks": the same for
-        each task, with its number of labels; "left_out": how many tasks have no such score, because only one class
-        (or fewer than two values, for r2) is present.
+        The mean over tasks of each score in ``METRICS[task_type]``, None where no task has it; with `scale`,
+        for several regression tasks, also "scaled": the mean RMSE in units of `scale`, in which every task counts;
+        "tasks": the same for each task, with its number of labels; "left_out": how many tasks have no such score,
+        because only one class (or fewer than two values, for r2) is present.
 
     Examples
     --------
@@ -213,7 +268,8 @@ def score(prediction: np.ndarray, labels: np.ndarray, task_type: str, names: Seq
     >>> result["roc_auc"], result["left_out"]
     (1.0, {'roc_auc': 0, 'pr_auc': 0})
     """
-    tasks = {}
+    tasks: dict[str, dict[str, Any]] = {}
+    prediction, labels = np.asarray(prediction, np.float64), np.asarray(labels, np.float64)  # squares may be large
     for name, predicted, label in zip(names, prediction.T, labels.T, strict=True):
         present = ~np.isnan(label)
         one = _score_one(predicted[present], label[present], task_type)
@@ -222,6 +278,9 @@ def score(prediction: np.ndarray, labels: np.ndarray, task_type: str, names: Seq
     for metric in METRICS[task_type]:
         values = [value for task in tasks.values() if (value := task[metric]) is not None]
         result[metric] = float(np.mean(values)) if values else None
+    if scale is not None and task_type == "regression" and len(names) > 1:
+        each = [task["rmse"] / one for task, one in zip(tasks.values(), scale, strict=True) if task["rmse"] is not None]
+        result[SCALED] = float(np.mean(each)) if each else None
     result["left_out"] = {m: sum(task[m] is None for task in tasks.values()) for m in METRICS[task_type]}
     result["tasks"] = tasks
     return result

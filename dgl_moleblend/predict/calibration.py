@@ -259,7 +259,7 @@ def member_folders(folder: str | PathLike[str]) -> list[Path]:
     Raises
     ------
     CheckpointError
-        If ensemble.json is damaged or names no model.
+        If ensemble.json is damaged, or names no model or one that does not lie in the folder.
     """
     path = Path(folder, ENSEMBLE_FILE)
     if not path.is_file():
@@ -268,9 +268,11 @@ def member_folders(folder: str | PathLike[str]) -> list[Path]:
         names = json.loads(path.read_text(encoding="utf-8"))["models"]
         if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
             raise ValueError('"models" is no list of folder names')
+        if outside := [name for name in names if Path(name).is_absolute() or {"..", "\\"} & {*name, *Path(name).parts}]:
+            raise ValueError(f"{outside[0]!r} is no folder beside it")
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{ENSEMBLE_FILE} names no models: {error}",
+            f"{ENSEMBLE_FILE} names no models that can be opened: {error}",
             where=str(path),
             fix='it holds {"models": [folders beside it, ...]}',
         ) from error

@@ -1,5 +1,6 @@
 """Saved models: properties of every molecule of a data set, with what is known of their errors."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from os import PathLike
@@ -78,7 +79,9 @@ class PropertyModel:
             FeaturizerConfig.from_dict(extra["featurizer"]),
             tuple(extra["task_names"]),
             extra["task_type"],
-            LabelScaling(**{name: tuple(values) for name, values in extra["scaling"].items()}),
+            LabelScaling.from_stored(
+                extra["scaling"], len(extra["task_names"]), str(Path(folder) / model_folder.CONFIG_FILE)
+            ),
         )
 
     def save_pretrained(self, folder: str | PathLike[str], **facts: object) -> Path:
@@ -172,6 +175,7 @@ class Ensemble:
                 {"task_names": sorted(calibration.tasks), "task_type": calibration.task_type},
                 where=f"{tops[0] / CALIBRATION_FILE} against the model",
             )
+        members = tuple(dataclasses.replace(member, featurizer=members[0].featurizer) for member in members)
         own = [TrainingSet.read(top) for top in tops]
         known = [set_ for top, set_ in zip(tops, own, strict=True) for set_ in
                  ([set_] if set_ is not None else map(TrainingSet.read, member_folders(top)))]  # fmt: skip
@@ -212,6 +216,7 @@ class Ensemble:
         self, dataset: MoleculeDataset, *, progress: bool = True, accelerator: str = "auto"
     ) -> Float[np.ndarray, "m n t"]:
         """Return what each of the m members predicts, (m, N, t); see `PropertyModel.predict`."""
+        check_featurizer(self.featurizer, dataset)
         features = Features(dataset, progress=progress, accelerator=accelerator)
         shared: dict[str, Any] = {"progress": progress, "accelerator": accelerator}
         return np.stack([
@@ -271,12 +276,13 @@ class Ensemble:
         weights = None if equal else np.asarray(self.weights)
         for k, name in enumerate(self.task_names):
             task = None if self.calibration is None else self.calibration.tasks[name]
-            mean = values[..., k].mean(0) if weights is None else np.tensordot(weights, values[..., k], 1)
+            one = values[..., k]  # (m, N); np.average takes no N = 0
+            mean = one.mean(0) if weights is None else (weights[:, None] * one).sum(0) / weights.sum()
             columns[predicted(name)] = mean if task is None else task.rescale(mean)
             if len(values) > 1 and weights is None:
-                columns[f"{name}_spread"] = values[..., k].std(0, ddof=1)
-            elif len(values) > 1:
-                columns[f"{name}_spread"] = np.sqrt(np.tensordot(weights, (values[..., k] - mean) ** 2, 1))
+                columns[f"{name}_spread"] = one.std(0, ddof=1)
+            elif len(values) > 1 and weights is not None:
+                columns[f"{name}_spread"] = np.sqrt((weights[:, None] * (one - mean) ** 2).sum(0) / weights.sum())
             if task is not None and self.members[0].task_type == "regression":
                 width = task.half_width(coverage)
                 columns |= {f"{name}_lower": mean - width, f"{name}_upper": mean + width}
@@ -299,13 +305,9 @@ def _read_member(folder: Path) -> PropertyModel | FeatureModel:
 
 
 def _what_is_predicted(model: PropertyModel | FeatureModel) -> dict[str, Any]:
-    featurizer = model.featurizer.to_dict()
-    kept = ["positions", "chirality"] + ["num_conformers", "optimize"] * (model.featurizer.positions == "embed")
-    return {
-        "task_names": list(model.task_names),
-        "task_type": model.task_type,
-        "featurizer": {name: featurizer[name] for name in kept},
-    }
+    featurizer = model.featurizer.decisive()
+    featurizer.pop("seed", None)  # one embedding is as good as another; all members are shown that of the first
+    return {"task_names": list(model.task_names), "task_type": model.task_type, "featurizer": featurizer}
 
 
 def is_model(path: str | PathLike[str]) -> bool:
@@ -341,9 +343,11 @@ def check_featurizer(expected: FeaturizerConfig, dataset: MoleculeDataset) -> No
     """Raise a CheckpointError if a data set was featurized with other settings, as far as these are known."""
     if dataset.featurizer is not None:
         model_folder.check_same(
-            {"positions": expected.positions, "chirality": expected.chirality},
-            {"positions": dataset.featurizer.positions, "chirality": dataset.featurizer.chirality},
+            expected.decisive(),
+            dataset.featurizer.decisive(),
             where="featurizer of the molecules against the model's",
+            fix="give the file of molecules, which is featurized as the model needs it; or featurize it again with the "
+            "expected settings",
         )
 
 

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.data.summary import count_reasons
-from dgl_moleblend.models.targets import METRICS
+from dgl_moleblend.models.targets import METRICS, shared_metrics
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report import figures
 from dgl_moleblend.report.findings import NAMED, findings, number
@@ -27,7 +27,8 @@ WORST = 10
 _FIRST_REJECTS = 10
 _FEW_OF_CLASS = 10
 _LONG = 12  # longer lists of settings are summed up
-_METRIC_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "roc_auc": "ROC AUC", "pr_auc": "PR AUC"}
+_METRIC_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "scaled": "scaled RMSE", "roc_auc": "ROC AUC",
+                 "pr_auc": "PR AUC"}  # fmt: skip
 CANDIDATE_NAMES = {
     "mean": "mean of the labels",
     "forest": "random forest, Morgan counts",
@@ -40,6 +41,7 @@ _METRIC_HELP = {
     "rmse": "root mean square error; large errors weigh more; smaller is better",
     "mae": "mean absolute error; smaller is better",
     "r2": "share of the spread that is explained; 1 is perfect, 0 no better than the mean",
+    "scaled": "mean RMSE over the properties, each in units of its deviation among training rows; smaller is better",
     "roc_auc": "how often class 1 is ranked above class 0; 1 is perfect, 0.5 a guess",
     "pr_auc": "average precision; 1 is perfect, a guess gives the share of class 1",
 }
@@ -184,11 +186,13 @@ def _split(run: Results) -> dict[str, Any]:
 
 def _scores(run: Results) -> list[dict[str, Any]]:
     rows = []
-    for metric in METRICS[run.extra["task_type"]]:
+    shared = shared_metrics(run.extra["task_type"], len(run.tasks))
+    known = all(metric in run.metrics["test"] for metric in shared)  # scores of older versions have no "scaled"
+    for metric in shared if known else METRICS[run.extra["task_type"]]:
         sources = [run.metrics, run.metrics["mean_predictor"]]
-        columns = [source[part][metric] for source in sources for part in ("validation", "test")]
+        columns = [source[part].get(metric) for source in sources for part in ("validation", "test")]
         if run.folds:
-            columns = [source["test"][metric] for source in sources]
+            columns = [source["test"].get(metric) for source in sources]
         left_out = run.metrics["test"]["left_out"].get(metric, 0) if run.metrics["rows"]["test"] else 0
         note = f"{left_out} of {len(run.tasks)} properties have no test {_METRIC_NAMES[metric]}" if left_out else ""
         rows.append(
@@ -322,8 +326,9 @@ def _settings(run: Results) -> dict[str, dict[str, str]]:
         **({"Calibration": run.calibration.to_dict()} if run.calibration else {}),
         "Versions": run.versions,
     }  # fmt: skip
-    if isinstance(run.settings.get("encoder"), str):
-        sections["Model"] = {"started from": run.settings["encoder"], **sections["Model"]}
+    start = run.settings.get("encoder")
+    if started_from := start.get("started_from") if isinstance(start, dict) else start:
+        sections["Model"] = {"started from": started_from, **sections["Model"]}
     return {name: _flat(values, "" if isinstance(values, Mapping) else "value") for name, values in sections.items()}
 
 

@@ -33,8 +33,9 @@ from dgl_moleblend.train.finetune import (
     split_table,
     tabulate,
 )
-from dgl_moleblend.train.loop import close_run, fingerprint, is_finished, open_run, write_table
-from dgl_moleblend.train.start import describe_start
+from dgl_moleblend.train.loop import close_run, is_finished, open_run, write_table
+from dgl_moleblend.train.plan import describe_data
+from dgl_moleblend.train.start import describe_start, keep_start
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -143,6 +144,7 @@ def finetune_auto(
         If labels or split cannot be used, no candidate can be fitted, or `out` holds another run.
     """
     out = Path(out)
+    keep_start(out, encoder)
     known = set(CANDIDATES)
     check(not isinstance(candidates, str) and 0 < len(set(candidates)) == len(candidates) and {*candidates} <= known,
           "candidates", candidates, f"some of {', '.join(CANDIDATES)}, each once")  # fmt: skip
@@ -151,9 +153,9 @@ def finetune_auto(
     parts, task_type, metric = check_request(dataset, split, task_type, metric, config)
     settings = {
         "head": "auto", "candidates": list(candidates), "features": list(features), "columns": list(columns),
-        "encoder": None if encoder is None else describe_start(encoder), "training": config.to_dict(),
-        "task_type": task_type, "metric": metric, "task_names": list(dataset.task_names), "molecules": len(dataset),
-        "fingerprint": fingerprint(dataset.num_atoms, dataset.labels, *parts.values()),
+        "encoder": describe_start(encoder) if {"frozen", "network"} & {*candidates} else None,
+        "training": config.to_dict(), "task_type": task_type, "metric": metric, "by_scaffold": by_scaffold(facts),
+        **describe_data(dataset, parts, columns=columns),
     }  # fmt: skip
     if overwrite and not resume:
         remove_runs(out)
@@ -208,8 +210,8 @@ class _Comparison:
         """Return the fold of each of `rows`: whole scaffolds where the split was by scaffold, else at random."""
         from dgl_moleblend.data.splits import divide_rows
 
-        by_scaffold = self.facts.get("split") == "scaffold"
-        return divide_rows(self.dataset.subset(self.rows), count, by_scaffold=by_scaffold, seed=self.config.seed)
+        known = self.dataset.subset(self.rows)
+        return divide_rows(known, count, by_scaffold=by_scaffold(self.facts), seed=self.config.seed)
 
     def mean(self) -> Candidate:
         """Predict the mean of the other folds' labels."""
@@ -300,8 +302,10 @@ def _finish(
     held_out = blend(stack, shared)
     test = blend(np.stack([found[name].test for name in judged]), shared)
 
+    scaling = LabelScaling.fit(labels) if work.task_type == "regression" else LabelScaling.none(len(names))
+
     def scored(values: np.ndarray, index: np.ndarray) -> dict[str, Any]:
-        return score(values, work.labels[index], work.task_type, names)
+        return score(values, work.labels[index], work.task_type, names, scaling.scale)
 
     validation = len(work.parts["train"]) + np.arange(len(work.parts["validation"]))
     metrics: dict[str, Any] = {
@@ -332,7 +336,6 @@ def _finish(
             if folder not in members:
                 shutil.rmtree(out / folder, ignore_errors=True)
     featurizer = work.dataset.featurizer or FeaturizerConfig()
-    scaling = LabelScaling.fit(labels) if work.task_type == "regression" else LabelScaling.none(len(names))
     extra = {"task_names": names, "task_type": work.task_type, "featurizer": featurizer.to_dict(),
              "scaling": {"mean": list(scaling.mean), "scale": list(scaling.scale)}, "facts": work.facts}  # fmt: skip
     write_json(out / "metrics.json", metrics)
@@ -354,6 +357,11 @@ def _finish(
     write_report(out)
     close_run(out)
     return FinetuneResult(out, metrics, table)
+
+
+def by_scaffold(facts: Mapping[str, object] | None) -> bool:
+    """Whether molecules were divided by scaffold, as folds then are."""
+    return (facts or {}).get("split") == "scaffold"
 
 
 def _short(scores: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,15 +10,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dgl_moleblend.config import TrainingConfig, check
+from dgl_moleblend.config import EncoderConfig, TrainingConfig, check
 from dgl_moleblend.folder import CONFIG_FILE, ENSEMBLE_FILE, RUN_FILE, write_json
-from dgl_moleblend.models.targets import METRICS, score
+from dgl_moleblend.models.targets import METRICS, score, shared_metrics
 from dgl_moleblend.predict.calibration import write_calibration
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
+from dgl_moleblend.schema import RELATIONS
 from dgl_moleblend.train.finetune import SPLITS, FinetuneResult, check_request, finetune, split_facts, split_table
-from dgl_moleblend.train.loop import close_run, fingerprint, is_finished, open_run, write_table
-from dgl_moleblend.train.start import describe_start
+from dgl_moleblend.train.loop import close_run, is_finished, open_run, write_table
+from dgl_moleblend.train.plan import describe_data
+from dgl_moleblend.train.start import describe_start, keep_start
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -73,7 +75,8 @@ def finetune_seeds(
     table[columns] = np.mean([one[columns].to_numpy(float) for one in tables], axis=0)
     first = next(iter(results.values())).metrics
     scores: dict[str, Any] = {
-        name: _score(table[table["split"] == name], dataset.task_names, first["task_type"]) for name in SPLITS[1:]
+        name: _score(table[table["split"] == name], dataset.task_names, first["task_type"], first["label_scale"])
+        for name in SPLITS[1:]
     }
     scores["mean_predictor"] = first["mean_predictor"]
     divided = split_table(dataset, {name: np.asarray(split.get(name, ()), np.int64) for name in SPLITS})
@@ -128,11 +131,12 @@ def finetune_folds(
     table = pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
     task_type = next(iter(results.values())).metrics["task_type"]
     labels = dataset.labels.astype(np.float64)
+    scale = np.mean([result.metrics["label_scale"] for result in results.values()], axis=0)  # of the folds' trainings
     means = np.stack([np.nanmean(labels[np.asarray(fold["train"], np.int64)], axis=0) for fold in folds])  # (folds, t)
     constant = table.assign(**{predicted(name): means[table["fold"], k] for k, name in enumerate(dataset.task_names)})
     scores: dict[str, Any] = {
-        "out_of_fold": _score(table, dataset.task_names, task_type),
-        "mean_predictor": {"out_of_fold": _score(constant, dataset.task_names, task_type)},
+        "out_of_fold": _score(table, dataset.task_names, task_type, scale),
+        "mean_predictor": {"out_of_fold": _score(constant, dataset.task_names, task_type, scale)},
     }
     shared = {name: value for name, value in split_facts(known[0]).items() if name != "duplicates"}
     return _finish(out, results, scores, table, table[["row", "fold"]], shared | {"folds": len(folds)})
@@ -145,15 +149,15 @@ def _finetune_each(
     settings: Mapping[str, Any],
 ) -> dict[str, FinetuneResult]:
     """Do every run, or read those that are finished."""
+    keep_start(out, settings.get("encoder"))
     settings = dict(settings)
     resume, overwrite = settings.pop("resume", False), settings.pop("overwrite", False)
-    arrays = [np.asarray(split.get(name, ()), np.int64) for split, _, _ in runs.values() for name in SPLITS]
-    encoder = settings.get("encoder")
     plan = {
         "runs": {name: config.to_dict() for name, (_, config, _) in runs.items()},
-        "encoder": describe_start(encoder),
+        "encoder": describe_start(settings.get("encoder") or EncoderConfig.small()),
+        "relations": list(settings.get("relations", RELATIONS)),
         **{name: settings.get(name) for name in ("readout", "dropout", "task_type", "metric")},
-        "fingerprint": fingerprint(dataset.num_atoms, dataset.labels, *arrays),
+        **describe_data(dataset, *(split for split, _, _ in runs.values())),
     }
     for split, config, _ in runs.values():
         check_request(dataset, split, settings.get("task_type"), settings.get("metric"), config)
@@ -193,9 +197,11 @@ def read_result(folder: Path) -> FinetuneResult:
     return FinetuneResult(folder, metrics, table)
 
 
-def _score(table: pd.DataFrame, names: Sequence[str], task_type: str) -> dict[str, Any]:
+def _score(
+    table: pd.DataFrame, names: Sequence[str], task_type: str, scale: Sequence[float] | np.ndarray
+) -> dict[str, Any]:
     values = table[[predicted(name) for name in names]].to_numpy(float)
-    return score(values, table[list(names)].to_numpy(float), task_type, names)
+    return score(values, table[list(names)].to_numpy(float), task_type, names, [*scale])
 
 
 def _finish(
@@ -215,7 +221,7 @@ def _finish(
     for part in SPLITS[1:]:
         columns = {
             metric: [run[part][metric] for run in metrics["runs"].values() if run[part][metric] is not None]
-            for metric in METRICS[first["task_type"]]
+            for metric in _metrics_of(first)
         }
         metrics["mean"][part] = {m: float(np.mean(v)) if v else None for m, v in columns.items()}
         metrics["deviation"][part] = {m: float(np.std(v, ddof=1)) if len(v) > 1 else None for m, v in columns.items()}
@@ -229,6 +235,11 @@ def _finish(
     return FinetuneResult(out, metrics, table)
 
 
+def _metrics_of(metrics: Mapping[str, Any]) -> list[str]:
+    task_type, tasks = metrics["task_type"], len(metrics["test"]["tasks"])
+    return list(dict.fromkeys((*shared_metrics(task_type, tasks), *METRICS[task_type])))
+
+
 def _summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    parts = {part: {m: metrics[part][m] for m in METRICS[metrics["task_type"]]} for part in SPLITS[1:]}
+    parts = {part: {m: metrics[part][m] for m in _metrics_of(metrics)} for part in SPLITS[1:]}
     return {**{name: metrics[name] for name in ("chosen_by", "epochs", "best", "rows")}, **parts}

@@ -23,6 +23,7 @@ from dgl_moleblend.models.targets import (
     find_task_type,
     positive_weights,
     score,
+    shared_metrics,
 )
 from dgl_moleblend.predict.calibration import write_calibration
 from dgl_moleblend.predict.properties import PropertyModel, write_training_set
@@ -34,7 +35,6 @@ from dgl_moleblend.schema import RELATIONS
 from dgl_moleblend.train.loop import (
     MoleculeData,
     close_run,
-    fingerprint,
     fit,
     library_versions,
     open_run,
@@ -42,7 +42,8 @@ from dgl_moleblend.train.loop import (
     write_table,
 )
 from dgl_moleblend.train.modules import FinetuningModule
-from dgl_moleblend.train.start import default_readout, describe_start, make_encoder
+from dgl_moleblend.train.plan import describe_data
+from dgl_moleblend.train.start import default_readout, describe_start, keep_start, make_encoder
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -118,8 +119,9 @@ def finetune(
     task_type : {"regression", "classification"}, optional
         By default classification if every label is 0 or 1.
     metric : str, optional
-        Validation score that chooses the weights: "rmse" (default), "mae" or "r2"; "roc_auc" (default) or "pr_auc";
-        or "loss". Where no task has it on the validation rows, the loss takes its place; metrics.json says which.
+        Validation score that chooses the weights: "rmse" (default), "mae" or "r2", and of several tasks "scaled"
+        (default): the mean RMSE in units of each task's training deviation; "roc_auc" (default) or "pr_auc"; or "loss".
+        Where no task has it on the validation rows, the loss takes its place; metrics.json says which.
     training_config : TrainingConfig, optional
     facts : mapping, optional
         Further facts to keep with the model, such as how the split was made (`dgl_moleblend.data.splits`); those whose
@@ -149,14 +151,15 @@ def finetune(
     """
     out = Path(out)
     encoder = encoder or EncoderConfig.small()
+    keep_start(out, encoder)
     config = training_config or TrainingConfig()
     parts, task_type, metric = check_request(dataset, split, task_type, metric, config)
     readout = readout or default_readout(encoder)
     names, labels = dataset.task_names, dataset.labels.astype(np.float64)
     train_labels, validation_labels = labels[parts["train"]], labels[parts["validation"]]
-    possible = score(np.zeros_like(validation_labels), validation_labels, task_type, names)
-    monitor = metric if possible.get(metric) is not None else "loss"
     scaling = LabelScaling.fit(train_labels) if task_type == "regression" else LabelScaling.none(len(names))
+    possible = score(np.zeros_like(validation_labels), validation_labels, task_type, names, scaling.scale)
+    monitor = metric if possible.get(metric) is not None else "loss"
     weights = positive_weights(train_labels) if config.class_weights else None
     settings = {
         "encoder": describe_start(encoder),
@@ -164,9 +167,7 @@ def finetune(
         "training": config.to_dict(),
         "task_type": task_type,
         "metric": metric,
-        "task_names": list(names),
-        "molecules": len(dataset),
-        "fingerprint": fingerprint(dataset.num_atoms, labels, *parts.values()),
+        **describe_data(dataset, parts),
     }
     set_seeds(config.seed)
     predictor = MoleBlendPredictor(
@@ -195,11 +196,12 @@ def finetune(
     constant = np.nanmean(train_labels, 0)
     metrics: dict[str, Any] = {"task_type": task_type, "metric": metric, "chosen_by": monitor, **done}
     for name, values in predictions.items():
-        metrics[name] = score(values, labels[parts[name]], task_type, names)
+        metrics[name] = score(values, labels[parts[name]], task_type, names, scaling.scale)
     metrics["mean_predictor"] = {
-        name: score(np.tile(constant, (len(values), 1)), labels[parts[name]], task_type, names)
+        name: score(np.tile(constant, (len(values), 1)), labels[parts[name]], task_type, names, scaling.scale)
         for name, values in predictions.items()
     }
+    metrics["label_scale"] = list(scaling.scale)
     metrics["rows"] = {name: len(part) for name, part in parts.items()}
     if weights is not None:
         metrics["class_weights"] = dict(zip(names, weights, strict=True))
@@ -255,8 +257,9 @@ def check_request(
                         "that name", fix="rename the column of labels")  # fmt: skip
     task_type = task_type or find_task_type(labels)
     check(task_type in TASK_TYPES, "task_type", task_type, "'regression' or 'classification'")
-    metric = metric or METRICS[task_type][0]
-    check(metric in ("loss", *METRICS[task_type]), "metric", metric, f"one of {', '.join(METRICS[task_type])}, loss")
+    metric = metric or shared_metrics(task_type, len(names))[0]
+    known = list(dict.fromkeys((*METRICS[task_type], *shared_metrics(task_type, len(names)))))
+    check(metric in ("loss", *known), "metric", metric, f"one of {', '.join(known)}, loss")
     if config.class_weights and task_type != "classification":
         raise DataError("class weights are for classification, and the labels are numbers", fix="leave them out")
     check_labels(labels, task_type, names)

@@ -1,6 +1,5 @@
 """One training run in one folder: its settings, logs and checkpoints, how it is resumed, and which weights it keeps."""
 
-import hashlib
 import json
 import platform
 import shutil
@@ -30,7 +29,6 @@ from dgl_moleblend.folder import (
     LOGS,
     RESULTS,
     RUN_FILE,
-    check_same,
     write_atomically,
     write_json,
 )
@@ -38,10 +36,10 @@ from dgl_moleblend.models.targets import LOWER_IS_BETTER
 from dgl_moleblend.pairs.loader import TrainingBatch, make_loader
 from dgl_moleblend.progress import RunProgress, quiet_lightning
 from dgl_moleblend.train.modules import TrainingModule
+from dgl_moleblend.train.plan import check_plan
 
 SAVE_EVERY = timedelta(minutes=10)
 """A run that is interrupted within an epoch loses at most so much."""
-_FREE = ("num_workers", "trials")  # settings that may change when a run is resumed
 _PACKAGES = ("dgl-moleblend", "torch", "dgl", "dgllife", "rdkit", "lightning", "numpy", "pandas")
 
 
@@ -206,7 +204,7 @@ def open_run(
         if run["finished"] and not extend:
             raise DataError("the run is finished; there is nothing to resume", where=str(out),
                             fix="start another run from its weights")  # fmt: skip
-        check_same(_without_free(run["settings"]), _without_free(settings), where=str(file))
+        check_plan(run["settings"], settings, str(file))
     elif resume:
         raise DataError("there is no run to resume", where=str(out), fix="leave out --resume to start one")
     elif (out / CONFIG_FILE).exists() and not overwrite:
@@ -240,14 +238,6 @@ def _write_run(out: Path, settings: dict[str, Any], *, finished: bool) -> None:
     write_json(out / RUN_FILE, {"settings": settings, "versions": library_versions(), "finished": finished})
 
 
-def _without_free(settings: dict[str, Any]) -> dict[str, Any]:
-    return {
-        key: _without_free(value) if isinstance(value, dict) else value
-        for key, value in settings.items()
-        if key not in _FREE
-    }
-
-
 def write_table(path: Path, table: pd.DataFrame) -> None:
     """Write a CSV file, whole or not at all."""
     write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
@@ -260,14 +250,6 @@ def library_versions() -> dict[str, str]:
         with suppress(PackageNotFoundError):
             found[name] = version(name)
     return found
-
-
-def fingerprint(*arrays: np.ndarray) -> str:
-    """Checksum that tells data sets and splits apart when a run is resumed."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        digest.update(f"{array.dtype}{array.shape}".encode() + np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()[:16]
 
 
 def is_first_process() -> bool:

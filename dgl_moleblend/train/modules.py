@@ -15,7 +15,7 @@ from torchmetrics.utilities import dim_zero_cat
 
 from dgl_moleblend.config import TrainingConfig
 from dgl_moleblend.errors import MoleBlendError
-from dgl_moleblend.models.targets import METRICS, LabelScaling, property_loss, score, to_prediction
+from dgl_moleblend.models.targets import LabelScaling, property_loss, score, shared_metrics, to_prediction
 from dgl_moleblend.nn.blend import draw_blend, draw_noise
 
 if TYPE_CHECKING:
@@ -140,8 +140,9 @@ class PropertyScores(Metric):
     prediction: list[Tensor]
     labels: list[Tensor]
 
-    def __init__(self, task_type: str, names: Sequence[str]) -> None:
+    def __init__(self, task_type: str, names: Sequence[str], scale: Sequence[float] | None = None) -> None:
         super().__init__()
+        self.scale = scale
         self.task_type = task_type
         self.names = list(names)
         self.add_state("prediction", default=[], dist_reduce_fx="cat")
@@ -155,7 +156,7 @@ class PropertyScores(Metric):
     def compute(self) -> dict[str, Any]:
         """Score everything added; see `dgl_moleblend.models.targets.score`."""
         prediction, labels = (dim_zero_cat(x).cpu().numpy() for x in (self.prediction, self.labels))
-        return score(prediction, labels, self.task_type, self.names)
+        return score(prediction, labels, self.task_type, self.names, self.scale)
 
 
 class FinetuningModule(TrainingModule):
@@ -195,7 +196,8 @@ class FinetuningModule(TrainingModule):
         self.task_type = task_type
         self.scaling = scaling
         self.pos_weight = pos_weight
-        self.scores = PropertyScores(task_type, names)
+        self.headline = shared_metrics(task_type, len(names))[0]
+        self.scores = PropertyScores(task_type, names, scaling.scale)
         if config.freeze_encoder:
             model.encoder.requires_grad_(False)
 
@@ -264,4 +266,4 @@ class FinetuningModule(TrainingModule):
         self.scores.reset()
         for name, value in values.items():
             if isinstance(value, float):
-                self.log(f"validation/{name}", value, prog_bar=name == METRICS[self.task_type][0])
+                self.log(f"validation/{name}", value, prog_bar=name == self.headline)

@@ -16,7 +16,6 @@ from dgl_moleblend.report.results import read_curves
 from dgl_moleblend.train.loop import (
     MoleculeData,
     close_run,
-    fingerprint,
     fit,
     is_first_process,
     library_versions,
@@ -24,7 +23,8 @@ from dgl_moleblend.train.loop import (
     set_seeds,
 )
 from dgl_moleblend.train.modules import PretrainingModule
-from dgl_moleblend.train.start import describe_start, make_encoder
+from dgl_moleblend.train.plan import describe_data
+from dgl_moleblend.train.start import describe_start, keep_start, make_encoder
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -89,6 +89,7 @@ def pretrain(
     """
     out = Path(out)
     encoder = encoder or EncoderConfig.small()
+    keep_start(out, encoder)
     blend_config, training_config = blend_config or BlendConfig(), training_config or TrainingConfig()
     check(0 <= validation < 1, "validation", validation, "at least 0 and below 1")
     if targets is not None and len(targets) != len(dataset):
@@ -105,8 +106,7 @@ def pretrain(
         "blend": blend_config.to_dict(),
         "training": training_config.to_dict(),
         "validation": validation,
-        "molecules": len(dataset),
-        "fingerprint": fingerprint(dataset.num_atoms),
+        **describe_data(dataset),
     }
     if targets is not None:
         settings["targets"] = targets.digest()

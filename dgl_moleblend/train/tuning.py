@@ -16,10 +16,12 @@ from dgl_moleblend.errors import CheckpointError, DataError, MoleBlendError
 from dgl_moleblend.folder import write_json
 from dgl_moleblend.models.targets import LOWER_IS_BETTER
 from dgl_moleblend.nn.readout import READOUTS
+from dgl_moleblend.schema import RELATIONS
 from dgl_moleblend.train.ensemble import remove_runs
 from dgl_moleblend.train.finetune import check_request, finetune
-from dgl_moleblend.train.loop import close_run, delete_run, fingerprint, is_finished, open_run, write_table
-from dgl_moleblend.train.start import describe_start
+from dgl_moleblend.train.loop import close_run, delete_run, is_finished, open_run, write_table
+from dgl_moleblend.train.plan import describe_data
+from dgl_moleblend.train.start import describe_start, keep_start
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -109,6 +111,7 @@ def tune(
 
     check(trials >= 1, "trials", trials, "at least 1")
     out, folder = Path(out), Path(out) / TRIALS
+    keep_start(out, encoder)
     config = training_config or TrainingConfig()
     parts = {name: np.asarray(split[name], np.int64) for name in ("train", "validation")}
     check_request(dataset, parts, settings.get("task_type"), settings.get("metric"), config)
@@ -128,10 +131,11 @@ def tune(
         plan = {
             "trials": trials,
             "tuned": list(space),
-            "encoder": describe_start(encoder),
+            "encoder": describe_start(encoder or EncoderConfig.small()),
             "training": config.to_dict(),
             **{name: settings.get(name) for name in ("task_type", "metric")},
-            "fingerprint": fingerprint(dataset.num_atoms, dataset.labels, *parts.values()),
+            "relations": list(settings.get("relations", RELATIONS)),
+            **describe_data(dataset, parts),
         }
         open_run(folder, plan, resume=resume, extend=True)
     rows: list[dict[str, Any]] = []

@@ -156,11 +156,15 @@ def test_what_is_no_molecule_is_refused(value: object, what: str) -> None:
     assert caught.value.where == "set.sdf, line 1"
 
 
-@pytest.mark.parametrize(
-    "text", ["CCO", " CCO ", "CCO ethanol", "CCO Äthanol", "CCO\tethanol", "[H]OCC", "OCC", "C(O)C"]
-)
-def test_blanks_names_and_hydrogens_do_not_matter(text: str) -> None:
+@pytest.mark.parametrize("text", ["CCO", " CCO ", "[H]OCC", "OCC", "C(O)C", "CCO |(0,0,;1.5,0,;2,1,)|", "CCO |$;;OH$|"])
+def test_blanks_around_hydrogens_and_extensions_do_not_matter(text: str) -> None:
     assert Chem.MolToSmiles(read_smiles(text)) == "CCO"
+
+
+@pytest.mark.parametrize("text", ["CCO CCN", "CC O", "CCO ethanol", "CCO\tethanol", "CCO |$;;OH$| ethanol"])
+def test_what_follows_a_blank_is_no_name(text: str) -> None:
+    with pytest.raises(MoleculeError, match=r"goes on after a blank: '[\s\S]*fix: .*a \.smi file may have names"):
+        read_smiles(text)
 
 
 @pytest.mark.parametrize(

@@ -50,8 +50,14 @@ def test_classes_and_numbers_are_told_apart(table, tmp_path):
 def test_several_tasks_by_pattern_and_from_a_data_set(table, tmp_path):
     succeed("featurize", table, "--tasks", "all", "--workers", 0, "--quiet", "-o", tmp_path / "s")
     options = ["--split", "random", "--task-type", "regression"]
-    succeed("finetune", tmp_path / "s", *options, *QUICK, "-o", tmp_path / "both")
+    result = succeed("finetune", tmp_path / "s", *options, *QUICK, "-o", tmp_path / "both")
     assert model_folder.read(tmp_path / "both").extra["task_names"] == ["size", "ring"]
+    metrics = json.loads((tmp_path / "both" / "metrics.json").read_text())
+    shown = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines()[1:3]}
+    assert shown["scaled"][:2] == [f"{metrics[part]['scaled']:.4f}" for part in ("validation", "test")]
+    sizes = [metrics[part]["tasks"]["size"]["rmse"] for part in ("validation", "test")]
+    assert [f"{size:.4f}" for size in sizes] == result.stdout.splitlines()[3].split()[2:4]
+    assert "scaled: mean RMSE, each in units of its property's deviation" in result.stdout
     succeed("finetune", tmp_path / "s", "--tasks", "r*", *options, *QUICK, "-o", tmp_path / "one")
     assert model_folder.read(tmp_path / "one").extra["task_names"] == ["ring"]
 

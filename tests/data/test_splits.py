@@ -44,6 +44,38 @@ def test_an_empty_part_says_what_to_do(dataset):
         split_by_method(dataset.subset([0, 1]), "consecutive", (0.5, 0.1, 0.4))
 
 
+ACYCLIC = ["C" * (k + 1) for k in range(90)]
+RINGS = [f"C1CC1{'C' * k}N{'C' * k}c1ccccc1" for k in range(10)]
+
+
+def test_a_scaffold_split_of_mostly_acyclic_molecules_is_refused_in_words():
+    molecules = MoleculeDataset.from_smiles(ACYCLIC + RINGS)
+    words = (
+        r"train \d+% \(\d+ molecules\) where 80% were asked for, validation 90% \(90 molecules\) where 10%[\s\S]*"
+        r"test 0% \(0 molecules\)[\s\S]*90 of 100 molecules are acyclic, which counts as one scaffold[\s\S]*"
+        r"fix: .*--split random"
+    )
+    with pytest.raises(DataError, match=words):
+        split_by_method(molecules, "scaffold", (0.8, 0.1, 0.1))
+    assert "split_warning" not in split_by_method(molecules, "random").facts
+
+
+def test_a_scaffold_that_takes_more_than_its_share_is_warned_of():
+    molecules = MoleculeDataset.from_smiles(ACYCLIC[:60] + [f"C1{'C' * k}1" for k in range(2, 42)])
+    split = split_by_method(molecules, "scaffold", (0.4, 0.3, 0.3))
+    assert "60 of 100 molecules are acyclic" in split.facts["split_warning"]
+    assert "60%" in split.facts["split_warning"]
+
+
+def test_no_test_part_need_be_drawn_beside_a_validation_file(tmp_path):
+    train, validation = (write(tmp_path / f"{k}.csv", SMILES[k::2]) for k in (0, 1))
+    both = MoleculeDataset.from_file([train, validation], task_columns=["y"])
+    for fractions in ((0.9, 0.1, 0.0), (1.0, 0.0, 0.0)):
+        how = {"method": "random", "fractions": fractions}
+        split = split_by_file(both, {"validation": [str(validation)]}, how)
+        assert [len(split.parts[name]) for name in ("train", "validation", "test")] == [15, 15, 0]
+
+
 @pytest.mark.parametrize("method", ["scaffold", "random", "stratified"])
 def test_folds_test_every_molecule_once_and_validate_on_others(dataset, method):
     splits = split_into_folds(dataset, 4, method, seed=3)

@@ -112,3 +112,17 @@ def test_nothing_to_score_is_0_with_a_gradient_of_0(loss: str) -> None:
     assert value.item() == 0
     assert torch.isfinite(prediction.grad).all()
     assert not prediction.grad.any()
+
+
+def test_half_precision_predictions_are_scored_in_single_precision() -> None:
+    distance = torch.full((1, 2, 2), 9.73)
+    prediction = torch.full((1, 2, 2), 9.75, dtype=torch.bfloat16)
+    mask = torch.ones(1, 2, 2, dtype=torch.bool)
+    expected = 0.5 * 0.02**2  # 0 where the target is rounded as well
+    assert math.isclose(objectives.distance_loss(prediction, distance, mask).item(), expected, rel_tol=1e-3)
+    noise = torch.tensor([[[1.0, 0.003, 0.0]]])
+    for loss, shape in ((objectives.denoising_loss, (1, 1)), (objectives.direction_loss, (1, 1, 1))):
+        truth = noise.expand(*shape, 3)
+        value = loss(truth.bfloat16(), truth, torch.ones(shape, dtype=torch.bool))
+        assert value.dtype == torch.float32
+        assert value.item() < 1e-4

@@ -81,6 +81,17 @@ def test_regression_scores_by_hand():
     assert result["left_out"] == {"rmse": 0, "mae": 0, "r2": 1}
 
 
+def test_several_regression_tasks_count_the_same_whatever_their_units():
+    labels = np.array([[1.0, 1e6], [3.0, 5e6]])
+    small_wrong, large_wrong = labels + np.array([1.0, 0.0]), labels + np.array([0.0, 2e6])
+    scale = LabelScaling.fit(labels).scale
+    names = ["small", "large"]
+    found = [score(wrong, labels, "regression", names, scale)["scaled"] for wrong in (small_wrong, large_wrong)]
+    assert found == pytest.approx([0.5, 0.5])
+    assert "scaled" not in score(labels[:, :1], labels[:, :1], "regression", ["small"], scale[:1])
+    assert score(labels * np.nan, labels * np.nan, "regression", names, scale)["scaled"] is None
+
+
 def test_tasks_with_one_class_are_left_out_and_counted():
     probability = np.array([[0.1, 0.5], [0.7, 0.6], [0.6, 0.7]])
     labels = np.array([[0.0, 1.0], [0.0, 1.0], [1.0, NAN]])
@@ -96,6 +107,7 @@ def test_tasks_with_one_class_are_left_out_and_counted():
     ("labels", "task_type", "words"),
     [
         ([[1.0], [float("inf")]], "regression", "'logS' holds an infinite label"),
+        ([[1.0], [1e30]], "regression", r"'logS' holds 1e\+30, and labels go up to 1e\+15[\s\S]*another unit"),
         ([[1.0], [2.0]], "classification", "'logS' holds 2, but labels of a classification are 0, 1 or empty"),
     ],
 )
@@ -115,7 +127,9 @@ def test_every_task_needs_a_training_label_and_validation_needs_some():
         check_presence(some, some, ["a", "b"])
     with pytest.raises(DataError, match="no validation row has a label"):
         check_presence(np.ones((1, 2)), none, ["a", "b"])
-    check_presence(np.ones((1, 2)), some, ["a", "b"])
+    check_presence(np.array([[1.0, 1.0], [2.0, 1.0]]), some, ["a", "b"])
+    with pytest.raises(DataError, match=r"every label of 'a' \(and of each of the others alike\)[\s\S]*is 1\.0"):
+        check_presence(np.ones((2, 2)), some, ["a", "b"])
 
 
 def test_weights_make_both_classes_count_the_same():

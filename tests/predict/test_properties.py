@@ -2,12 +2,13 @@
 
 import copy
 import dataclasses
+import json
 
 import numpy as np
 import pytest
 import torch
 from scipy.special import expit, logit
-from tables import chains
+from tables import NAN, chains
 
 import dgl_moleblend as mb
 from dgl_moleblend.data.store import MoleculeTable, record_batch
@@ -152,6 +153,74 @@ def test_the_seed_of_an_embedding_makes_no_difference(model, tmp_path):
     dataclasses.replace(model, featurizer=GIVEN.replace(seed=1)).save_pretrained(tmp_path / "a")
     model.save_pretrained(tmp_path / "b")
     assert len(Ensemble.from_pretrained([tmp_path / "a", tmp_path / "b"]).members) == 2
+
+
+@pytest.mark.parametrize(
+    "scaling",
+    [{"mean": [NAN, 0.0], "scale": [1.0, 1.0]}, {"mean": [0.0, 0.0], "scale": [1.0, 0.0]}, {"mean": [0.0, 0.0]},
+     {"mean": [0.0], "scale": [1.0]}, {"mean": "ab", "scale": [1.0, 1.0]}, [1.0, 2.0]],
+)  # fmt: skip
+def test_a_damaged_scaling_is_named(model, tmp_path, scaling):
+    model.save_pretrained(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["extra"]["scaling"] = scaling
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(CheckpointError, match=r"the scaling of the properties is damaged[\s\S]*where: .*config\.json"):
+        predict(tmp_path, chains(2), progress=False)
+
+
+@pytest.mark.parametrize("name", ["/etc", "../elsewhere", "a/../../b"])
+def test_members_outside_the_folder_are_refused(model, tmp_path, name):
+    model.save_pretrained(tmp_path / "elsewhere")
+    (tmp_path / "m").mkdir()
+    (tmp_path / "m" / "ensemble.json").write_text(json.dumps({"models": [name]}))
+    with pytest.raises(CheckpointError, match=rf"'{name}' is no folder beside it[\s\S]*ensemble\.json"):
+        Ensemble.from_pretrained(tmp_path / "m")
+
+
+EMBEDDED = mb.FeaturizerConfig(positions="embed")
+
+
+def featurized(config):
+    """Molecules that are said to have been featurized so."""
+    dataset = chains(3)
+    table = MoleculeTable(
+        [record_batch([*dataset], 2, ("chains.csv",))], dataset.task_names, ("chains.csv",), None, config
+    )
+    return mb.MoleculeDataset(table)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"num_conformers": 3}, "num_conformers is 3, expected 1"),
+        ({"seed": 7}, "seed is 7, expected 0"),
+        ({"optimize": False}, "optimize is false, expected true"),
+        ({"chirality": "tag"}, 'chirality is "tag", expected "cip"'),
+        ({"positions": "given"}, 'positions is "given", expected "embed"'),
+    ],
+)
+def test_molecules_that_were_featurized_otherwise_are_refused(model, tmp_path, change, words):
+    embedded = dataclasses.replace(model, featurizer=EMBEDDED)
+    embedded.save_pretrained(tmp_path)
+    dataset = featurized(EMBEDDED.replace(**change))
+    for refused in (
+        lambda: embedded.predict(dataset, progress=False),
+        lambda: predict(tmp_path, dataset, progress=False),
+        lambda: embed(tmp_path, dataset, progress=False),
+    ):
+        with pytest.raises(CheckpointError, match=rf"{words}[\s\S]*featurize it again with the expected settings"):
+            refused()
+    assert len(predict(tmp_path, featurized(EMBEDDED.replace(timeout=1.0)), progress=False)) == 3
+
+
+def test_members_of_other_seeds_are_shown_the_conformers_of_the_first(model, tmp_path):
+    for seed in (0, 1):
+        dataclasses.replace(model, featurizer=EMBEDDED.replace(seed=seed)).save_pretrained(tmp_path / str(seed))
+    folders = [tmp_path / "0", tmp_path / "1"]
+    assert len(predict(folders, featurized(EMBEDDED), progress=False)) == 3
+    with pytest.raises(CheckpointError, match="seed is 1, expected 0"):
+        predict(folders, featurized(EMBEDDED.replace(seed=1)), progress=False)
 
 
 def test_an_ensemble_that_names_a_folder_that_is_not_there(model, tmp_path):

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from rdkit import Chem
 
+from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers import files, molecules
 from dgl_moleblend.readers.molecules import MoleculeReader, Record
@@ -222,6 +223,20 @@ def test_smi_files(tmp_path):
         (2, 5, "CC |(0,0,0;1.5,0,0)|", "ethane in 3D"),
         (3, 6, "c1ccccc1", ""),
     ]
+
+
+def test_two_words_in_a_cell_are_a_rejected_row_and_names_of_smi_files_are_not(tmp_path):
+    table = "smiles\nCCO CCN\nCC O\nCCO |$;;OH$|\nCCO\n"
+    dataset = MoleculeDataset.from_file(write(tmp_path, "a.csv", table))
+    assert dataset.rejects[["row", "line", "smiles", "stage"]].to_numpy().tolist() == [
+        [0, 2, "CCO CCN", "parse"],
+        [1, 3, "CC O", "parse"],
+    ]
+    assert "goes on after a blank: 'CCN'" in dataset.rejects["reason"][0]
+    assert dataset.rows.tolist() == [2, 3]
+    smi = MoleculeDataset.from_file(write(tmp_path, "a.smi", "CCO CCN\nCC |(0,0,0;1.5,0,0)| ethane in 3D\n"))
+    assert (len(smi), smi.ids) == (2, ["CCN", "ethane in 3D"])
+    assert MoleculeDataset.from_smiles(["CCO CCN", "CCO"]).rejects["row"].tolist() == [0]
 
 
 def test_smi_with_a_header_is_a_table(tmp_path):

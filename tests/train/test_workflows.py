@@ -67,7 +67,7 @@ def test_the_folder_holds_all_that_prediction_needs(finetuned):
     extra = model_folder.read(result.folder).extra
     assert extra["task_names"] == ["atoms", "nitrogens"]
     assert extra["task_type"] == "regression"
-    assert extra["metric"] == "rmse"
+    assert extra["metric"] == "scaled"
     assert extra["featurizer"] == mb.FeaturizerConfig(positions="given").to_dict()
     assert {"python", "torch", "rdkit", "dgl", "dgl-moleblend"} <= extra["versions"].keys()
     assert json.loads((result.folder / "metrics.json").read_text()) == json.loads(json.dumps(result.metrics))
@@ -85,7 +85,8 @@ def test_predictions_of_held_out_rows_are_those_of_the_saved_model(finetuned):
         np.testing.assert_allclose(table[task], again[task], rtol=1e-5)
     rmse = np.sqrt(((table["atoms"] - table["atoms_predicted"])[table["split"] == "test"] ** 2).mean())
     assert result.metrics["test"]["tasks"]["atoms"]["rmse"] == pytest.approx(rmse, rel=1e-5)
-    assert result.metrics["best"] == pytest.approx(result.metrics["validation"]["rmse"], rel=1e-4)
+    assert result.metrics["chosen_by"] == "scaled"
+    assert result.metrics["best"] == pytest.approx(result.metrics["validation"]["scaled"], rel=1e-4)
 
 
 def test_mean_predictor_is_the_mean_of_training_rows(finetuned):
@@ -133,6 +134,17 @@ def test_test_rows_are_scored_once(monkeypatch, tmp_path):
     assert scored.count(7) == 2  # the model, and the mean predictor beside it
 
 
+def test_a_property_in_large_numbers_does_not_choose_the_weights_alone(finetuned, tmp_path):
+    """The same labels in another unit choose the same epoch, and score the same in units of their deviation."""
+    dataset, result = finetuned
+    larger = relabel(dataset, np.arange(30), lambda x: x * np.array([1.0, 1024.0], np.float32))
+    other = finetune(larger, parts(dataset), tmp_path / "m", **QUICK)
+    assert other.metrics["best"] == pytest.approx(result.metrics["best"], rel=1e-5)
+    assert other.metrics["test"]["scaled"] == pytest.approx(result.metrics["test"]["scaled"], rel=1e-5)
+    rmse = [run.metrics["test"]["tasks"]["nitrogens"]["rmse"] for run in (result, other)]
+    assert rmse[1] == pytest.approx(1024 * rmse[0], rel=1e-5)
+
+
 def test_classification(tmp_path):
     dataset = chains(40, task_type="classification")
     result = finetune(dataset, parts(dataset, 10, 10), tmp_path / "m", **QUICK)
@@ -161,12 +173,22 @@ def test_a_task_type_may_be_given(tmp_path):
     assert result.metrics["chosen_by"] == "mae"
 
 
-def test_a_constant_target_is_learned(tmp_path):
+@pytest.mark.parametrize("value", [5.0, 1.0])
+def test_labels_that_are_all_alike_are_said_before_anything_is_trained(tmp_path, value):
     dataset = chains(20, num_tasks=1)
-    dataset = relabel(dataset, np.arange(20), lambda x: np.full_like(x, 5.0))
+    dataset = relabel(dataset, np.arange(20), lambda x: np.full_like(x, value))
+    with pytest.raises(
+        DataError, match=rf"every label of 'atoms' among the training rows is {value}[\s\S]*split otherw"
+    ):
+        finetune(dataset, parts(dataset, 4, 4), tmp_path / "m", **QUICK)
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_constant_target_beside_one_that_varies_is_learned(tmp_path):
+    dataset = chains(20)
+    dataset = relabel(dataset, np.arange(20), lambda x: x * [1, 0] + [0, 5.0])
     result = finetune(dataset, parts(dataset, 4, 4), tmp_path / "m", **QUICK)
-    assert result.metrics["test"]["rmse"] < 1
-    assert result.metrics["test"]["r2"] is None
+    assert result.metrics["test"]["tasks"]["nitrogens"]["r2"] is None
 
 
 def test_without_test_rows(tmp_path):
@@ -232,7 +254,7 @@ def test_splits_that_cannot_be_used(tmp_path, split, words):
 def test_wrong_options_are_named_before_anything_is_written(tmp_path):
     dataset = chains(12)
     split = parts(dataset, 3, 3)
-    with pytest.raises(ValueError, match=r"metric='roc_auc' is not allowed[\s\S]*rmse, mae, r2, loss"):
+    with pytest.raises(ValueError, match=r"metric='roc_auc' is not allowed[\s\S]*rmse, mae, r2, scaled, loss"):
         finetune(dataset, split, tmp_path / "m", metric="roc_auc", **QUICK)
     with pytest.raises(ValueError, match="task_type='ranking' is not allowed"):
         finetune(dataset, split, tmp_path / "m", task_type="ranking", **QUICK)
