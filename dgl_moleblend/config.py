@@ -100,6 +100,7 @@ class FeaturizerConfig(Config):
     def __post_init__(self) -> None:
         check(self.positions in self.POSITIONS, "positions", self.positions, "one of 'none', 'given', 'embed'")
         check(self.num_conformers >= 1, "num_conformers", self.num_conformers, "at least 1")
+        check(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2147483647")
         check(self.timeout > 0, "timeout", self.timeout, "a positive number of seconds")
         check(self.chirality in self.CHIRALITY, "chirality", self.chirality, "'cip' or 'tag'")
 
@@ -299,3 +300,4 @@ class TrainingConfig(Config):
         check(0 <= self.averaging < 1, "averaging", self.averaging, "in [0, 1)")
         check(self.keep in ("best", "last"), "keep", self.keep, "'best' or 'last'")
         check(self.num_workers >= 0, "num_workers", self.num_workers, "at least 0")
+        check(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")

@@ -209,6 +209,27 @@ def write_json(path: Path, values: dict[str, Any]) -> None:
     write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
+def read_json(path: Path, names: Iterable[str] = ()) -> dict[str, Any]:
+    """Read a JSON object with certain names in it.
+
+    Raises
+    ------
+    CheckpointError
+        If the file is missing, damaged or lacks one.
+    """
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError("it holds no object")
+        if missing := [name for name in names if name not in found]:
+            raise ValueError(f"it lacks {', '.join(missing)}")
+    except (OSError, ValueError, RecursionError) as error:
+        why = "it is empty" if path.is_file() and not path.stat().st_size else str(error)
+        raise CheckpointError(f"{path.name} cannot be read: {why}", where=str(path),
+                              fix="restore the file, or begin anew with --overwrite") from error  # fmt: skip
+    return found
+
+
 def read_arrays(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
     """Read the arrays of a model that is no network.
 

@@ -101,7 +101,9 @@ accelerator = click.option(
     help="Where to compute; auto takes a GPU if there is one.",
 )
 
-seed = click.option("--seed", type=int, default=0, show_default=True, help="Seed of everything random.")
+seed = click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of everything random."
+)
 
 workers = click.option(
     "--workers",

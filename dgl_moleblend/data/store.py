@@ -672,8 +672,11 @@ class StoreWriter:
             if isinstance(before, dict) and isinstance(value, dict):
                 key = next(key for key in [*value, *before] if before.get(key) != value.get(key))
                 what, old, new = f"{name}[{key!r}]", before.get(key), value.get(key)
+            changed = "the input files hold other bytes than when the store was made; " * (
+                what in ("arguments['content']", "arguments['labels_content']")
+            )
             raise DataError(
-                f"the store was made with another {what}: {old!r} there, {new!r} now",
+                f"{changed}the store was made with another {what}: {old!r} there, {new!r} now",
                 where=str(self.folder),
                 fix="give another folder, or pass --overwrite to replace the store",
             )

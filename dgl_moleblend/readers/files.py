@@ -3,6 +3,7 @@
 import codecs
 import glob
 import gzip
+import hashlib
 import io
 import os
 import shutil
@@ -47,6 +48,15 @@ def expand_inputs(inputs: Iterable[str | os.PathLike[str]]) -> list[str]:
     if not found:
         raise DataError("no input files", fix="name at least one file, or - for standard input")
     return found
+
+
+def content_of(path: str | os.PathLike[str]) -> str:
+    """Return the checksum of a file's bytes: it tells a file that was changed, whatever its length and time."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()[:16]
 
 
 class Source:

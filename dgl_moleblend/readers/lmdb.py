@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.readers.files import content_of
 from dgl_moleblend.readers.molecules import Record
 
 _ARRAYS = {  # what a pickled NumPy array is made of, under the names of NumPy 1 and 2
@@ -93,7 +94,7 @@ class UniMolReader:
 
     def arguments(self) -> dict[str, object]:
         """Return what decides which records there are, in plain values."""
-        return {"bytes": os.path.getsize(self._path)}
+        return {"content": content_of(self._path)}
 
     def _open(self) -> Any:
         try:

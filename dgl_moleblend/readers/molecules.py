@@ -15,7 +15,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.readers.files import MAX_LINE, NumberedLines, Source, clean, expand_inputs
+from dgl_moleblend.readers.files import MAX_LINE, NumberedLines, Source, clean, content_of, expand_inputs
 
 log = logging.getLogger(__name__)
 
@@ -206,7 +206,7 @@ class MoleculeReader:
     def arguments(self) -> dict[str, object]:
         """Return what decides which records there are, in plain values."""
         return {
-            "bytes": [None if name == "-" else os.path.getsize(name) for name in self._names],
+            "content": [None if name == "-" else content_of(name) for name in self._names],
             "smiles_column": self._smiles_column,
             "id_column": self._id_column,
             "input_format": self._format,

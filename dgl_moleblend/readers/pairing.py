@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.readers.files import Source, expand_inputs
+from dgl_moleblend.readers.files import Source, content_of, expand_inputs
 from dgl_moleblend.readers.molecules import PEEK, MoleculeReader, Record, Table
 
 
@@ -82,7 +82,7 @@ class PairedReader:
             **self._structures.arguments(),
             **self._columns,
             "labels": self._labels_path,
-            "labels_bytes": os.path.getsize(self._labels_path),
+            "labels_content": content_of(self._labels_path),
             "missing_labels": sorted(self._missing),
         }
 

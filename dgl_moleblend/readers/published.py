@@ -1,6 +1,7 @@
 """The field's published data sets, read from the files that people have: PCQM4Mv2, QM9, MoleculeNet."""
 
 import dataclasses
+import hashlib
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -95,7 +96,8 @@ class ConvertedReader:
 
     def arguments(self) -> dict[str, object]:
         """Return what decides which records there are, in plain values."""
-        return {**self._reader.arguments(), "units": self.units, "excluded": len(self._excluded)}
+        excluded = hashlib.sha256("\n".join(sorted(self._excluded)).encode()).hexdigest()[:16]
+        return {**self._reader.arguments(), "units": self.units, "excluded": excluded}
 
     def __iter__(self) -> Iterator[Record]:
         for record in self._reader:

@@ -33,6 +33,7 @@ from dgl_moleblend.train.finetune import (
     split_table,
     tabulate,
 )
+from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.loop import close_run, is_finished, open_run, write_table
 from dgl_moleblend.train.plan import describe_data
 from dgl_moleblend.train.start import describe_start, keep_start
@@ -81,6 +82,7 @@ class Candidate:
     folders: tuple[str, ...] = ()
 
 
+@holds_its_folder
 def finetune_auto(
     dataset: "MoleculeDataset",
     split: Mapping[str, Sequence[int] | np.ndarray],

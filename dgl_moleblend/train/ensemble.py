@@ -1,6 +1,5 @@
 """Several fine-tuning runs in one folder: seeds of one split, or folds; what they score alone and together."""
 
-import json
 import shutil
 from collections.abc import Mapping, Sequence
 from os import PathLike
@@ -11,13 +10,14 @@ import numpy as np
 import pandas as pd
 
 from dgl_moleblend.config import EncoderConfig, TrainingConfig, check
-from dgl_moleblend.folder import CONFIG_FILE, ENSEMBLE_FILE, RUN_FILE, write_json
+from dgl_moleblend.folder import CONFIG_FILE, ENSEMBLE_FILE, RUN_FILE, read_json, write_json
 from dgl_moleblend.models.targets import METRICS, score, shared_metrics
 from dgl_moleblend.predict.calibration import write_calibration
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.schema import RELATIONS
 from dgl_moleblend.train.finetune import SPLITS, FinetuneResult, check_request, finetune, split_facts, split_table
+from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.loop import close_run, is_finished, open_run, write_table
 from dgl_moleblend.train.plan import describe_data
 from dgl_moleblend.train.start import describe_start, keep_start
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
 
 
+@holds_its_folder
 def finetune_seeds(
     dataset: "MoleculeDataset",
     split: Mapping[str, Sequence[int] | np.ndarray],
@@ -83,6 +84,7 @@ def finetune_seeds(
     return _finish(out, results, scores, table, divided, split_facts(facts or {}))
 
 
+@holds_its_folder
 def finetune_folds(
     dataset: "MoleculeDataset",
     folds: Sequence[Mapping[str, Sequence[int] | np.ndarray]],
@@ -189,7 +191,7 @@ def remove_runs(out: Path) -> None:
 
 def read_result(folder: Path) -> FinetuneResult:
     """Read back what a finished run gave."""
-    metrics = json.loads((folder / "metrics.json").read_text(encoding="utf-8"))
+    metrics = read_json(folder / "metrics.json")
     table = pd.read_csv(folder / "predictions.csv", dtype={"id": str, "smiles": str}, keep_default_na=False,
                         na_values={})  # fmt: skip
     for name in table.columns.difference(["row", "id", "smiles", "split"]):

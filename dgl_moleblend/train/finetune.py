@@ -32,6 +32,7 @@ from dgl_moleblend.report import figures
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.report.results import read_curves
 from dgl_moleblend.schema import RELATIONS
+from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.loop import (
     MoleculeData,
     close_run,
@@ -75,6 +76,7 @@ class FinetuneResult:
     predictions: pd.DataFrame
 
 
+@holds_its_folder
 def finetune(
     dataset: "MoleculeDataset",
     split: Mapping[str, Sequence[int] | np.ndarray],

@@ -1,6 +1,7 @@
 """One training run in one folder: its settings, logs and checkpoints, how it is resumed, and which weights it keeps."""
 
 import json
+import pickle
 import platform
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -22,29 +23,40 @@ from torch.utils.data import DataLoader
 from dgl_moleblend.config import TrainingConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.molecule_targets import MoleculeTargets
-from dgl_moleblend.errors import DataError
+from dgl_moleblend.errors import CheckpointError, DataError
 from dgl_moleblend.folder import (
     CHECKPOINTS,
     CONFIG_FILE,
     LOGS,
     RESULTS,
     RUN_FILE,
+    read_json,
     write_atomically,
     write_json,
 )
 from dgl_moleblend.models.targets import LOWER_IS_BETTER
 from dgl_moleblend.pairs.loader import TrainingBatch, make_loader
 from dgl_moleblend.progress import RunProgress, quiet_lightning
+from dgl_moleblend.train.lock import hold
 from dgl_moleblend.train.modules import TrainingModule
 from dgl_moleblend.train.plan import check_plan
 
 SAVE_EVERY = timedelta(minutes=10)
 """A run that is interrupted within an epoch loses at most so much."""
+_FIX_CHECKPOINT = "delete it, and --resume begins the run from its start; or begin anew with --overwrite"
 _PACKAGES = ("dgl-moleblend", "torch", "dgl", "dgllife", "rdkit", "lightning", "numpy", "pandas")
+
+
+ATOMS_EACH = 64
+"""A batch has room for so many atoms in each of its molecules; of larger ones it holds fewer."""
 
 
 class MoleculeData(LightningDataModule):
     """The loaders of a run: training rows shuffled and bucketed by size, validation rows in a fixed order.
+
+    Memory is bounded: a batch holds ``batch_size`` molecules, or fewer where these have more than 64 atoms each, so
+    that it never has more than ``batch_size * 64**2`` pairs (a single molecule with more is a batch of its own). Each
+    batch is an optimiser step of the mean loss over its molecules; a large molecule thus weighs more than a small one.
 
     Parameters
     ----------
@@ -101,6 +113,7 @@ class MoleculeData(LightningDataModule):
     def _loader(self, dataset: MoleculeDataset, **settings: Any) -> DataLoader[TrainingBatch]:
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
         settings |= {"num_workers": self.config.num_workers, "pin_memory": on_gpu}
+        settings["max_pairs"] = self.config.batch_size * ATOMS_EACH**2
         return make_loader(dataset, self.config.batch_size, **settings)
 
 
@@ -183,7 +196,7 @@ def open_run(
     DataError
         If there is a run and it is neither resumed nor overwritten, or one to be resumed is missing or finished.
     CheckpointError
-        If a run is resumed with other settings; the message names them.
+        If a run is resumed with other settings, which the message names, or run.json is damaged.
     """
     if not is_first_process():
         return
@@ -191,10 +204,13 @@ def open_run(
         raise DataError("this is a file", where=str(out), fix="name a folder for the results")
     file = out / RUN_FILE
     settings = json.loads(json.dumps(settings))
+    if out.is_dir() or not resume:
+        out.mkdir(parents=True, exist_ok=True)
+        hold(out)
     if file.exists() and overwrite and not resume:
         delete_run(out)
     if file.exists():
-        run = json.loads(file.read_text(encoding="utf-8"))
+        run = read_run(out)
         if not resume:
             raise DataError(
                 "the folder already holds a " + ("finished run" if run["finished"] else "run that did not finish"),
@@ -209,7 +225,6 @@ def open_run(
         raise DataError("there is no run to resume", where=str(out), fix="leave out --resume to start one")
     elif (out / CONFIG_FILE).exists() and not overwrite:
         raise DataError("the folder already holds a model", where=str(out), fix="choose another folder, or --overwrite")
-    out.mkdir(parents=True, exist_ok=True)
     _write_run(out, settings, finished=False)
 
 
@@ -223,15 +238,25 @@ def delete_run(out: Path) -> None:
 
 def close_run(out: Path) -> None:
     """Write down that the run is finished, and delete its checkpoints: the model's weights are saved by now."""
-    settings = json.loads((out / RUN_FILE).read_text(encoding="utf-8"))["settings"]
+    settings = read_run(out)["settings"]
     _write_run(out, settings, finished=True)
     shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
 
 
 def is_finished(out: Path) -> bool | None:
     """Whether the run in a folder is finished; None where there is no run."""
-    file = out / RUN_FILE
-    return bool(json.loads(file.read_text(encoding="utf-8"))["finished"]) if file.exists() else None
+    return bool(read_run(out)["finished"]) if (out / RUN_FILE).exists() else None
+
+
+def read_run(out: Path) -> dict[str, Any]:
+    """Read run.json.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged.
+    """
+    return read_json(out / RUN_FILE, ("settings", "finished"))
 
 
 def _write_run(out: Path, settings: dict[str, Any], *, finished: bool) -> None:
@@ -332,6 +357,8 @@ def fit(
             precision=config.precision,  # type: ignore[arg-type]
             max_epochs=config.max_epochs,
             max_steps=config.max_steps,
+            # an epoch that the steps do not fill ends with them: it is validated and saved, as any is
+            limit_train_batches=config.max_steps if config.max_steps > 0 else None,
             gradient_clip_val=config.clip_norm or None,
             log_every_n_steps=10,
             num_sanity_val_steps=0,
@@ -343,16 +370,39 @@ def fit(
         )
         module.train()
         start = last if resume and last.exists() else None
+        if start is not None:
+            read_checkpoint(start)  # what is wrong with it is said in words
         try:
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
         except SystemExit as error:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from error
     best = None
     if saved.best_model_score is not None and config.keep == "best":
-        kept = torch.load(saved.best_model_path, map_location="cpu", weights_only=True)
+        kept = read_checkpoint(Path(saved.best_model_path))
         module.load_state_dict(kept["state_dict"])
         best = float(saved.best_model_score)
     return {"epochs": trainer.current_epoch, "steps": trainer.global_step, "best": best}
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Read a checkpoint, which holds tensors and plain values alone.
+
+    Raises
+    ------
+    CheckpointError
+        If it is damaged.
+    """
+    try:
+        found = torch.load(path, map_location="cpu", weights_only=True)
+        missing = {"state_dict", "loops", "optimizer_states"} - found.keys()
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, AttributeError, ValueError, KeyError) as error:
+        why = str(error).splitlines()[0] if str(error) else "it is empty"
+        raise CheckpointError(f"the checkpoint cannot be read: {why}", where=str(path), fix=_FIX_CHECKPOINT) from error
+    if missing:
+        raise CheckpointError(
+            f"the checkpoint lacks {', '.join(sorted(missing))}", where=str(path), fix=_FIX_CHECKPOINT
+        )
+    return found  # type: ignore[no-any-return]
 
 
 def set_seeds(seed: int) -> None:

@@ -13,6 +13,7 @@ from dgl_moleblend.errors import DataError
 from dgl_moleblend.models.pretraining import BlendPretraining
 from dgl_moleblend.report import figures
 from dgl_moleblend.report.results import read_curves
+from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.loop import (
     MoleculeData,
     close_run,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from dgl_moleblend.data.molecule_targets import MoleculeTargets
 
 
+@holds_its_folder
 def pretrain(
     dataset: "MoleculeDataset",
     out: str | PathLike[str],

@@ -13,12 +13,13 @@ import pandas as pd
 
 from dgl_moleblend.config import EncoderConfig, TrainingConfig, check
 from dgl_moleblend.errors import CheckpointError, DataError, MoleBlendError
-from dgl_moleblend.folder import write_json
+from dgl_moleblend.folder import read_json, write_json
 from dgl_moleblend.models.targets import LOWER_IS_BETTER
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.schema import RELATIONS
 from dgl_moleblend.train.ensemble import remove_runs
 from dgl_moleblend.train.finetune import check_request, finetune
+from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.loop import close_run, delete_run, is_finished, open_run, write_table
 from dgl_moleblend.train.plan import describe_data
 from dgl_moleblend.train.start import describe_start, keep_start
@@ -66,6 +67,7 @@ def search_space(*, pretrained: bool) -> dict[str, Any]:
     return space
 
 
+@holds_its_folder
 def tune(
     dataset: "MoleculeDataset",
     split: Mapping[str, Sequence[int] | np.ndarray],
@@ -115,7 +117,7 @@ def tune(
     config = training_config or TrainingConfig()
     parts = {name: np.asarray(split[name], np.int64) for name in ("train", "validation")}
     check_request(dataset, parts, settings.get("task_type"), settings.get("metric"), config)
-    if is_finished(out) is not None and not (resume or overwrite):
+    if not (resume or overwrite) and is_finished(out) is not None:
         raise DataError("the folder already holds a run", where=str(out), fix="choose another folder, or --overwrite")
     space = search_space(pretrained=not (encoder is None or isinstance(encoder, EncoderConfig)))
     if overwrite and not resume:
@@ -201,4 +203,4 @@ def _apply(chosen: Mapping[str, Any], config: TrainingConfig) -> tuple[dict[str,
 def _read_trial(folder: Path) -> dict[str, Any] | None:
     """Return a finished trial: its settings and score."""
     file = folder / TRIAL_FILE
-    return json.loads(file.read_text(encoding="utf-8")) if file.exists() else None  # type: ignore[no-any-return]
+    return read_json(file, ("settings", "metric", "score", "error")) if file.exists() else None

@@ -251,3 +251,10 @@ def test_labels_that_are_no_numbers_cost_their_row_only(tmp_path):
     result = succeed("finetune", path, "--tasks", "y", "--split", "random", *QUICK, "-o", tmp_path / "m")
     assert "20 rows: 19 kept, 1 rejected" in result.stderr
     assert "'high'" in pd.read_csv(tmp_path / "m" / "rejects.csv")["reason"][0]
+
+
+@pytest.mark.parametrize("seed", [-1, 99999999999])
+def test_seeds_that_no_generator_takes_are_usage_errors(table, tmp_path, seed):
+    result = run("finetune", table, "--tasks", "size", "--seed", seed, *QUICK, "-o", tmp_path / "m")
+    assert result.exit_code == 2
+    assert "is not in the range 0<=x<=" in result.stderr

@@ -1,5 +1,6 @@
 """Runs: a resumed one ends in the same bits as one in one go, the best weights are kept, folders are respected."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,10 +8,11 @@ import pytest
 import torch
 from lightning.pytorch import Callback
 from lightning.pytorch.callbacks import ModelCheckpoint
-from tables import chains, parts
+from tables import chain, chains, parts
 
 import dgl_moleblend as mb
-from dgl_moleblend.errors import CheckpointError, DataError
+from dgl_moleblend.data.store import MoleculeTable, record_batch
+from dgl_moleblend.errors import CheckpointError, ConfigError, DataError
 from dgl_moleblend.folder import CHECKPOINTS
 from dgl_moleblend.pairs.loader import BucketSampler
 from dgl_moleblend.report.results import read_curves
@@ -207,3 +209,49 @@ def test_run_file_says_what_made_it(tmp_path):
     assert run["settings"] == SETTINGS
     assert run["finished"] is True
     assert run["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_fewer_steps_than_an_epoch_are_validated_and_saved(tmp_path, steps):
+    run(tmp_path, CONFIG.replace(max_steps=steps))
+    curves = read_curves(tmp_path)
+    assert len(curves["validation/loss"].dropna()) == 1
+    assert (tmp_path / CHECKPOINTS / "best.ckpt").exists()
+
+
+@pytest.mark.parametrize("damage", [lambda b: b"", lambda b: b[:900], lambda b: b"junk" * 99])
+def test_a_damaged_checkpoint_is_named(tmp_path, damage):
+    with pytest.raises(PowerCutError):
+        run(tmp_path, callbacks=[PowerCut(6)])
+    last = tmp_path / CHECKPOINTS / "last.ckpt"
+    last.write_bytes(damage(last.read_bytes()))
+    with pytest.raises(CheckpointError, match=r"cannot be read[\s\S]*last\.ckpt[\s\S]*delete it, and --resume begins"):
+        run(tmp_path, resume=True)
+
+
+@pytest.mark.parametrize("text", ["", '{"settings": {', "[]", '{"finished": true}', "[" * 100_000])
+def test_a_damaged_run_file_is_named_and_can_be_overwritten(tmp_path, text):
+    (tmp_path / "run.json").write_text(text)
+    for again in ({}, {"resume": True}):
+        with pytest.raises(CheckpointError, match=r"run\.json cannot be read: [\s\S]*run\.json[\s\S]*--overwrite"):
+            open_run(tmp_path, SETTINGS, **again)
+    open_run(tmp_path, SETTINGS, overwrite=True)
+
+
+def test_one_large_molecule_does_not_share_its_batch():
+    samples = [*chains(8)]
+    large = chain(600, np.random.default_rng(0))
+    samples[3] = dataclasses.replace(samples[3], molecule=large)
+    dataset = mb.MoleculeDataset(
+        MoleculeTable([record_batch(samples, 2, ("chains.csv",))], ("a", "b"), ("chains.csv",))
+    )
+    data = MoleculeData(dataset, {"train": np.arange(8), "validation": np.arange(0)}, mb.TrainingConfig(batch_size=8))
+    shapes = sorted(tuple(batch.molecules.atom_mask.shape) for batch in data.train_dataloader())
+    assert shapes[0] == (1, 600)
+    assert sum(shape[0] for shape in shapes) == 8
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_a_seed_that_no_generator_takes_is_named(seed):
+    with pytest.raises(ConfigError, match=rf"seed={seed} is not allowed[\s\S]*from 0 to"):
+        mb.TrainingConfig(seed=seed)
