@@ -130,9 +130,9 @@ def test_a_column_divides(tmp_path):
         (["train", "holdout", "val"], "part", r"'holdout' in column 'part' names no part[\s\S]*line 3"),
         (["train", "", "val"], "part", "'' in column 'part' names no part"),
         (
-            ["train", "train", "test"],
+            ["train", "test", "test"],
             "part",
-            r"validation part of the split is empty \(train 2, validation 0, test 1\)",
+            r"validation part of the split is empty \(train 1, validation 0, test 2\)",
         ),
         (["train", "val", "test"], "fold", r"no split column 'fold'; the columns are: .*'part'[\s\S]*--split-column"),
     ],
@@ -141,6 +141,16 @@ def test_a_column_that_does_not_divide_is_named(tmp_path, words, column, message
     path = write(tmp_path / "in.csv", SMILES[:3], part=words)
     with pytest.raises(DataError, match=message):
         split_by_column(MoleculeDataset.from_file(path), [path], column)
+
+
+def test_a_column_of_train_and_test_takes_validation_rows_from_train(tmp_path):
+    words = ["train"] * 20 + ["test"] * 5
+    path = write(tmp_path / "in.csv", SMILES[:25], part=words)
+    split = split_by_column(MoleculeDataset.from_file(path), [path], "part")
+    assert {name: len(part) for name, part in split.parts.items()} == {"train": 18, "validation": 2, "test": 5}
+    assert split.parts["test"].tolist() == list(range(20, 25))
+    assert sorted([*split.parts["train"], *split.parts["validation"]]) == list(range(20))
+    assert "2 validation rows drawn from train" in split.facts["split_variant"]
 
 
 @pytest.mark.parametrize("given", [("validation", "test"), ("validation",), ("test",)])
