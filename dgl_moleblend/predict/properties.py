@@ -201,7 +201,9 @@ class Ensemble:
         """Say in a sentence each which columns the files of the folders do not allow."""
         texts = []
         if self.calibration is None and self.members[0].task_type == "regression":
-            texts.append("no intervals: the model folder holds neither calibration.json nor predictions.csv")
+            texts.append(
+                "no intervals: neither a calibration.json of all that is given nor a predictions.csv of each model"
+            )
         if self.training_set is None:
             texts.append(
                 f"no column similarity: the model folder holds no {TRAINING_SET_FILE} (made by an older version?)"
@@ -271,7 +273,8 @@ class Ensemble:
         weights = None if equal else np.asarray(self.weights)
         for k, name in enumerate(self.task_names):
             task = None if self.calibration is None else self.calibration.tasks[name]
-            mean = np.average(values[..., k], axis=0, weights=weights)
+            of = values[..., k]
+            mean = of.mean(axis=0) if weights is None else np.average(of, axis=0, weights=weights)  # of no rows, too
             columns[predicted(name)] = mean if task is None else task.rescale(mean)
             if len(values) > 1 and weights is None:
                 columns[f"{name}_spread"] = values[..., k].std(0, ddof=1)
