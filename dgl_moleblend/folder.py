@@ -265,6 +265,12 @@ def read(folder: str | os.PathLike[str], kinds: Iterable[str] = NETWORKS) -> Che
             fix="give the folder that save_pretrained, `dgl-moleblend pretrain` or `dgl-moleblend finetune` wrote, or"
             f" weights that ship, by name: {', '.join(names())}; others are never downloaded by name",
         )
+    if (path / ENSEMBLE_FILE).is_file() and not (path / CONFIG_FILE).is_file():
+        raise CheckpointError(
+            "this folder holds the mean of several models, and one is needed",
+            where=str(path),
+            fix=f"give the folder of one of those that its {ENSEMBLE_FILE} names",
+        )
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (path / name).is_file():
             raise CheckpointError(
@@ -395,8 +401,8 @@ _KIND_FIX = {
     "encoder": "fine-tune the encoder first (`dgl-moleblend finetune --encoder FOLDER`)",
     "pretraining": "fine-tune the pretrained model first (`dgl-moleblend finetune --encoder FOLDER`)",
     "predictor": "give the folder of a pretraining run",
-    "kernel": "give the folder of a network, such as network-0 beside it; a kernel machine has no encoder",
-    "trees": "give the folder of a network, such as network-0 beside it; trees have no encoder",
+    "kernel": "give the folder of a network (`dgl-moleblend finetune --head network`); a kernel machine has no encoder",
+    "trees": "give the folder of a network (`dgl-moleblend finetune --head network`); trees have no encoder",
 }
 
 

@@ -164,6 +164,12 @@ def test_damaged_files_are_refused(folder):
         model_folder.read(folder)
 
 
+def test_an_ensemble_where_one_model_is_needed(tmp_path):
+    (tmp_path / "ensemble.json").write_text('{"models": ["trees"]}')
+    with pytest.raises(CheckpointError, match=r"the mean of several models[\s\S]*ensemble.json names"):
+        model_folder.read(tmp_path)
+
+
 def test_pickles_are_not_opened(folder):
     (folder / "model.safetensors").rename(folder / "model.pt")
     with pytest.raises(CheckpointError, match=r"model.safetensors is missing[\s\S]*pickles .* are not opened"):

@@ -154,6 +154,9 @@ def command(
     model_folder.keep_inputs(output, every_input if encoder is None else (*every_input, encoder))
     if encoder is not None:
         model_folder.read(encoder)  # what is wrong with it is said before molecules are read and folders made
+    tasks = {name.strip() for text in values["task_columns"] for name in text.split(",")}
+    if both := tasks.intersection(feature_columns):
+        raise click.UsageError(f"{', '.join(sorted(both))}: name it in --tasks or in --features, not in both")
     if feature_columns:
         values["task_columns"] = (*values["task_columns"], *feature_columns)
     dataset = open_molecules(ctx, every_input, featurizer, workers=workers, quiet=quiet, **values)

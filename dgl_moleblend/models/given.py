@@ -47,6 +47,11 @@ def given(
                 fix="put them in the batch: dataclasses.replace(batch, bond_path=...)",
             )
         return graph if ids is None else dataclasses.replace(graph, atom=ids), embedded
+    if not isinstance(graph, DGLGraph):
+        raise SchemaError(
+            f"a DGLGraph or a RelationBatch is needed, got {type(graph).__name__}",
+            fix="make one of several graphs with dgl.batch",
+        )
     if graph.is_block or not graph.is_homogeneous:
         return graph, embedded  # refused where it enters
     graph = graph.local_var()

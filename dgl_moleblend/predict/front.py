@@ -14,7 +14,7 @@ from dgl_moleblend.data.inputs import open_inputs
 from dgl_moleblend.folder import ENSEMBLE_FILE, KINDS, NETWORKS, read
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.predict.embedding import EmbeddingModel, read_model
-from dgl_moleblend.predict.properties import COVERAGE, Ensemble, PropertyModel
+from dgl_moleblend.predict.properties import COVERAGE, Ensemble, PropertyModel, is_model
 
 Saved = str | os.PathLike[str]
 
@@ -259,6 +259,10 @@ def predict(
     DataError
         As `embed`.
     """
+    swapped = isinstance(molecules, LoadedModel) or (
+        isinstance(molecules, str | os.PathLike) and os.path.isdir(molecules) and is_model(molecules)
+    )
+    check(not swapped, "molecules", molecules, "molecules, and stand behind the model: predict(model, molecules)")
     if not isinstance(model, LoadedModel):
         ensemble = Ensemble.from_pretrained(model)
         return _predict(ensemble, molecules, coverage, smiles_column, workers, progress, accelerator)

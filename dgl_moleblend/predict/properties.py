@@ -205,7 +205,9 @@ class Ensemble:
         """Say in a sentence each which columns the files of the folders do not allow."""
         texts = []
         if self.calibration is None and self.members[0].task_type == "regression":
-            texts.append("no intervals: the model folder holds neither calibration.json nor predictions.csv")
+            texts.append(
+                "no intervals: neither a calibration.json of all that is given nor a predictions.csv of each model"
+            )
         if self.training_set is None:
             texts.append(
                 f"no column similarity: the model folder holds no {TRAINING_SET_FILE} (made by an older version?)"

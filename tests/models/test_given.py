@@ -91,3 +91,9 @@ def test_subgraphx_takes_the_predictor(predictor) -> None:
     explainer = SubgraphX(predictor, num_hops=1, num_rollouts=2, shapley_steps=2, log=False)
     nodes = explainer.explain_graph(near, feat, target_class=0)
     assert 1 <= len(nodes) <= 4
+
+
+@pytest.mark.parametrize("several", [list, tuple])
+def test_graphs_that_are_not_batched_are_refused_by_name(predictor, graph, several) -> None:
+    with pytest.raises(mb.SchemaError, match=rf"got {several.__name__}[\s\S]*dgl\.batch"):
+        predictor(several([graph, graph]))

@@ -180,6 +180,13 @@ def test_functions_take_what_load_takes(folder, model, alone):
     assert model.predict(SMILES, accelerator="cpu", progress=False).equals(expected)
 
 
+@pytest.mark.parametrize("molecules", [["CCO"], [Chem.MolFromSmiles("CCO"), None], pd.DataFrame({"smiles": ["CCO"]})])
+def test_arguments_in_the_order_of_embed_are_told_the_right_one(folder, model, molecules):
+    for saved in (folder, str(folder), model):
+        with pytest.raises(ConfigError, match=r"predict\(model, molecules\)"):
+            mb.predict(molecules, saved)
+
+
 def test_predict_is_a_room_and_a_function():
     code = """if True:
         import dgl_moleblend as mb
