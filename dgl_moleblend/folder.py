@@ -259,7 +259,7 @@ def read(folder: str | os.PathLike[str], kinds: Iterable[str] = NETWORKS) -> Che
         of `kinds`, or the weights were written with another configuration.
     """
     path = locate(folder)
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise CheckpointError(
             f"there is no model folder {str(folder)!r}",
             fix="give the folder that save_pretrained, `dgl-moleblend pretrain` or `dgl-moleblend finetune` wrote, or"

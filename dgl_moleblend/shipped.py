@@ -94,7 +94,7 @@ def locate(folder: str | os.PathLike[str]) -> Path:
     path, name = Path(folder), os.fspath(folder)
     if name not in names():
         return path
-    if path.is_dir():
+    if os.path.isdir(path):
         warnings.warn(
             f"the folder {name!r} here is taken, not the weights of that name that ship with the package;"
             f" rename it to have those",

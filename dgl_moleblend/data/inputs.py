@@ -141,7 +141,7 @@ def _path(molecules: Any) -> str | None:
         return None
     if "\n" in molecules or len(molecules) > 1_000:
         return None
-    is_there = Path(molecules).is_file() or Path(molecules, MANIFEST).is_file()
+    is_there = os.path.isfile(molecules) or os.path.isfile(Path(molecules, MANIFEST))  # False of what is too long
     return str(molecules) if is_there or names_molecules(molecules) else None
 
 

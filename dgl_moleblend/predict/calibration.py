@@ -2,6 +2,7 @@
 
 import json
 import math
+import os.path
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
@@ -262,7 +263,7 @@ def member_folders(folder: str | PathLike[str]) -> list[Path]:
         If ensemble.json is damaged, or names no model or one that does not lie in the folder.
     """
     path = Path(folder, ENSEMBLE_FILE)
-    if not path.is_file():
+    if not os.path.isfile(path):
         return [Path(folder)]
     try:
         names = json.loads(path.read_text(encoding="utf-8"))["models"]

@@ -44,7 +44,7 @@ class LoadedModel:
         self.name = ", ".join(map(str, folders))
         self._ensemble: Ensemble | None = None
         self._embedding: EmbeddingModel | None = None
-        if len(folders) == 1 and not Path(folders[0], ENSEMBLE_FILE).is_file():
+        if len(folders) == 1 and not os.path.isfile(Path(folders[0], ENSEMBLE_FILE)):
             found = read(folders[0], kinds=KINDS)
             if found.kind in NETWORKS and (found.kind != "predictor" or "task_names" not in found.extra):
                 self._embedding = EmbeddingModel.from_pretrained(folders[0])

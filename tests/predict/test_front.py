@@ -148,6 +148,14 @@ def test_a_file_beside_is_no_smiles(model, tmp_path, monkeypatch):
         model.predict("nowhere.csv")
 
 
+def test_a_smiles_longer_than_a_file_name_may_be(model):
+    peptide = "NCC(=O)" * 40 + "O"
+    assert np.isfinite(model.embed(peptide)).all()
+    assert model.predict(peptide)["smiles"].tolist() == [peptide]
+    with pytest.raises(CheckpointError, match="there is no model folder"):
+        mb.load(peptide)
+
+
 def test_the_rows_of_a_dataset_are_its_molecules(model, alone):
     dataset = mb.MoleculeDataset.from_smiles(["CCO", "bad", "c1ccccc1", "C"]).subset([2, 0])
     found = model.predict(dataset)
