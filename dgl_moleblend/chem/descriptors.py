@@ -83,7 +83,7 @@ def describe(
     check(workers >= 0, "workers", workers, "0 or more")
     tasks = [(start, list(molecules[start : start + _CHUNK]), kinds) for start in range(0, len(molecules), _CHUNK)]
     chunks: list[dict[str, Part]] = []
-    with tqdm(total=len(molecules), desc="features", unit="molecule", disable=not progress) as bar:
+    with tqdm(total=len(molecules), desc="features", unit="molecule", disable=not progress, delay=1.0) as bar:
         for chunk in _run(tasks, min(workers, len(tasks) - 1)):
             chunks.append(chunk)
             bar.update(next(iter(chunk.values())).shape[0])
