@@ -135,6 +135,11 @@ class KernelModel:
         return cls(task_type, kernel, arrays, exact, out_of_fold)
 
     @property
+    def num_tasks(self) -> int:
+        """Number of properties t."""
+        return int(self.arrays["coefficients"].shape[1])
+
+    @property
     def columns(self) -> Mapping[str, tuple[str, ...]]:
         """Names of the columns of the dense features that a prediction needs."""
         return self.kernel.columns

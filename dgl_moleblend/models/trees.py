@@ -146,6 +146,11 @@ class TreeModel:
         return cls(kind, task_type, counted, scalers, columns, tuple(forests), groups, out_of_fold)
 
     @property
+    def num_tasks(self) -> int:
+        """Number of properties t."""
+        return sum(map(len, self.groups))
+
+    @property
     def required_features(self) -> tuple[str, ...]:
         """Names of the features that a prediction needs."""
         return ("morgan", *self.scalers)

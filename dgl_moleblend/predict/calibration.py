@@ -19,6 +19,7 @@ from typing_extensions import Self
 
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import check
+from dgl_moleblend.data.store import sha256
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.folder import ENSEMBLE_FILE
 from dgl_moleblend.predict.tables import predicted
@@ -301,6 +302,26 @@ def member_weights(folder: str | PathLike[str]) -> list[float]:
             fix="they are as many numbers, none negative, that add up to 1; restore the file, or train again",
         )
     return found
+
+
+def check_members(folder: str | PathLike[str]) -> None:
+    """Check that models are those that were judged together, where ensemble.json has their checksums.
+
+    Raises
+    ------
+    CheckpointError
+        If the weights of one are others; the message names its folder.
+    """
+    path = Path(folder, ENSEMBLE_FILE)
+    digests = json.loads(path.read_text(encoding="utf-8")).get("sha256") if path.is_file() else None
+    for member, digest in zip(member_folders(folder), digests or (), strict=False):
+        weights = member / model_folder.WEIGHTS_FILE
+        if weights.is_file() and sha256(weights) != digest:
+            raise CheckpointError(
+                f"{model_folder.WEIGHTS_FILE} is not what {ENSEMBLE_FILE} was written with",
+                where=str(member),
+                fix="restore the folder, or train again: the models were weighed and calibrated together",
+            )
 
 
 def held_out(folders: Sequence[Path]) -> pd.DataFrame | None:

@@ -64,6 +64,13 @@ class FeatureModel:
                 raise CheckpointError(error.what, where=str(folder), fix=error.fix) from error
             raise CheckpointError(f"{model_folder.CONFIG_FILE} is damaged: {error}", where=str(folder),
                                   fix="restore the folder, or train the model again") from error  # fmt: skip
+        if (found := model.num_tasks) != len(known[1]):
+            raise CheckpointError(
+                f"{model_folder.WEIGHTS_FILE} predicts {found} properties,"
+                f" {model_folder.CONFIG_FILE} names {len(known[1])}",
+                where=str(folder),
+                fix="restore the folder, or train the model again",
+            )
         encoder = Path(folder, ENCODER_FOLDER) if STATES in model.required_features else None
         return cls(model, *known, encoder)
 

@@ -22,6 +22,7 @@ from dgl_moleblend.models.targets import LabelScaling, to_prediction
 from dgl_moleblend.predict.calibration import (
     CALIBRATION_FILE,
     Calibration,
+    check_members,
     find_calibration,
     member_folders,
     member_weights,
@@ -162,6 +163,8 @@ class Ensemble:
         if not paths:
             raise CheckpointError("no model folder is given", fix="name one that `dgl-moleblend finetune` wrote")
         members = tuple(_read_member(path) for path in paths)
+        for top in tops:
+            check_members(top)
         for path, member in zip(paths[1:], members[1:], strict=True):
             model_folder.check_same(
                 _what_is_predicted(members[0]),

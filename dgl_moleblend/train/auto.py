@@ -12,8 +12,9 @@ import numpy as np
 from jaxtyping import Float
 
 from dgl_moleblend.config import EncoderConfig, FeaturizerConfig, TrainingConfig, check
+from dgl_moleblend.data.store import sha256
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.folder import ENSEMBLE_FILE, write_json
+from dgl_moleblend.folder import ENSEMBLE_FILE, WEIGHTS_FILE, write_json
 from dgl_moleblend.models.blend_weights import blend, blend_weights
 from dgl_moleblend.models.kernel import KernelModel
 from dgl_moleblend.models.targets import LabelScaling, score
@@ -354,7 +355,8 @@ def _finish(
     every = tabulate(work.dataset, {"validation": work.rows, "test": work.parts["test"]},
                      {"validation": held_out, "test": test})  # fmt: skip
     calibrate(every, names, work.task_type).write(out / CALIBRATION_FILE)
-    write_json(out / ENSEMBLE_FILE, {"models": list(members), "weights": list(members.values()),
+    digests = [sha256(out / folder / WEIGHTS_FILE) for folder in members]
+    write_json(out / ENSEMBLE_FILE, {"models": list(members), "weights": list(members.values()), "sha256": digests,
                                      "task_type": work.task_type, "extra": extra})  # fmt: skip
     write_report(out)
     close_run(out)

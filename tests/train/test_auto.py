@@ -132,6 +132,34 @@ def test_damaged_weights_are_named(result, tmp_path, weights, words):
     assert caught.value.where == str(folder / "ensemble.json")
 
 
+def test_members_that_were_exchanged_are_named(result, tmp_path):
+    import shutil
+
+    folder = tmp_path / "copy"
+    shutil.copytree(result.folder, folder)
+    one, other = (folder / name for name in json.loads((folder / "ensemble.json").read_text())["models"][:2])
+    one.rename(tmp_path / "aside")
+    other.rename(one)
+    (tmp_path / "aside").rename(other)
+    with pytest.raises(mb.CheckpointError, match=r"is not what ensemble\.json was written with") as caught:
+        Ensemble.from_pretrained(folder)
+    assert caught.value.where == str(one)
+
+
+def test_a_member_of_another_number_of_tasks_is_named(result, tmp_path):
+    import shutil
+
+    from dgl_moleblend.predict.classical import FeatureModel
+
+    kernel = next(name for name in ("kernel", "trees", "forest") if (result.folder / name).is_dir())
+    shutil.copytree(result.folder / kernel, tmp_path / "member")
+    config = json.loads((tmp_path / "member" / "config.json").read_text())
+    config["extra"]["task_names"] = ["size", "colour"]
+    (tmp_path / "member" / "config.json").write_text(json.dumps(config))
+    with pytest.raises(mb.CheckpointError, match=r"predicts 1 properties, config\.json names 2"):
+        FeatureModel.from_pretrained(tmp_path / "member")
+
+
 def test_candidates_are_checked(dataset, tmp_path):
     with pytest.raises(mb.ConfigError, match="some of mean, forest, trees"):
         finetune_auto(dataset, SPLIT, tmp_path / "m", **{**QUICK, "candidates": ("mean", "bogus")})
