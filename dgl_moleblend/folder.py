@@ -30,11 +30,23 @@ WEIGHTS_FILE = "model.safetensors"
 RUN_FILE = "run.json"
 ENSEMBLE_FILE = "ensemble.json"
 """Names the model folders that several runs left in one folder."""
+METRICS_FILE = "metrics.json"
+PREDICTIONS_FILE = "predictions.csv"
+SPLIT_FILE = "split.csv"
+REJECTS_FILE = "rejects.csv"
+CALIBRATION_FILE = "calibration.json"
+TRAINING_SET_FILE = "training_set.npz"
+REPORT_FILE = "report.html"
+CURVES_FILE, PARITY_FILE, ROC_FILE = "curves.png", "parity.png", "roc.png"
+TRIALS_FILE = "trials.csv"
+MANIFEST_FILE = "manifest.json"
+"""Of a data set on disk."""
+TRIALS = "trials"
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
 RESULTS = (
-    RUN_FILE, ENSEMBLE_FILE, CONFIG_FILE, WEIGHTS_FILE, "calibration.json", "training_set.npz", "metrics.json",
-    "predictions.csv", "split.csv", "rejects.csv", "report.html", "curves.png", "parity.png", "roc.png",
+    RUN_FILE, ENSEMBLE_FILE, CONFIG_FILE, WEIGHTS_FILE, CALIBRATION_FILE, TRAINING_SET_FILE, METRICS_FILE,
+    PREDICTIONS_FILE, SPLIT_FILE, REJECTS_FILE, REPORT_FILE, CURVES_FILE, PARITY_FILE, ROC_FILE,
 )  # fmt: skip
 """Files that a run leaves; those of the run before are deleted when it is overwritten."""
 WEIGHTS_VERSION = 3
@@ -146,7 +158,7 @@ def save(
 
 
 _WRITTEN = (
-    *RESULTS, CHECKPOINTS, LOGS, "manifest.json", "shard-*.arrow", "trials", "trials.csv", "seed-*", "fold-*",
+    *RESULTS, CHECKPOINTS, LOGS, MANIFEST_FILE, "shard-*.arrow", TRIALS, TRIALS_FILE, "seed-*", "fold-*",
     "network-*", "forest", "trees", "kernel", "frozen", "encoder",
 )  # fmt: skip
 """What commands write in, or delete from, the folder that is their output."""
