@@ -13,8 +13,8 @@ from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.store import MANIFEST
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.readers.formats import SMILES_COLUMNS, names_molecules
 from dgl_moleblend.readers.memory import MoleculeList
-from dgl_moleblend.readers.molecules import SMILES_COLUMNS, names_molecules
 
 _FORMS = (
     "a SMILES or RDKit Mol, a list, array or Series of these, a DataFrame with a column of SMILES, the path of a file"
