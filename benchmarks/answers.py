@@ -20,7 +20,9 @@ import pandas as pd
 
 import dgl_moleblend as mb
 from dgl_moleblend.data.dataset import MoleculeDataset
-from dgl_moleblend.data.splits import split_by_column, split_by_method, split_into_folds
+from dgl_moleblend.data.folds import split_into_folds
+from dgl_moleblend.data.given_splits import split_by_column
+from dgl_moleblend.data.splits import split_by_method
 from dgl_moleblend.folder import write_json
 from dgl_moleblend.models.targets import METRICS
 from dgl_moleblend.readers.published import moleculenet

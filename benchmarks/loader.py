@@ -25,7 +25,9 @@ from inputs import bench_arrays, padding_share
 from measure import Step, compare, machine, parse, parser, report
 
 from dgl_moleblend.chem.arrays import MoleculeArrays
-from dgl_moleblend.data.store import Sample, StoreWriter, record_batch
+from dgl_moleblend.data.codec import record_batch
+from dgl_moleblend.data.rows import Sample
+from dgl_moleblend.data.writer import StoreWriter
 from dgl_moleblend.pairs.batch import MoleculeBatch
 from dgl_moleblend.pairs.loader import BucketSampler, make_loader
 

@@ -21,7 +21,7 @@ from sample_data import freesolv
 
 import dgl_moleblend as mb
 from dgl_moleblend.cli import main as dgl_moleblend
-from dgl_moleblend.report import figures
+from dgl_moleblend.report import drawings, figures
 
 NCI = Path(RDConfig.RDDataDir, "NCI", "first_5K.smi")
 
@@ -111,7 +111,7 @@ def draw(smiles: str, path: Path) -> None:
     mol = Chem.MolFromSmiles(smiles)
     batch = mb.RelationBatch.from_graphs([mb.MoleculeFeaturizer(positions="embed")(mol)])
     blend = mb.draw_blend(batch, generator=torch.Generator().manual_seed(0))
-    figures.save(figures.relation_matrices(mol, batch, blend), path)
+    figures.save(drawings.relation_matrices(mol, batch, blend), path)
 
 
 if __name__ == "__main__":  # processes that featurize import this file again

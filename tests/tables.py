@@ -4,7 +4,9 @@ import numpy as np
 
 import dgl_moleblend as mb
 from dgl_moleblend.chem.arrays import MoleculeArrays
-from dgl_moleblend.data.store import MoleculeTable, Reject, Sample, record_batch, rejects_frame
+from dgl_moleblend.data.codec import record_batch
+from dgl_moleblend.data.rows import Reject, Sample, rejects_frame
+from dgl_moleblend.data.table import MoleculeTable
 
 NAN = float("nan")
 

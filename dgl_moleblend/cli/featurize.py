@@ -13,7 +13,7 @@ from dgl_moleblend.errors import DataError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dgl_moleblend.readers.molecules import Reader
+    from dgl_moleblend.readers.records import Reader
 
 DATASETS = ("pcqm4mv2", "qm9", "esol", "freesolv", "lipophilicity", "bbbp", "bace", "bace_regression", "tox21",
             "toxcast", "hiv", "muv", "sider", "clintox")  # fmt: skip
@@ -112,9 +112,12 @@ def command(
       dgl-moleblend featurize - --input-format smi --positions embed -o zinc.store < zinc.smi
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     from dgl_moleblend.config import FeaturizerConfig
+    from dgl_moleblend.data.codec import MAX_ATOMS
     from dgl_moleblend.data.dataset import MoleculeDataset
-    from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_store, featurize_to_table
-    from dgl_moleblend.data.store import MAX_ATOMS, REJECTS, MoleculeTable
+    from dgl_moleblend.data.featurize import featurize_to_store, featurize_to_table
+    from dgl_moleblend.data.molecules import PipelineConfig
+    from dgl_moleblend.data.store import REJECTS
+    from dgl_moleblend.data.table import MoleculeTable
     from dgl_moleblend.folder import keep_inputs, write_atomically
     from dgl_moleblend.pairs.loader import save_graphs
 

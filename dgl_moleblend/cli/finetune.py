@@ -294,27 +294,29 @@ def _divide(
     seed: int,
 ) -> "list[Split]":
     """Return the split, or those of all folds."""
-    from dgl_moleblend.data import splits
+    from dgl_moleblend.data.folds import split_into_folds
+    from dgl_moleblend.data.given_splits import split_by_column, split_by_file
+    from dgl_moleblend.data.splits import split_by_method
     from dgl_moleblend.readers.files import expand_inputs
 
     how = {"method": dividing["split"], "seed": seed, "scaffold": dividing["scaffold"],
            "keep_duplicates_together": dividing["keep_duplicates_together"]}  # fmt: skip
     if folds:
-        return splits.split_into_folds(dataset, folds, **how)
+        return split_into_folds(dataset, folds, **how)
     if dividing["split_column"]:
-        return [splits.split_by_column(dataset, inputs, dividing["split_column"], **reading)]
+        return [split_by_column(dataset, inputs, dividing["split_column"], **reading)]
     how["fractions"] = dividing["fractions"]
     if files:
         found = {part: expand_inputs(names) for part, names in files.items()}
         if both := set(expand_inputs(inputs)) & {name for names in found.values() for name in names}:
             raise click.UsageError(f"{min(both)} is a training file, too: name it once")
-        return [splits.split_by_file(dataset, found, how)]
-    return [splits.split_by_method(dataset, **how)]
+        return [split_by_file(dataset, found, how)]
+    return [split_by_method(dataset, **how)]
 
 
 def _report(dataset: "MoleculeDataset", split: "Split") -> dict[str, int]:
     """Say how molecules are divided; count those that are in two parts."""
-    from dgl_moleblend.data.splits import describe_duplicates, find_duplicates
+    from dgl_moleblend.data.duplicates import describe_duplicates, find_duplicates
 
     fold = f", fold {split.facts['fold']}" if "fold" in split.facts else ""
     say(f"{split.facts['split']} split ({split.facts['split_variant']}){fold}: {split}")

@@ -119,10 +119,10 @@ def _inspect_molecule(
         import torch
 
         from dgl_moleblend.nn.blend import draw_blend
-        from dgl_moleblend.report import figures
+        from dgl_moleblend.report import drawings, figures
 
         blend = draw_blend(batch, generator=torch.Generator().manual_seed(seed))
-        figures.save(figures.relation_matrices(mol, batch, blend), figure)
+        figures.save(drawings.relation_matrices(mol, batch, blend), figure)
 
 
 def _explain(
@@ -150,13 +150,13 @@ def _explain(
     labels = [f"{name} (log odds)" if model.task_type == "classification" else name for name in names]
     click.echo("\n".join(explain(found, [atom.GetSymbol() for atom in mol.GetAtoms()], labels)))
     if figure:
-        from dgl_moleblend.report import figures
+        from dgl_moleblend.report import drawings, figures
 
         captions = [
             f"predicted {prediction:.3g} = bare skeleton {baseline:.3g} + atoms {total:+.3g}"
             for prediction, baseline, total in zip(found.prediction, found.baseline, found.atoms.sum(0), strict=True)
         ]
-        figures.save(figures.atom_contributions(mol, found.atoms, labels, captions), figure)
+        figures.save(drawings.atom_contributions(mol, found.atoms, labels, captions), figure)
 
 
 def explain(found: "Attribution", symbols: Sequence[str], names: Sequence[str]) -> list[str]:
@@ -188,7 +188,7 @@ def explain(found: "Attribution", symbols: Sequence[str], names: Sequence[str]) 
 def _read(smiles: str | None, file: str | None, row: int) -> "tuple[Mol, str | None]":
     """Return one molecule, prepared for the featurizer, and where it stands."""
     from dgl_moleblend.chem.sanitize import read_smiles
-    from dgl_moleblend.data.featurize import read_mol
+    from dgl_moleblend.data.molecules import read_mol
     from dgl_moleblend.errors import DataError, MoleculeError
     from dgl_moleblend.readers.molecules import MoleculeReader
 

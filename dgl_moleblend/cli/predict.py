@@ -114,7 +114,8 @@ def describe(ensemble: "Ensemble", coverage: float) -> list[str]:
             continue
         text = f"{name}: interval of +-{width:.3g} for a coverage of {coverage:.0%}, by {task.rows:,} validation rows"
         if (share := task.test.get("covered", {}).get(str(coverage))) is not None:
-            text += f"; it held {share:.0%} of {task.test['rows']:,} test rows"
+            which = "those of the folds" if "folds" in task.test else "it"
+            text += f"; {which} held {share:.0%} of {task.test['rows']:,} test rows"
         texts.append(text)
     return texts
 

@@ -14,11 +14,13 @@ from typing_extensions import Self
 
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.joined import JoinedTable
-from dgl_moleblend.data.store import MoleculeStore, MoleculeTable, Sample
+from dgl_moleblend.data.rows import Sample
+from dgl_moleblend.data.store import MoleculeStore
+from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.errors import DataError
 
 if TYPE_CHECKING:
-    from dgl_moleblend.readers.molecules import Reader
+    from dgl_moleblend.readers.records import Reader
 
 SPLITS = ("scaffold", "random", "molecular_weight", "stratified", "consecutive")
 """How `MoleculeDataset.split` divides molecules."""
@@ -152,7 +154,8 @@ class MoleculeDataset(Dataset[Sample]):
         progress: bool = False,
     ) -> Self:
         """Featurize what a reader reads, such as those of `dgl_moleblend.readers.published`; see `from_file`."""
-        from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_store, featurize_to_table
+        from dgl_moleblend.data.featurize import featurize_to_store, featurize_to_table
+        from dgl_moleblend.data.molecules import PipelineConfig
 
         config = PipelineConfig(featurizer or FeaturizerConfig(), on_failed_conformer=on_failed_conformer)
         if max_atoms is not None:

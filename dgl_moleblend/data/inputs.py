@@ -13,8 +13,9 @@ from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.store import MANIFEST
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.readers.columns import find_column, find_smiles, listed, no_column
+from dgl_moleblend.readers.formats import names_molecules
 from dgl_moleblend.readers.memory import MoleculeList
-from dgl_moleblend.readers.molecules import SMILES_COLUMNS, names_molecules
 
 _FORMS = (
     "a SMILES or RDKit Mol, a list, array or Series of these, a DataFrame with a column of SMILES, the path of a file"
@@ -165,13 +166,13 @@ def _entries(molecules: Any, smiles_column: str | None) -> tuple[list[Any], pd.I
 
 
 def _column(frame: pd.DataFrame, wanted: str | None) -> Any:
-    by_fold = {str(name).strip().casefold(): name for name in reversed(frame.columns.tolist())}
-    known = SMILES_COLUMNS if wanted is None else (str(wanted).strip().casefold(),)
-    name = wanted if wanted in frame.columns else next((by_fold[one] for one in known if one in by_fold), None)
+    header = frame.columns.tolist()
+    name = find_smiles(header) if wanted is None else find_column(header, wanted)
+    if name is None and wanted is None:
+        raise DataError(f"no column looks like SMILES; the columns are: {listed(header)}",
+                        fix="name one with smiles_column=")  # fmt: skip
     if name is None:
-        what = "no column looks like SMILES" if wanted is None else f"there is no column {wanted!r}"
-        shown = ", ".join(map(repr, frame.columns[:30])) + (", ..." if len(frame.columns) > 30 else "")
-        raise DataError(f"{what}; the columns are: {shown or 'none'}", fix="name one with smiles_column=")
-    if (frame.columns == name).sum() > 1:
-        raise DataError(f"{(frame.columns == name).sum()} columns are named {name!r}", fix="rename them")
+        raise no_column(wanted, header, option="smiles_column=")
+    if header.count(name) > 1:
+        raise DataError(f"{header.count(name)} columns are named {name!r}", fix="rename them")
     return name

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data.store import MoleculeTable
+from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.errors import DataError
 
 

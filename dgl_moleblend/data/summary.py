@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from dgl_moleblend.data.store import MoleculeTable
+from dgl_moleblend.data.table import MoleculeTable
 
 # symbols of the atomic numbers 1 to 118, then "anything else"; written down so that a store is read without RDKit
 _SYMBOLS = (

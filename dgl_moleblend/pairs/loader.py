@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.molecule_targets import MoleculeTargets
-from dgl_moleblend.data.store import Sample
+from dgl_moleblend.data.rows import Sample
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.folder import write_atomically
 from dgl_moleblend.pairs.batch import MoleculeBatch, TensorStruct

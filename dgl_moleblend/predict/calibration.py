@@ -2,9 +2,8 @@
 
 import json
 import math
-import os.path
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -19,9 +18,8 @@ from typing_extensions import Self
 
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import check
-from dgl_moleblend.data.store import sha256
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.folder import ENSEMBLE_FILE
+from dgl_moleblend.predict.members import member_folders
 from dgl_moleblend.predict.tables import predicted
 
 CALIBRATION_FILE = "calibration.json"
@@ -84,7 +82,9 @@ class TaskCalibration:
         Classification: a probability p becomes sigmoid(slope * logit(p) + intercept). None leaves it as it is.
     test : dict
         Regression: "rows", the test rows that have a label, and "covered", the share of them within the interval of
-        each coverage. Empty where there is none.
+        each coverage. Of cross-validation also "folds": for each fold the same and "validation", how many rows made
+        the interval that its test rows were held against; the first two are then sums over the folds. Empty where there
+        is none.
     """
 
     rows: int
@@ -101,7 +101,8 @@ class TaskCalibration:
 
         Of m test rows that are exchangeable with the n validation rows, at least
         :math:`\mathrm{BetaBinomial}(m, k, n + 1 - k)` are covered, where the half-width is the k-th smallest residual:
-        chance in which rows validate and in which test.
+        chance in which rows validate and in which test. Folds are asked one by one, each at its share of `chance`, as
+        the validation rows of one are test rows of another.
 
         Parameters
         ----------
@@ -119,12 +120,13 @@ class TaskCalibration:
         ----------
         Angelopoulos and Bates, "A Gentle Introduction to Conformal Prediction", on the distribution of coverage.
         """
-        rows = len(self.residuals)
-        rank = _rank(rows, coverage)
-        if not self.test or rank > rows:
-            return False
-        covered = round(self.test["rows"] * self.test["covered"][str(coverage)])
-        return bool(betabinom.cdf(covered, self.test["rows"], rank, rows + 1 - rank) < chance)
+        parts = self.test.get("folds") or ([self.test | {"validation": len(self.residuals)}] if self.test else [])
+        for part in parts:
+            rank, rows = _rank(part["validation"], coverage), part["validation"]
+            covered = round(part["rows"] * part["covered"][str(coverage)])
+            if rank <= rows and betabinom.cdf(covered, part["rows"], rank, rows + 1 - rank) < chance / len(parts):
+                return True
+        return False
 
     def rescale(self, probability: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities."""
@@ -215,19 +217,52 @@ def calibrate(table: pd.DataFrame, names: Sequence[str], task_type: str) -> Cali
     """
     tasks = {}
     for name in names:
-        rows = {split: part[[name, predicted(name)]].dropna().to_numpy(float) for split, part in table.groupby("split")}
-        label, value = rows.get("validation", np.empty((0, 2))).T
+        label, value = _known(table, name, "validation")
         if task_type == "classification":
             tasks[name] = TaskCalibration(len(label), platt=_platt(value, label))
             continue
         fitted = TaskCalibration(len(label), tuple(np.sort(np.abs(label - value)).tolist()))
-        label, value = rows.get("test", np.empty((0, 2))).T
-        covered = {
-            str(c): float(np.mean(np.abs(label - value) <= fitted.half_width(c))) for c in COVERAGES if len(label)
-        }
-        test = {"rows": len(label), "covered": covered} if len(label) else {}
-        tasks[name] = TaskCalibration(fitted.rows, fitted.residuals, None, test)
+        tasks[name] = replace(fitted, test=_count(fitted, *_known(table, name, "test")))
     return Calibration(task_type, tasks)
+
+
+def count_in_folds(found: Calibration, tables: Sequence[pd.DataFrame]) -> Calibration:
+    """Count what intervals cover in each fold by itself, as a row validates in one fold and is a test row in another.
+
+    In each fold the interval is that of its own validation rows, and its test rows are other rows: so none of those
+    that are counted has calibrated what it is held against.
+
+    Parameters
+    ----------
+    found : Calibration
+        Of all folds together; its residuals stay.
+    tables : sequence of DataFrame
+        predictions.csv of each fold's model.
+    """
+    tasks = {}
+    for name, task in found.tasks.items():
+        folds = [calibrate(table, [name], found.task_type).tasks[name] for table in tables]
+        counts = [{"validation": fold.rows, **fold.test} for fold in folds if fold.test]
+        total = sum(part["rows"] for part in counts)
+        covered = {
+            str(c): sum(part["rows"] * part["covered"][str(c)] for part in counts) / total for c in COVERAGES if total
+        }
+        tasks[name] = replace(task, test={"rows": total, "covered": covered, "folds": counts} if total else {})
+    return Calibration(found.task_type, tasks)
+
+
+def _known(table: pd.DataFrame, name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
+    """Return labels and predictions of the rows that have a label."""
+    part = table.loc[table["split"] == split, [name, predicted(name)]].dropna().to_numpy(float)
+    return part[:, 0], part[:, 1]
+
+
+def _count(task: TaskCalibration, label: np.ndarray, value: np.ndarray) -> dict[str, Any]:
+    """Return how many test rows there are, and the share of them in the interval of each coverage."""
+    if not len(label):
+        return {}
+    error = np.abs(label - value)
+    return {"rows": len(label), "covered": {str(c): float(np.mean(error <= task.half_width(c))) for c in COVERAGES}}
 
 
 def _platt(probability: np.ndarray, label: np.ndarray) -> tuple[float, float] | None:
@@ -255,89 +290,22 @@ def _log_losses(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
     return -np.where(label == 1, np.log(probability), np.log1p(-probability))
 
 
-def member_folders(folder: str | PathLike[str]) -> list[Path]:
-    """Return the folders of the models whose mean is predicted: those that ensemble.json names, or the folder itself.
-
-    Raises
-    ------
-    CheckpointError
-        If ensemble.json is damaged, or names no model or one that does not lie in the folder.
-    """
-    path = Path(folder, ENSEMBLE_FILE)
-    if not os.path.isfile(path):
-        return [Path(folder)]
-    try:
-        names = json.loads(path.read_text(encoding="utf-8"))["models"]
-        if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
-            raise ValueError('"models" is no list of folder names')
-        if outside := [name for name in names if Path(name).is_absolute() or {"..", "\\"} & {*name, *Path(name).parts}]:
-            raise ValueError(f"{outside[0]!r} is no folder beside it")
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{ENSEMBLE_FILE} names no models that can be opened: {error}",
-            where=str(path),
-            fix='it holds {"models": [folders beside it, ...]}',
-        ) from error
-    return [Path(folder, name) for name in names]
-
-
-def member_weights(folder: str | PathLike[str]) -> list[float]:
-    """Return how much each of `member_folders` counts in the mean; together 1.
-
-    Raises
-    ------
-    CheckpointError
-        If ensemble.json holds weights that do not fit.
-    """
-    members = member_folders(folder)
-    path = Path(folder, ENSEMBLE_FILE)
-    found = json.loads(path.read_text(encoding="utf-8")).get("weights") if path.is_file() else None
-    if found is None:
-        return [1 / len(members)] * len(members)
-    numbers = isinstance(found, list) and all(isinstance(weight, int | float) and weight >= 0 for weight in found)
-    if not numbers or len(found) != len(members) or abs(sum(found) - 1) > 1e-6:
-        raise CheckpointError(
-            f"the weights in {ENSEMBLE_FILE} do not fit its {len(members)} models",
-            where=str(path),
-            fix="they are as many numbers, none negative, that add up to 1; restore the file, or train again",
-        )
-    return found
-
-
-def check_members(folder: str | PathLike[str]) -> None:
-    """Check that models are those that were judged together, where ensemble.json has their checksums.
-
-    Raises
-    ------
-    CheckpointError
-        If the weights of one are others; the message names its folder.
-    """
-    path = Path(folder, ENSEMBLE_FILE)
-    digests = json.loads(path.read_text(encoding="utf-8")).get("sha256") if path.is_file() else None
-    for member, digest in zip(member_folders(folder), digests or (), strict=False):
-        weights = member / model_folder.WEIGHTS_FILE
-        if weights.is_file() and sha256(weights) != digest:
-            raise CheckpointError(
-                f"{model_folder.WEIGHTS_FILE} is not what {ENSEMBLE_FILE} was written with",
-                where=str(member),
-                fix="restore the folder, or train again: the models were weighed and calibrated together",
-            )
-
-
-def held_out(folders: Sequence[Path]) -> pd.DataFrame | None:
+def held_out(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     """Return what models predicted for rows that they did not learn from: the mean where several held out a row.
 
     With several seeds on one split, that is the ensemble itself. With folds, each row is held out by one model: its
     residuals, pooled over the folds, stand for those of the mean (which are seldom larger), without the guarantee.
 
+    Parameters
+    ----------
+    tables : sequence of DataFrame
+        predictions.csv of each model.
+
     Returns
     -------
-    DataFrame or None
-        predictions.csv of the only model, or the mean of theirs; None where a folder lacks it.
+    DataFrame
+        The only table, or the mean of several.
     """
-    if not all((folder / PREDICTIONS_FILE).is_file() for folder in folders):
-        return None
-    tables = [pd.read_csv(folder / PREDICTIONS_FILE) for folder in folders]
     if len(tables) == 1:
         return tables[0]
     together = pd.concat(tables, ignore_index=True)
@@ -366,9 +334,10 @@ def find_calibration(folders: Sequence[Path]) -> Calibration | None:
     if len(folders) == 1 and (folders[0] / CALIBRATION_FILE).is_file():
         return Calibration.read(folders[0] / CALIBRATION_FILE)
     models = [model for folder in folders for model in member_folders(folder)]
-    table = held_out(models)
-    if table is None:
+    if not all((model / PREDICTIONS_FILE).is_file() for model in models):
         return None
+    tables = [pd.read_csv(model / PREDICTIONS_FILE) for model in models]
+    table = held_out(tables)
     extra = model_folder.read(models[0], kinds=("predictor",)).extra
     missing = [name for name in extra["task_names"] if not {name, predicted(name)} <= {*table.columns}]
     if missing:
@@ -377,7 +346,11 @@ def find_calibration(folders: Sequence[Path]) -> Calibration | None:
             where=str(models[0]),
             fix="restore the file; or delete it, and predictions come without intervals",
         )
-    return calibrate(table, extra["task_names"], extra["task_type"])
+    found = calibrate(table, extra["task_names"], extra["task_type"])
+    both = (
+        table.groupby(["row", "smiles"], dropna=False)["split"].nunique() > 1
+    )  # validation row of one fold, test row of another
+    return count_in_folds(found, tables) if found.task_type == "regression" and both.any() else found
 
 
 def write_calibration(folder: str | PathLike[str]) -> Path:

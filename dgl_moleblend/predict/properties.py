@@ -19,17 +19,11 @@ from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.folder import ENSEMBLE_FILE
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.targets import LabelScaling, to_prediction
-from dgl_moleblend.predict.calibration import (
-    CALIBRATION_FILE,
-    Calibration,
-    check_members,
-    find_calibration,
-    member_folders,
-    member_weights,
-)
+from dgl_moleblend.predict.calibration import CALIBRATION_FILE, Calibration, find_calibration
 from dgl_moleblend.predict.classical import MODELS, FeatureModel
 from dgl_moleblend.predict.features import Features
 from dgl_moleblend.predict.inference import BATCH_SIZE, infer
+from dgl_moleblend.predict.members import check_members, member_folders, member_weights
 from dgl_moleblend.predict.tables import align, predicted
 
 COVERAGE = 0.9

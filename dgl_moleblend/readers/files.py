@@ -172,6 +172,13 @@ class NumberedLines:
         self._again.extendleft(reversed(self.taken[1:]))
         self.number -= len(self.taken) - 1
 
+    @property
+    def fault(self) -> str | None:
+        """What makes the lines since the last `mark` unusable."""
+        if self.too_long:
+            return f"the line is longer than {MAX_LINE:,} characters"
+        return "the line holds NUL bytes" if self.has_nul else None
+
     def close(self) -> None:
         """Let go of the source, which stays open."""
         self._text.detach()

@@ -12,7 +12,7 @@ import numpy as np
 
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.files import content_of
-from dgl_moleblend.readers.molecules import Record
+from dgl_moleblend.readers.records import Record
 
 _ARRAYS = {  # what a pickled NumPy array is made of, under the names of NumPy 1 and 2
     (module, name)

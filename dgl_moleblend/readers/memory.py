@@ -5,7 +5,7 @@ from typing import Any
 
 import pandas as pd
 
-from dgl_moleblend.readers.molecules import Record
+from dgl_moleblend.readers.records import Record
 
 SOURCE = "SMILES"
 

@@ -8,7 +8,9 @@ from contextlib import closing
 
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.files import Source, content_of, expand_inputs
-from dgl_moleblend.readers.molecules import PEEK, MoleculeReader, Record, Table
+from dgl_moleblend.readers.molecules import MoleculeReader
+from dgl_moleblend.readers.records import Record
+from dgl_moleblend.readers.table import PEEK, Table
 
 
 class PairedReader:

@@ -11,8 +11,9 @@ from pathlib import Path
 from dgl_moleblend.config import check
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.files import Source
-from dgl_moleblend.readers.molecules import MoleculeReader, Reader, Record
+from dgl_moleblend.readers.molecules import MoleculeReader
 from dgl_moleblend.readers.pairing import PairedReader
+from dgl_moleblend.readers.records import Reader, Record
 
 HARTREE = 27.211386245988
 """Electronvolts (CODATA 2018)."""

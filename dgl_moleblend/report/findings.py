@@ -122,6 +122,8 @@ def _calibration(run: Results) -> list[str]:
         of_all = "each of" if len(wide) == len(run.tasks) else f"{len(wide)} of"
         text += f" for {of_all} {len(run.tasks)} properties, taken from the errors of the validation rows; "
         covers = f"it covers {share:.0%} of the test rows of a property on average"
+        if any("folds" in found.test for found in tested):
+            covers += ", each fold's by the interval of its own validation rows"
     else:
         (found,) = wide.values()
         half_width, rows = number(found.half_width(COVERAGE)), found.test.get("rows", 0)
@@ -131,6 +133,12 @@ def _calibration(run: Results) -> list[str]:
         )
         chance = f", within chance of {COVERAGE:.0%}" if round(share, 2) < COVERAGE and not short else ""
         covers = f"it covers {round(share * rows):,} of {rows:,} test rows ({share:.0%}{chance})" if tested else ""
+        if tested and (folds := found.test.get("folds")):
+            each = [fold["covered"][str(COVERAGE)] for fold in folds]
+            covers = (
+                f"in each fold, the interval of its own validation rows covers {min(each):.0%} to {max(each):.0%} of "
+                f"its test rows, together {round(share * rows):,} of {rows:,} ({share:.0%}{chance})"
+            )
     sentences = [text + (covers if tested else "no test row says how much it covers") + "."]
     if short:
         which = f" for {len(short)} properties{_named(short)}" if several else ""

@@ -16,7 +16,7 @@ from dgl_moleblend import folder as model_folder
 from dgl_moleblend.data.summary import count_reasons
 from dgl_moleblend.models.targets import METRICS, shared_metrics
 from dgl_moleblend.predict.tables import predicted
-from dgl_moleblend.report import figures
+from dgl_moleblend.report import drawings, figures
 from dgl_moleblend.report.findings import NAMED, findings, number
 from dgl_moleblend.report.results import Results, read_results
 
@@ -301,7 +301,7 @@ def _worst(run: Results) -> list[dict[str, Any]]:
     found = []
     for index in worst:
         row, task = run.shown.loc[index], str(errors.loc[index].idxmax())
-        svg = figures.molecule_svg(row["smiles"])
+        svg = drawings.molecule_svg(row["smiles"])
         found.append(
             {
                 "picture": Picture(svg, f"structure of {row['smiles']}") if svg else None,

@@ -225,7 +225,7 @@ class _Comparison:
 
     def make_folds(self, count: int) -> np.ndarray:
         """Return the fold of each of `rows`: whole scaffolds where the split was by scaffold, else at random."""
-        from dgl_moleblend.data.splits import divide_rows
+        from dgl_moleblend.data.folds import divide_rows
 
         known = self.dataset.subset(self.rows)
         return divide_rows(known, count, by_scaffold=by_scaffold(self.request.facts), seed=self.config.seed)

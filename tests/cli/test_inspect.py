@@ -6,7 +6,8 @@ import pytest
 from click.testing import CliRunner, Result
 
 from dgl_moleblend.cli import main
-from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_store
+from dgl_moleblend.data.featurize import featurize_to_store
+from dgl_moleblend.data.molecules import PipelineConfig
 from dgl_moleblend.data.summary import ELEMENTS
 from dgl_moleblend.readers.molecules import MoleculeReader
 

@@ -8,7 +8,7 @@ import pytest
 from commands import run, succeed
 
 from dgl_moleblend.cli import executors
-from dgl_moleblend.data import featurize
+from dgl_moleblend.data import workers
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +33,7 @@ def test_the_command_line_gives_its_work_to_a_cluster(tmp_path, molecules, clust
     options = ("--positions", "embed", "--seed", 3, "--shard-size", 30)
     succeed("featurize", molecules, "-o", tmp_path / "alone", "--workers", 0, *options)
     for name in ("featurize_record", "run_isolated"):  # of this process, which is to do none of the work
-        monkeypatch.setattr(featurize, name, None)
+        monkeypatch.setattr(workers, name, None)
     executor = f"dask:{cluster.scheduler_address}"
     result = succeed("featurize", molecules, "-o", tmp_path / "dask", "--workers", 2, "--executor", executor, *options)
     assert executor.startswith("dask:tcp://")

@@ -14,9 +14,12 @@ from rdkit import Chem
 from rdkit.Chem import AllChem
 
 from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data import featurize
-from dgl_moleblend.data.featurize import PipelineConfig, Task, featurize_to_store, featurize_to_table, run_tasks
-from dgl_moleblend.data.store import MoleculeStore, MoleculeTable
+from dgl_moleblend.data import featurize, molecules, workers
+from dgl_moleblend.data.featurize import featurize_to_store, featurize_to_table
+from dgl_moleblend.data.molecules import PipelineConfig
+from dgl_moleblend.data.store import MoleculeStore
+from dgl_moleblend.data.table import MoleculeTable
+from dgl_moleblend.data.workers import Task, run_tasks
 from dgl_moleblend.errors import DataError, MoleculeError
 from dgl_moleblend.readers.molecules import MoleculeReader
 
@@ -143,7 +146,7 @@ def test_the_store_holds_what_the_table_holds(tmp_path, table_file):
 
 def test_a_second_run_does_nothing(tmp_path, table_file, monkeypatch):
     featurize_to_store(read(table_file), tmp_path / "s", PipelineConfig())
-    monkeypatch.setattr(featurize, "read_smiles", None)
+    monkeypatch.setattr(molecules, "read_smiles", None)
     again = featurize_to_store(read(table_file), tmp_path / "s", PipelineConfig())
     assert_complete(again, 200)
     with pytest.raises(DataError, match=r"another arguments\['max_atoms'\]: 65535 there, 9 now"):
@@ -171,14 +174,14 @@ def test_an_interrupted_run_goes_on(tmp_path, table_file, monkeypatch):
             raise KeyboardInterrupt
         return pipeline_featurize(record, config, **options)
 
-    pipeline_featurize = featurize.featurize_record
-    monkeypatch.setattr(featurize, "featurize_record", interrupted)
+    pipeline_featurize = workers.featurize_record
+    monkeypatch.setattr(workers, "featurize_record", interrupted)
     with pytest.raises(KeyboardInterrupt):
         featurize_to_store(read(table_file), tmp_path / "s", PipelineConfig(), shard_size=60)
     assert json.loads((tmp_path / "s" / "manifest.json").read_text())["counts"]["rows"] == 120
     again: list[int] = []
     monkeypatch.setattr(
-        featurize, "featurize_record", lambda r, c, **o: (again.append(r.row), pipeline_featurize(r, c, **o))[1]
+        workers, "featurize_record", lambda r, c, **o: (again.append(r.row), pipeline_featurize(r, c, **o))[1]
     )
     featurize_to_store(read(table_file), tmp_path / "s", PipelineConfig(), shard_size=60)
     assert again == list(range(120, 200)), "what was done is not done again"
@@ -250,7 +253,7 @@ def test_a_structure_with_characters_cut_in_two(tmp_path):
     assert table.rejects["reason"][0] == "RDKit cannot read the structure: Element '? C' not found"
 
 
-featurize_mol = featurize.featurize_mol
+featurize_mol = molecules.featurize_mol
 
 
 def fail_to_featurize(mol: Chem.Mol, config: FeaturizerConfig) -> object:
@@ -263,7 +266,7 @@ def fail_to_featurize(mol: Chem.Mol, config: FeaturizerConfig) -> object:
 
 
 def test_failed_conformers_are_rejected_or_kept_without(tmp_path, monkeypatch):
-    monkeypatch.setattr(featurize, "featurize_mol", fail_to_featurize)
+    monkeypatch.setattr(molecules, "featurize_mol", fail_to_featurize)
     path = tmp_path / "in.smi"
     path.write_text("CC\nCCO\nCCCC\nCCCCC\n")
     embed = FeaturizerConfig("embed", num_conformers=2)
@@ -284,11 +287,12 @@ def test_failed_conformers_are_rejected_or_kept_without(tmp_path, monkeypatch):
 NASTY = """
 import os, sys, time
 from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data import featurize
+from dgl_moleblend.data import featurize, molecules
 from dgl_moleblend.readers.molecules import MoleculeReader
-from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_store
+from dgl_moleblend.data.featurize import featurize_to_store
+from dgl_moleblend.data.molecules import PipelineConfig
 
-featurize_mol = featurize.featurize_mol
+featurize_mol = molecules.featurize_mol
 
 def be_nasty(mol, config):
     symbol = mol.GetAtomWithIdx(0).GetSymbol()
@@ -303,7 +307,7 @@ def be_nasty(mol, config):
             pass
     return featurize_mol(mol, config)
 
-featurize.featurize_mol = be_nasty
+molecules.featurize_mol = be_nasty
 featurize.CHUNK.update(none=8, embed=8)
 
 if __name__ == "__main__":

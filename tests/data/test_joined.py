@@ -8,7 +8,7 @@ from tables import chains
 
 import dgl_moleblend as mb
 from dgl_moleblend.data.joined import JoinedTable
-from dgl_moleblend.data.store import MoleculeTable
+from dgl_moleblend.data.table import MoleculeTable
 
 
 def test_molecules_stand_one_table_after_the_other() -> None:

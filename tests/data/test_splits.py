@@ -7,14 +7,10 @@ from commands import SMILES
 from rdkit.Chem.Scaffolds import MurckoScaffold
 
 from dgl_moleblend.data.dataset import MoleculeDataset
-from dgl_moleblend.data.splits import (
-    describe_duplicates,
-    find_duplicates,
-    split_by_column,
-    split_by_file,
-    split_by_method,
-    split_into_folds,
-)
+from dgl_moleblend.data.duplicates import describe_duplicates, find_duplicates
+from dgl_moleblend.data.folds import split_into_folds
+from dgl_moleblend.data.given_splits import split_by_column, split_by_file
+from dgl_moleblend.data.splits import split_by_method
 from dgl_moleblend.errors import DataError
 
 

@@ -14,17 +14,12 @@ import pytest
 
 from dgl_moleblend.chem.arrays import MoleculeArrays
 from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data import store as store_module
-from dgl_moleblend.data.store import (
-    MAX_ATOMS,
-    MoleculeStore,
-    MoleculeTable,
-    Reject,
-    Sample,
-    StoreWriter,
-    record_batch,
-    rejects_frame,
-)
+from dgl_moleblend.data import writer as writer_module
+from dgl_moleblend.data.codec import MAX_ATOMS, record_batch
+from dgl_moleblend.data.rows import Reject, Sample, rejects_frame
+from dgl_moleblend.data.store import MoleculeStore
+from dgl_moleblend.data.table import MoleculeTable
+from dgl_moleblend.data.writer import StoreWriter
 from dgl_moleblend.errors import DataError
 
 
@@ -412,7 +407,7 @@ def test_a_full_disk_leaves_the_store_as_it_was(tmp_path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(store_module.os, "fsync", no_space)
+        patch.setattr(writer_module.os, "fsync", no_space)
         with pytest.raises(DataError, match=r"cannot be written: No space left on device \([\d,]+ bytes are free\)"):
             out.write_shard(*shard(4))
     out.close()

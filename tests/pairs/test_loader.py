@@ -9,8 +9,11 @@ import torch
 
 from dgl_moleblend.chem.arrays import MoleculeArrays
 from dgl_moleblend.config import FeaturizerConfig
+from dgl_moleblend.data.codec import record_batch
 from dgl_moleblend.data.dataset import MoleculeDataset
-from dgl_moleblend.data.store import MoleculeTable, Sample, StoreWriter, record_batch
+from dgl_moleblend.data.rows import Sample
+from dgl_moleblend.data.table import MoleculeTable
+from dgl_moleblend.data.writer import StoreWriter
 from dgl_moleblend.pairs.batch import MoleculeBatch
 from dgl_moleblend.pairs.loader import BucketSampler, collate, make_loader
 

@@ -117,7 +117,7 @@ def test_what_cannot_be_attributed_is_refused(predictor):
 
 
 def test_a_drawing_needs_every_atom():
-    from dgl_moleblend.report import figures
+    from dgl_moleblend.report import drawings
 
     with pytest.raises(ValueError, match=r"must have shape \(n, t\) = \(3, 1\), got \(2, 1\)"):
-        figures.atom_contributions(Chem.MolFromSmiles("CCO"), np.zeros((2, 1)), ["y"], [""])
+        drawings.atom_contributions(Chem.MolFromSmiles("CCO"), np.zeros((2, 1)), ["y"], [""])

@@ -2,6 +2,7 @@
 
 import json
 import math
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -17,8 +18,8 @@ from dgl_moleblend.predict.calibration import (
     conformal_quantile,
     find_calibration,
     held_out,
-    member_folders,
 )
+from dgl_moleblend.predict.members import member_folders
 
 
 def table(label, value, split="validation", name="y"):
@@ -146,14 +147,61 @@ def test_a_damaged_file_is_refused(tmp_path, text):
 def test_models_that_held_out_the_same_row_are_averaged_and_those_that_learned_from_it_are_not_asked(tmp_path):
     rows = {"a": [(0, "validation", 1.0, 1.5), (1, "test", 2.0, 2.5)],
             "b": [(0, "validation", 1.0, 2.5), (2, "validation", 3.0, 3.25)]}  # fmt: skip
-    for name, values in rows.items():
-        (tmp_path / name).mkdir()
-        frame = pd.DataFrame(values, columns=["row", "split", "y", "y_predicted"]).assign(id="", smiles="C")
-        frame.to_csv(tmp_path / name / "predictions.csv", index=False)
-    found = held_out([tmp_path / "a", tmp_path / "b"]).set_index("row")
+    columns = ["row", "split", "y", "y_predicted"]
+    tables = [pd.DataFrame(values, columns=columns).assign(id="", smiles="C") for values in rows.values()]
+    found = held_out(tables).set_index("row")
     assert found["y_predicted"].to_dict() == {0: 2.0, 1: 2.5, 2: 3.25}
     assert found["split"].to_dict() == {0: "validation", 1: "test", 2: "validation"}
-    assert held_out([tmp_path / "a", tmp_path]) is None
+
+
+def folds_of(generator, rows, scales):
+    """predictions.csv of as many models as there are scales: each validates on the fold behind its test fold."""
+    fold = np.arange(rows) % len(scales)
+    for k, scale in enumerate(scales):
+        parts = [("test", fold == k, scale), ("validation", fold == (k + 1) % len(scales), 1.0)]
+        yield pd.concat([
+            pd.DataFrame({"row": np.flatnonzero(here), "smiles": "C", "split": split, "y": 0.0,
+                          "y_predicted": width * generator.normal(size=here.sum())})
+            for split, here, width in parts
+        ])  # fmt: skip
+
+
+def saved(tmp_path, tables):
+    extra = {"task_names": ["y"], "task_type": "regression"}
+    for number, one in enumerate(tables):
+        folder = tmp_path / f"fold-{number}"
+        folder.mkdir(parents=True)
+        one.to_csv(folder / "predictions.csv", index=False)
+        document = {"kind": "predictor", "extra": extra}
+        (folder / "config.json").write_text(json.dumps(document))
+    return sorted(tmp_path.glob("fold-*"))
+
+
+def test_in_folds_no_row_is_held_against_an_interval_that_it_made(tmp_path, monkeypatch):
+    tables = list(folds_of(np.random.default_rng(0), 200, [1, 1, 1, 10]))
+    monkeypatch.setattr("dgl_moleblend.folder.read", lambda *args, **kwargs: SimpleNamespace(
+        extra={"task_names": ["y"], "task_type": "regression"}))  # fmt: skip
+    found = find_calibration(saved(tmp_path, tables)).tasks["y"]
+    assert found.rows == 200  # all validation rows make the interval of new molecules
+    assert [fold["validation"] for fold in found.test["folds"]] == [50] * 4
+    for fold, one in zip(found.test["folds"], tables, strict=True):
+        alone = calibrate(one, ["y"], "regression").tasks["y"].test
+        assert {key: fold[key] for key in ("rows", "covered")} == alone
+    assert found.test["rows"] == 200
+    assert found.test["covered"]["0.9"] == np.mean([fold["covered"]["0.9"] for fold in found.test["folds"]])
+    assert found.test["folds"][3]["covered"]["0.9"] < 0.4
+    assert found.falls_short(0.9)
+    with_alike = find_calibration(saved(tmp_path / "alike", folds_of(np.random.default_rng(1), 200, [1] * 4)))
+    assert not with_alike.tasks["y"].falls_short(0.9)
+
+
+def test_exchangeable_folds_seldom_fall_short():
+    generator, short, trials = np.random.default_rng(0), 0, 300
+    for _ in range(trials):
+        folds = [calibrate(one, ["y"], "regression").tasks["y"] for one in folds_of(generator, 150, [1] * 5)]
+        counted = {"folds": [{"validation": fold.rows, **fold.test} for fold in folds]}
+        short += TaskCalibration(150, folds[0].residuals, test=counted).falls_short(0.9)
+    assert short <= binom.ppf(0.999, trials, 0.025)
 
 
 def test_an_ensemble_names_its_models(tmp_path):

@@ -11,7 +11,8 @@ from scipy.special import expit, logit
 from tables import NAN, chains
 
 import dgl_moleblend as mb
-from dgl_moleblend.data.store import MoleculeTable, record_batch
+from dgl_moleblend.data.codec import record_batch
+from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.errors import CheckpointError, DataError
 from dgl_moleblend.models.targets import LabelScaling
 from dgl_moleblend.predict.calibration import Calibration, TaskCalibration

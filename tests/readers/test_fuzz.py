@@ -13,7 +13,8 @@ from rdkit import Chem, RDConfig
 from rdkit.Chem import AllChem
 
 from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_table
+from dgl_moleblend.data.featurize import featurize_to_table
+from dgl_moleblend.data.molecules import PipelineConfig
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.molecules import MoleculeReader
 from dgl_moleblend.readers.pairing import PairedReader

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_table
+from dgl_moleblend.data.featurize import featurize_to_table
+from dgl_moleblend.data.molecules import PipelineConfig
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.lmdb import UniMolReader, read_value
 

@@ -12,8 +12,9 @@ from rdkit import Chem
 
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.readers import files, molecules
-from dgl_moleblend.readers.molecules import MoleculeReader, Record
+from dgl_moleblend.readers import delimited, files
+from dgl_moleblend.readers.molecules import MoleculeReader
+from dgl_moleblend.readers.records import Record
 
 ESOL = "Compound ID,smiles,logS,note\nethanol,CCO,1.1,x\nbenzene, c1ccccc1 ,-1.64,\nmethane,C,,y\n"
 SHARED = Path(__file__).parents[2] / "../shared/data"
@@ -148,7 +149,7 @@ def test_an_open_quote_costs_only_its_own_line(tmp_path):
 
 
 def test_an_open_quote_in_a_long_file(tmp_path):
-    lines = ["C,a"] * (3 * molecules.MAX_RECORD_LINES)
+    lines = ["C,a"] * (3 * delimited.MAX_RECORD_LINES)
     lines[10] = 'C,"a'
     records = read(write(tmp_path, "a.csv", "smiles,note\n" + "\n".join(lines)))
     assert len(records) == len(lines)

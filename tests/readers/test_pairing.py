@@ -7,7 +7,8 @@ import pytest
 from rdkit import Chem
 
 from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_table
+from dgl_moleblend.data.featurize import featurize_to_table
+from dgl_moleblend.data.molecules import PipelineConfig
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.pairing import PairedReader
 

@@ -11,7 +11,8 @@ from rdkit import Chem
 
 from dgl_moleblend.cli import featurize
 from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data.featurize import PipelineConfig, featurize_to_table
+from dgl_moleblend.data.featurize import featurize_to_table
+from dgl_moleblend.data.molecules import PipelineConfig
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers import published
 from dgl_moleblend.readers.published import HARTREE, moleculenet, open_published, pcqm4mv2, qm9, read_uncharacterized

@@ -8,7 +8,7 @@ import pytest
 from rdkit import Chem
 
 import dgl_moleblend as mb
-from dgl_moleblend.report import figures
+from dgl_moleblend.report import drawings, figures
 
 NAN = float("nan")
 
@@ -60,7 +60,7 @@ def test_more_panels_than_a_row_holds():
 def test_relation_matrices_show_the_numbers_of_the_batch(positions, tmp_path, generator):
     mol = Chem.MolFromSmiles("CC=O.[Na+]")
     batch = mb.RelationBatch.from_graphs([mb.MoleculeFeaturizer(positions=positions)(s) for s in ("CCCCCCC", mol)])
-    figure = figures.relation_matrices(mol, batch, mb.draw_blend(batch, generator=generator), index=1)
+    figure = drawings.relation_matrices(mol, batch, mb.draw_blend(batch, generator=generator), index=1)
     shown = [axis.images[0].get_array() for axis in figure.axes if axis.images]
     assert len(shown) == 5
     spd = np.asarray(shown[1].filled(-1))
@@ -78,13 +78,13 @@ def test_relation_matrices_show_the_numbers_of_the_batch(positions, tmp_path, ge
 def test_a_drawing_of_another_molecule_is_refused():
     batch = mb.RelationBatch.from_graphs([mb.MoleculeFeaturizer()("CCO")])
     with pytest.raises(ValueError, match=r"drawing has 6 atoms, molecule 0 of the batch has 3"):
-        figures.relation_matrices(Chem.MolFromSmiles("c1ccccc1"), batch)
+        drawings.relation_matrices(Chem.MolFromSmiles("c1ccccc1"), batch)
 
 
 def test_atom_contributions_are_to_scale():
     mol = Chem.MolFromSmiles("CCO")
     values = np.array([[0.5, 0.0], [-1.0, 0.0], [0.25, 0.0]])
-    figure = figures.atom_contributions(mol, values, ["logS / mol/L", "none"], ["predicted 1", "predicted 0"])
+    figure = drawings.atom_contributions(mol, values, ["logS / mol/L", "none"], ["predicted 1", "predicted 0"])
     bars = [axis for axis in figure.axes if axis.get_ylabel()]
     assert [axis.get_ylabel() for axis in bars] == ["contribution to logS / mol/L", "contribution to none"]
     assert bars[0].get_ylim() == (-1, 1), "the same reach to both sides, so that white is nothing"
@@ -95,9 +95,9 @@ def test_atom_contributions_are_to_scale():
 
 
 def test_molecules_as_svg():
-    assert figures.molecule_svg("CCO").startswith(b"<?xml")
-    assert figures.molecule_svg("<script>") is None
-    assert figures.molecule_svg("") is None
+    assert drawings.molecule_svg("CCO").startswith(b"<?xml")
+    assert drawings.molecule_svg("<script>") is None
+    assert drawings.molecule_svg("") is None
 
 
 def test_names_are_no_formulae():

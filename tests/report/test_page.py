@@ -15,7 +15,7 @@ import pytest
 from tables import chains, parts
 
 import dgl_moleblend as mb
-from dgl_moleblend.data.splits import split_into_folds
+from dgl_moleblend.data.folds import split_into_folds
 from dgl_moleblend.errors import CheckpointError, DataError
 from dgl_moleblend.predict.calibration import COVERAGES, Calibration, TaskCalibration
 from dgl_moleblend.report import page as page_module

@@ -11,7 +11,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from tables import chain, chains, parts
 
 import dgl_moleblend as mb
-from dgl_moleblend.data.store import MoleculeTable, record_batch
+from dgl_moleblend.data.codec import record_batch
+from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.errors import CheckpointError, ConfigError, DataError
 from dgl_moleblend.folder import CHECKPOINTS
 from dgl_moleblend.pairs.loader import BucketSampler

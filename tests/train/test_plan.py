@@ -9,7 +9,8 @@ from lightning.pytorch import Callback
 from tables import chains, parts
 
 import dgl_moleblend as mb
-from dgl_moleblend.data.store import MoleculeTable, record_batch
+from dgl_moleblend.data.codec import record_batch
+from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.train import auto
 from dgl_moleblend.train.auto import finetune_auto

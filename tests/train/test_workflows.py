@@ -296,7 +296,8 @@ def test_pretraining_leaves_a_model_and_its_losses(tmp_path):
 
 def test_pretraining_takes_molecules_with_and_without_positions_and_single_atoms(tmp_path):
     both = [*chains(10), *chains(10, conformers=0, seed=1)]
-    from dgl_moleblend.data.store import MoleculeTable, record_batch
+    from dgl_moleblend.data.codec import record_batch
+    from dgl_moleblend.data.table import MoleculeTable
 
     table = MoleculeTable([record_batch(both, 2, ("chains.csv",))], ("atoms", "nitrogens"), ("chains.csv",))
     folder = pretrain(mb.MoleculeDataset(table), tmp_path / "p", **QUICK)

@@ -1,0 +1,116 @@
+"""Which molecules train, validate and test where a column or a file says so."""
+
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from typing import Any
+
+import numpy as np
+
+from dgl_moleblend.config import check
+from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.data.splits import PARTS, Split, check_parts, split_by_method
+from dgl_moleblend.errors import DataError
+
+_WORDS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
+          "val": "validation", "test": "test"}  # fmt: skip
+_VALIDATION_SHARE = 0.1
+"""Of the training rows of a column that names no validation rows."""
+
+
+def split_by_column(
+    dataset: MoleculeDataset,
+    inputs: Sequence[str | PathLike[str]],
+    column: str,
+    **reading: Any,
+) -> Split:
+    """Divide molecules as a column (or SDF property) of their files says: train, validation (valid, val) or test.
+
+    Where it names no validation rows, a tenth of the training rows, drawn at random, becomes such.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+        Made from `inputs`.
+    inputs : sequence of path
+    column : str
+    **reading
+        smiles_column, input_format, encoding, as for `MoleculeReader`.
+
+    Raises
+    ------
+    DataError
+        If there is no such column, a molecule's cell holds something else, or nothing trains or validates.
+    """
+    from dgl_moleblend.readers.molecules import MoleculeReader
+
+    try:
+        cells = {record.row: record for record in MoleculeReader(inputs, id_column=column, **reading)}
+    except DataError as error:
+        what = error.what.replace("there is no id column", "there is no split column")
+        raise DataError(what, where=error.where, fix="name one of them with --split-column") from error
+    parts: dict[str, list[int]] = {name: [] for name in PARTS}
+    for index, row in enumerate(dataset.rows.tolist()):
+        word = _WORDS.get(cells[row].id.casefold())
+        if word is None:
+            raise DataError(
+                f"{cells[row].id!r} in column {column!r} names no part of the split",
+                where=f"{cells[row].source}, line {cells[row].line}",
+                fix="write train, validation (or valid, val) or test in every row",
+            )
+        parts[word].append(index)
+    arrays = {name: np.asarray(part, np.int64) for name, part in parts.items()}
+    variant = f"column {column!r}"
+    if not len(arrays["validation"]) and len(arrays["train"]) > 1:  # as published splits of two parts
+        order = np.random.default_rng(0).permutation(arrays["train"])
+        count = max(1, round(_VALIDATION_SHARE * len(order)))
+        arrays |= {"validation": np.sort(order[:count]), "train": np.sort(order[count:])}
+        variant += f"; {count:,} validation rows drawn from train"
+    return Split(check_parts(arrays), {"split": "column", "split_variant": variant, "column": column})
+
+
+def split_by_file(
+    dataset: MoleculeDataset,
+    files: Mapping[str, Sequence[str]],
+    rest: Mapping[str, Any],
+) -> Split:
+    """Divide molecules by the file that they came from.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+        Made from the training files and all of `files`.
+    files : mapping of "validation" and "test" to file names
+        The names that the data set knows. A part that is not named is drawn from the other files.
+    rest : mapping
+        Arguments of `split_by_method` for that.
+
+    Raises
+    ------
+    DataError
+        If a part gets no molecule.
+    """
+    part_of = {name: part for part, names in files.items() for name in names}
+    origin = np.array([part_of.get(dataset[k].source, "rest") for k in range(len(dataset))], dtype=object)
+    lost = [part_of.get(source) for source in dataset.rejects["source"]]
+    parts = {part: np.flatnonzero(origin == part) for part in files}
+    counts = {
+        part: {"names": list(names), "kept": len(parts[part]), "rejected": lost.count(part)}
+        for part, names in files.items()
+    }
+    parts["train"], variant = np.flatnonzero(origin == "rest"), "by file"
+    warned: dict[str, Any] = {}
+    for part in {"validation", "test"} - files.keys():
+        if rest["fractions"][PARTS.index(part)] == 0:
+            parts[part] = np.empty(0, np.int64)
+            continue
+        train, share = rest["fractions"][0], rest["fractions"][PARTS.index(part)]
+        check(train > 0, "fractions", tuple(rest["fractions"]), "above 0 for train")
+        shares = (train / (train + share), share / (train + share), 0.0)
+        drawn = split_by_method(dataset.subset(parts["train"]), **{**rest, "fractions": shares})
+        # rounding may put a molecule into the third part
+        parts[part] = parts["train"][np.concatenate([drawn.parts["validation"], drawn.parts["test"]])]
+        parts["train"] = parts["train"][drawn.parts["train"]]
+        warned = {name: text for name, text in drawn.facts.items() if name == "split_warning"}
+        variant += f"; {part} drawn by {drawn.facts['split_variant']}"
+    facts = {"split": "file", "split_variant": variant, "split_files": counts, **warned}
+    return Split(check_parts({name: parts[name] for name in PARTS}), facts)

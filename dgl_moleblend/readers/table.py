@@ -1,0 +1,187 @@
+"""One file of molecules, of whatever format: its columns, which of them are wanted, and its rows as records."""
+
+import fnmatch
+import itertools
+import logging
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+from dgl_moleblend.errors import DataError
+from dgl_moleblend.readers.cells import number
+from dgl_moleblend.readers.delimited import open_csv, open_tsv
+from dgl_moleblend.readers.files import NumberedLines, Source, clean
+from dgl_moleblend.readers.formats import SMILES_COLUMNS, guess_format
+from dgl_moleblend.readers.parquet import open_parquet
+from dgl_moleblend.readers.records import Record, Row
+from dgl_moleblend.readers.sdf import open_sdf
+from dgl_moleblend.readers.smi import open_smi
+
+log = logging.getLogger(__name__)
+ID_COLUMNS = ("id", "mol_id", "molecule_id", "compound_id", "compound id", "cmpd_id",
+              "molecule_chembl_id", "cmpd_chemblid", "chembl_id", "zinc_id", "cid", "idx", "name", "title")  # fmt: skip
+"""Names by which a column of identifiers is known."""
+PEEK = 1_000
+"""Rows that are looked at to find the properties of an SDF file, or which columns hold numbers."""
+
+
+class Table:
+    """One file: its columns, which of them are wanted, and its rows.
+
+    Parameters
+    ----------
+    source : Source
+    input_format, encoding : str, optional
+        See `MoleculeReader`.
+    """
+
+    def __init__(self, source: Source, input_format: str | None, encoding: str | None) -> None:
+        self.source = source
+        self._lines: NumberedLines | None = None
+        self._warned = False
+        try:
+            self.format = input_format or guess_format(source)
+            self._open(encoding)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, encoding: str | None) -> None:
+        if self.format == "parquet":
+            self.columns, rows = open_parquet(self.source)
+        else:
+            self._lines = NumberedLines(self.source, encoding)
+            open_text = {"csv": open_csv, "tsv": open_tsv, "smi": open_smi, "sdf": open_sdf}[self.format]
+            self.columns, rows = open_text(self.source, self._lines)
+        self.peeked = list(itertools.islice(rows, PEEK if self.format == "sdf" else 0))
+        if self.format == "sdf":
+            seen: dict[str, None] = {}
+            for row in self.peeked:
+                seen.update(dict.fromkeys(row.cells))  # type: ignore[arg-type]
+            self.columns = list(seen)
+        self._rows = rows
+
+    def rows(self) -> Iterator[Row]:
+        """Yield every row of the file."""
+        while self.peeked:
+            yield self.peeked.pop(0)
+        yield from self._rows
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._lines is not None:
+            self._lines.close()
+        self.source.close()
+
+    def find_tasks(self, wanted: Sequence[str], smiles_column: str | None, id_column: str | None) -> tuple[str, ...]:
+        """Resolve names, patterns and "all" to columns, each once."""
+        found: dict[str, None] = {}
+        for text in wanted:
+            parts = [text] if text in self.columns else [part.strip() for part in text.split(",") if part.strip()]
+            for part in parts:
+                if part == "all" and part not in self.columns:
+                    skip = {smiles_column, id_column, self._detect(SMILES_COLUMNS), self._detect(ID_COLUMNS), ""}
+                    found.update(dict.fromkeys(name for name in self._numeric() if name not in skip))
+                    continue
+                matches = [part] if part in self.columns else fnmatch.filter(self.columns, part)
+                if not matches:
+                    raise self._no_column("task", part)
+                found.update(dict.fromkeys(matches))
+        return tuple(found)
+
+    def _numeric(self) -> list[str]:
+        """Columns whose first rows hold numbers or blanks, and at least one number."""
+        self.peeked += itertools.islice(self._rows, PEEK - len(self.peeked))
+        numbers: list[str] = []
+        for key, name in enumerate(self.columns):
+            values = [
+                number(row.cells.get(name, "") if isinstance(row.cells, Mapping) else row.cells[key])
+                for row in self.peeked
+                if row.error is None
+            ]
+            if None not in values and not all(math.isnan(value) for value in values if value is not None):
+                numbers.append(name)
+        return numbers
+
+    def bind(
+        self,
+        smiles_column: str | None,
+        id_column: str | None,
+        task_names: Sequence[str],
+        *,
+        needs_smiles: bool = True,
+    ) -> None:
+        """Look up the wanted columns."""
+        structure = self.format == "sdf"
+        self._needs_smiles = needs_smiles
+        self._smiles_key = None if structure else self._key("SMILES", smiles_column, SMILES_COLUMNS)
+        if self._smiles_key is None and not structure and needs_smiles:
+            raise self._no_column("SMILES", None)
+        self._id_key = self._key("id", id_column, () if structure else ID_COLUMNS)
+        self._task_keys = [self._key("task", name, ()) for name in task_names]
+        self._task_names = task_names
+
+    def _detect(self, known: Sequence[str]) -> str | None:
+        by_fold = {name.strip().casefold(): name for name in reversed(self.columns)}
+        return next((by_fold[name] for name in known if name in by_fold), None)
+
+    def _key(self, role: str, wanted: str | None, known: Sequence[str]) -> int | str | None:
+        name = wanted if wanted is None or wanted in self.columns else self._detect([wanted.strip().casefold()])
+        if wanted is None:
+            name = self._detect(known)
+        elif name is None:
+            raise self._no_column(role, wanted)
+        if name is None:
+            return None
+        if self.columns.count(name) > 1:
+            raise DataError(f"{self.columns.count(name)} columns are named {name!r}", where=self.source.name,
+                            fix="rename them in the file")  # fmt: skip
+        return name if self.format == "sdf" else self.columns.index(name)
+
+    def _no_column(self, role: str, wanted: str | None) -> DataError:
+        shown = ", ".join(map(repr, self.columns[:30])) + (", ..." if len(self.columns) > 30 else "")
+        kind = f"properties of the first {PEEK:,} records" if self.format == "sdf" else "columns"
+        what = f"there is no {role} column {wanted!r}" if wanted is not None else f"no column looks like {role}"
+        fix = "name one that there is"
+        if role != "task":  # which more than one option of the command line names
+            fix = f"name one with {'--smiles-column' if role == 'SMILES' else '--id-column'}"
+        if role == "SMILES" and wanted is None:
+            fix += ", or pass --input-format smi if the file has no header"
+        return DataError(f"{what}; the {kind} are: {shown or 'none'}", where=self.source.name, fix=fix)
+
+    def records(self, first_row: int, missing: frozenset[float]) -> Iterator[Record]:
+        """Yield every row as a record, numbered from `first_row`."""
+        for count, row in enumerate(self.rows(), first_row):
+            yield self._record(count, row, missing)
+
+    def _record(self, count: int, row: Row, missing: frozenset[float]) -> Record:
+        fixed: dict[str, Any] = {"row": count, "source": self.source.name, "line": row.line}
+        if row.error is not None:
+            smiles = str(row.cells[0]) if isinstance(row.cells, Sequence) and len(row.cells) == 1 else ""
+            return Record(**fixed, id=row.title, smiles=smiles, stage="read", error=row.error)
+        cells = row.cells
+        get = (lambda key: cells.get(key, "")) if isinstance(cells, Mapping) else (lambda key: cells[key])
+        identifier = self._text(get(self._id_key), row.line) if self._id_key is not None else row.title
+        smiles = self._text(get(self._smiles_key), row.line) if self._smiles_key is not None else ""
+        stage = error = None
+        if row.molblock is None and not smiles and self._needs_smiles:
+            stage, error = "read", "the SMILES is blank"
+        labels = []
+        for name, key in zip(self._task_names, self._task_keys, strict=True):
+            value = number(get(key))
+            if value is None and error is None:
+                stage, error = "labels", f"the label {str(get(key))[:100]!r} in column {name!r} is not a finite number"
+            labels.append(math.nan if value is None or value in missing else value)
+        return Record(**fixed, id=identifier, smiles=smiles, molblock=row.molblock, labels=tuple(labels),
+                      stage=stage, error=error)  # type: ignore[arg-type]  # fmt: skip
+
+    def _text(self, value: object, line: int) -> str:
+        if value is None:
+            return ""
+        text = str(value).strip()
+        cleaned = clean(text)
+        if cleaned is not text and not self._warned:
+            self._warned = True
+            where = f"{self.source.name}, line {line}" if line > 0 else self.source.name
+            log.warning("%s: not UTF-8 text, read as Windows-1252 (--encoding sets another)", where)
+        return cleaned

@@ -1,0 +1,58 @@
+"""Columns known by their names and values, as people's tables have them."""
+
+import pytest
+
+from dgl_moleblend.errors import DataError
+from dgl_moleblend.readers.columns import choose_label, find_id, find_smiles, label_candidates, no_column
+
+NAN = float("nan")
+
+
+@pytest.mark.parametrize(
+    ("header", "smiles", "identifier"),
+    [
+        (["mol", "Smiles", "Class"], "Smiles", None),
+        (["molecule", "canonical smiles"], "canonical smiles", None),
+        (["Drug_ID", "Drug", "Y"], "Drug", "Drug_ID"),  # Therapeutics Data Commons
+        (["PUBCHEM_CID", "PUBCHEM_EXT_DATASOURCE_SMILES"], "PUBCHEM_EXT_DATASOURCE_SMILES", None),
+        (["BindingDB Reactant_set_id", "Ligand SMILES", "Ki (nM)"], "Ligand SMILES", None),
+        (["Compound Name", "Mol", "IC50"], "Mol", "Compound Name"),
+        (["smiles_of_salt", "SMILES"], "SMILES", None),
+        (["name", "logS"], None, "name"),
+        ([], None, None),
+    ],
+)
+def test_by_name(header, smiles, identifier):
+    assert find_smiles(header) == smiles
+    assert find_id(header) == identifier
+
+
+def test_label_candidates():
+    sample = {
+        "smiles": [None, None, None],
+        "CID": [3.0, 1.0, 2.0],
+        "Unnamed: 0": [0.0, 1.0, 2.0],
+        "entry": [11.0, 12.0, 13.0],
+        "note": [None, NAN, 1.0],
+        "blank": [NAN, NAN, NAN],
+        "constant": [1.0, 1.0, NAN],
+        "fold": [0.0, 1.0, 0.0],
+        "pIC50": [5.5, NAN, 6.0],
+        "active": [0.0, 1.0, 1.0],
+    }
+    assert label_candidates(sample) == ["pIC50", "active"]
+    assert label_candidates(sample, skip=["active"]) == ["pIC50"]
+
+
+def test_one_is_taken_several_are_listed_and_none_is_said():
+    header = ["smiles", "pIC50", "logS"]
+    assert choose_label(["logS"], header, option="--tasks") == "logS"
+    with pytest.raises(DataError, match=r"2 columns can be .*: 'pIC50', 'logS'\n  where: a.csv\n.* with --tasks"):
+        choose_label(["pIC50", "logS"], header, option="--tasks", where="a.csv")
+    with pytest.raises(DataError, match=r"no column can be .*'smiles', 'pIC50', 'logS'\n.*target="):
+        choose_label([], header, option="target=")
+
+
+def test_a_near_miss_is_suggested():
+    assert no_column("p_ic50", ["smiles", "pIC50"], option="--tasks").fix == "did you mean --tasks 'pIC50'?"
+    assert no_column("logD", ["smiles", "pIC50"], option="target=").fix == "name one that there is with target="
