@@ -23,7 +23,7 @@ from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.folds import split_into_folds
 from dgl_moleblend.data.given_splits import split_by_column
 from dgl_moleblend.data.splits import split_by_method
-from dgl_moleblend.folder import write_json
+from dgl_moleblend.files import write_json
 from dgl_moleblend.models.targets import METRICS
 from dgl_moleblend.readers.published import moleculenet
 from dgl_moleblend.train.auto import CANDIDATES, finetune_auto

@@ -28,7 +28,7 @@ import dgl_moleblend as mb
 from dgl_moleblend.config import BlendConfig, FeaturizerConfig, TrainingConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.folder import write_json
+from dgl_moleblend.files import write_json
 from dgl_moleblend.models.targets import METRICS
 from dgl_moleblend.readers.published import MOLECULENET, moleculenet, qm9
 from dgl_moleblend.train.finetune import finetune

@@ -327,6 +327,6 @@ class TrainingConfig(Config):
         check(0 <= self.averaging < 1, "averaging", self.averaging, "in [0, 1)")
         for name in ("head_first", "averaging"):
             check(self.schedule == "cosine" or not getattr(self, name), name, getattr(self, name),
-                  "0 with schedule='constant': it is a share of all steps, and how many these are is open then")  # fmt: skip
+                  "0 with schedule='constant': a share of all steps, whose number is open then")  # fmt: skip
         check(self.keep in ("best", "last"), "keep", self.keep, "'best' or 'last'")
         check(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")

@@ -16,7 +16,7 @@ from dgl_moleblend.chem.similarity import TRAINING_SET_FILE, TrainingSet
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.folder import ENSEMBLE_FILE
+from dgl_moleblend.files import ENSEMBLE_FILE
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.targets import LabelScaling, to_prediction
 from dgl_moleblend.predict.calibration import CALIBRATION_FILE, Calibration, find_calibration

@@ -12,22 +12,35 @@ import numpy as np
 from jaxtyping import Float
 
 from dgl_moleblend.config import Config, FeaturizerConfig, TrainingConfig, check
+from dgl_moleblend.data.splits import Split
 from dgl_moleblend.data.store import sha256
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.folder import ENSEMBLE_FILE, WEIGHTS_FILE, write_json
+from dgl_moleblend.files import (
+    CALIBRATION_FILE,
+    ENSEMBLE_FILE,
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    REJECTS_FILE,
+    SPLIT_FILE,
+    WEIGHTS_FILE,
+    write_json,
+)
 from dgl_moleblend.models.blend_weights import blend, blend_weights
 from dgl_moleblend.models.kernel import KernelModel
 from dgl_moleblend.models.targets import LabelScaling, score
 from dgl_moleblend.models.trees import TreeModel
-from dgl_moleblend.predict.calibration import CALIBRATION_FILE, calibrate
+from dgl_moleblend.predict.calibration import calibrate
 from dgl_moleblend.predict.classical import FeatureModel
 from dgl_moleblend.predict.features import COLUMNS, STATES, Features
 from dgl_moleblend.predict.properties import PropertyModel, write_training_set
+from dgl_moleblend.predict.tables import write_table
 from dgl_moleblend.report.page import write_report
+from dgl_moleblend.request import Compute, Task
 from dgl_moleblend.schema import FEATURE_KINDS
 from dgl_moleblend.train.ensemble import remove_runs
 from dgl_moleblend.train.finetune import (
     FinetuneResult,
+    Request,
     check_request,
     finetune,
     split_facts,
@@ -35,9 +48,9 @@ from dgl_moleblend.train.finetune import (
     tabulate,
 )
 from dgl_moleblend.train.lock import holds_its_folder
-from dgl_moleblend.train.loop import close_run, is_finished, open_run, write_table
-from dgl_moleblend.train.plan import describe_data
-from dgl_moleblend.train.start import describe_start, keep_start
+from dgl_moleblend.train.plan import RunPlan
+from dgl_moleblend.train.run import close_run, is_finished, open_run
+from dgl_moleblend.train.start import Source, Start
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -306,9 +319,7 @@ class _Comparison:
         return Candidate(model.out_of_fold, values, time.perf_counter() - began, (name,))
 
 
-def _finish(
-    work: _Comparison, found: Mapping[str, Candidate], skipped: Mapping[str, str]
-) -> FinetuneResult:
+def _finish(work: _Comparison, found: Mapping[str, Candidate], skipped: Mapping[str, str]) -> FinetuneResult:
     """Weigh the candidates, keep those that count, score, and write all files."""
     out, names, labels = work.out, list(work.dataset.task_names), work.labels[work.rows]
     judged = [name for name in found if found[name].folders] or list(found)
@@ -352,8 +363,9 @@ def _finish(
             if folder not in members:
                 shutil.rmtree(out / folder, ignore_errors=True)
     featurizer = work.dataset.featurizer or FeaturizerConfig()
+    facts = work.request.facts
     extra = {"task_names": names, "task_type": work.task_type, "featurizer": featurizer.to_dict(),
-             "scaling": {"mean": list(scaling.mean), "scale": list(scaling.scale)}, "facts": work.request.facts}  # fmt: skip
+             "scaling": {"mean": list(scaling.mean), "scale": list(scaling.scale)}, "facts": facts}  # fmt: skip
     write_json(out / METRICS_FILE, metrics)
     table = tabulate(work.dataset, work.parts, {"validation": held_out[validation], "test": test})
     training_set = write_training_set(out, work.dataset.subset(work.rows).smiles)

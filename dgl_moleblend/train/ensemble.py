@@ -11,7 +11,7 @@ import pandas as pd
 
 from dgl_moleblend.config import PredictorConfig, TrainingConfig, check
 from dgl_moleblend.data.splits import Split
-from dgl_moleblend.folder import (
+from dgl_moleblend.files import (
     CONFIG_FILE,
     ENSEMBLE_FILE,
     METRICS_FILE,

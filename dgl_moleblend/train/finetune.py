@@ -11,7 +11,7 @@ import pandas as pd
 
 from dgl_moleblend.config import FeaturizerConfig, PredictorConfig, TrainingConfig, check
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.folder import (
+from dgl_moleblend.files import (
     CURVES_FILE,
     METRICS_FILE,
     PARITY_FILE,
@@ -143,10 +143,7 @@ def finetune(
     assert metric is not None
     model = model.replace(readout=model.readout or start.readout)
     names, labels = dataset.task_names, dataset.labels.astype(np.float64)
-    train_labels, validation_labels = labels[parts["train"]], labels[parts["validation"]]
-    scaling = LabelScaling.fit(train_labels) if task_type == "regression" else LabelScaling.none(len(names))
-    possible = score(np.zeros_like(validation_labels), validation_labels, task_type, names, scaling.scale)
-    monitor = metric if possible.get(metric) is not None else "loss"
+    train_labels, scaling, monitor = labels[parts["train"]], request.scaling, request.monitor
     weights = positive_weights(train_labels) if config.class_weights else None
     plan = RunPlan.of("finetuning", dataset, [parts], start=start, model=model.to_dict(), training=config,
                       compute=compute, tasks=request.tasks)  # fmt: skip
@@ -165,7 +162,9 @@ def finetune(
         resume=resume,
         compute=compute,
     )
-    property_model = PropertyModel(predictor, dataset.featurizer or FeaturizerConfig(), tuple(names), task_type, scaling)
+    property_model = PropertyModel(
+        predictor, dataset.featurizer or FeaturizerConfig(), tuple(names), task_type, scaling
+    )
     held_out = np.concatenate([parts["validation"], parts["test"]])
     values = property_model.predict(
         dataset.subset(held_out), progress=compute.progress, accelerator=compute.accelerator
@@ -222,6 +221,10 @@ class Request:
         Of all.
     training : TrainingConfig
         With its metric.
+    monitor : str
+        The metric, or "loss" where no task has it on the validation rows.
+    scaling : LabelScaling
+        Of the training rows.
     """
 
     dataset: "MoleculeDataset"
@@ -230,6 +233,8 @@ class Request:
     tasks: tuple[Task, ...]
     task_type: str
     training: TrainingConfig
+    monitor: str
+    scaling: LabelScaling
 
 
 def check_request(
@@ -269,10 +274,13 @@ def check_request(
     if training.class_weights and task_type != "classification":
         raise DataError("class weights are for classification, and the labels are numbers", fix="leave them out")
     check_labels(labels, task_type, names)
-    check_presence(labels[parts["train"]], labels[parts["validation"]], names)
+    train, validation = labels[parts["train"]], labels[parts["validation"]]
+    check_presence(train, validation, names)
+    scaling = LabelScaling.fit(train) if task_type == "regression" else LabelScaling.none(len(names))
+    possible = score(np.zeros_like(validation), validation, task_type, names, scaling.scale)
     return Request(
         dataset, parts, facts, tuple(task.replace(kind=task_type) for task in known), task_type,
-        training.replace(metric=metric),
+        training.replace(metric=metric), metric if possible.get(metric) is not None else "loss", scaling,
     )  # fmt: skip
 
 

@@ -2,7 +2,7 @@
 
 import pickle
 import warnings
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.molecule_targets import MoleculeTargets
 from dgl_moleblend.env.processes import is_first_process
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.folder import CHECKPOINTS, LOGS
+from dgl_moleblend.files import CHECKPOINTS, LOGS
 from dgl_moleblend.models.targets import LOWER_IS_BETTER
 from dgl_moleblend.pairs.loader import TrainingBatch, make_loader
 from dgl_moleblend.progress import RunProgress, quiet_lightning

@@ -9,7 +9,7 @@ import numpy as np
 from dgl_moleblend.config import BlendConfig, TrainingConfig, check
 from dgl_moleblend.env.processes import is_first_process
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.folder import CURVES_FILE
+from dgl_moleblend.files import CURVES_FILE
 from dgl_moleblend.models.pretraining import BlendPretraining
 from dgl_moleblend.report import figures
 from dgl_moleblend.report.results import read_curves

@@ -10,7 +10,7 @@ from typing import Any
 
 from dgl_moleblend.env.processes import is_first_process
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.folder import CHECKPOINTS, CONFIG_FILE, LOGS, RESULTS, RUN_FILE, read_json, write_json
+from dgl_moleblend.files import CHECKPOINTS, CONFIG_FILE, LOGS, RESULTS, RUN_FILE, read_json, write_json
 from dgl_moleblend.train.lock import hold
 from dgl_moleblend.train.plan import RunPlan
 
@@ -67,9 +67,7 @@ def _make(out: Path) -> None:
                 folder.rmdir()
 
 
-def open_run(
-    out: Path, plan: RunPlan, *, resume: bool = False, overwrite: bool = False, extend: bool = False
-) -> None:
+def open_run(out: Path, plan: RunPlan, *, resume: bool = False, overwrite: bool = False, extend: bool = False) -> None:
     """Make the folder of a run and write down its plan, or check that a run that is resumed has the same.
 
     Parameters

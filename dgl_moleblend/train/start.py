@@ -7,6 +7,7 @@ from typing import Any
 
 from typing_extensions import Self
 
+from dgl_moleblend import files
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import EncoderConfig
 from dgl_moleblend.data.store import sha256
@@ -93,4 +94,4 @@ class Start:
             If it would.
         """
         if self.source is not None:
-            model_folder.keep_inputs(out, [self.source])
+            files.keep_inputs(out, [self.source])

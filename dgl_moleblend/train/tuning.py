@@ -12,7 +12,7 @@ import pandas as pd
 
 from dgl_moleblend.config import PredictorConfig, TrainingConfig, check
 from dgl_moleblend.errors import CheckpointError, DataError, MoleBlendError
-from dgl_moleblend.folder import TRIALS, TRIALS_FILE
+from dgl_moleblend.files import TRIALS, TRIALS_FILE
 from dgl_moleblend.models.targets import LOWER_IS_BETTER
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.predict.tables import write_table
@@ -172,7 +172,7 @@ class _Search:
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        direction = "minimize" if self.request.training.metric in LOWER_IS_BETTER else "maximize"
+        direction = "minimize" if self.request.monitor in LOWER_IS_BETTER else "maximize"
         storage = f"sqlite:///{(self.folder / STUDY_FILE).resolve()}"
         return optuna.create_study(study_name="settings", storage=storage, direction=direction, load_if_exists=True)
 
@@ -212,11 +212,13 @@ class _Search:
 
     def tabulate(self, study: "Study") -> pd.DataFrame:
         """Return a row for each trial that is done."""
-        metric, rows = self.request.training.metric, []
+        metric, rows = self.request.monitor, []
         for trial in study.trials:
             if trial.state.is_finished():
                 file = self.folder / f"{trial.number:03d}" / "error.txt"
-                error = file.read_text(encoding="utf-8").splitlines()[0] if trial.value is None and file.exists() else ""
+                error = (
+                    file.read_text(encoding="utf-8").splitlines()[0] if trial.value is None and file.exists() else ""
+                )
                 chosen = {name: trial.params[name] for name in self.space if name in trial.params}
                 rows.append({"trial": trial.number, "metric": metric, "score": trial.value, **chosen, "error": error})
         return pd.DataFrame(rows).astype({"score": float}) if rows else pd.DataFrame()

@@ -14,7 +14,7 @@ import dgl_moleblend as mb
 from dgl_moleblend.data.codec import record_batch
 from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.errors import CheckpointError, ConfigError, DataError
-from dgl_moleblend.folder import CHECKPOINTS
+from dgl_moleblend.files import CHECKPOINTS
 from dgl_moleblend.pairs.loader import BucketSampler
 from dgl_moleblend.report.results import read_curves
 from dgl_moleblend.train.loop import MoleculeData, close_run, fit, open_run, set_seeds
