@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dgl_moleblend import predict
-    from dgl_moleblend.config import BlendConfig, EncoderConfig, FeaturizerConfig, TrainingConfig
+    from dgl_moleblend.config import BlendConfig, EncoderConfig, FeaturizerConfig, PredictorConfig, TrainingConfig
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.dgllife import MoleBlendAtomFeaturizer, MoleBlendBondFeaturizer, MoleBlendPairFeaturizer
     from dgl_moleblend.errors import CheckpointError, ConfigError, DataError, MoleBlendError, MoleculeError, SchemaError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from dgl_moleblend.pairs.cut_off import cut_off
     from dgl_moleblend.pairs.graph import MoleculeFeaturizer
     from dgl_moleblend.predict.front import LoadedModel, embed, load
+    from dgl_moleblend.request import Compute, Task
     from dgl_moleblend.shipped import pretrained
 
 _HOMES = {
@@ -37,6 +38,7 @@ _HOMES = {
     "BlendConfig": "config",
     "BlendPretraining": "models.pretraining",
     "CheckpointError": "errors",
+    "Compute": "request",
     "ConfigError": "errors",
     "DataError": "errors",
     "EncoderConfig": "config",
@@ -53,8 +55,10 @@ _HOMES = {
     "MoleculeDataset": "data.dataset",
     "MoleculeError": "errors",
     "MoleculeFeaturizer": "pairs.graph",
+    "PredictorConfig": "config",
     "RelationBatch": "pairs.batch",
     "SchemaError": "errors",
+    "Task": "request",
     "TrainingConfig": "config",
     "cut_off": "pairs.cut_off",
     "draw_blend": "nn.blend",
@@ -70,6 +74,7 @@ __all__ = [
     "BlendConfig",
     "BlendPretraining",
     "CheckpointError",
+    "Compute",
     "ConfigError",
     "DataError",
     "EncoderConfig",
@@ -86,8 +91,10 @@ __all__ = [
     "MoleculeDataset",
     "MoleculeError",
     "MoleculeFeaturizer",
+    "PredictorConfig",
     "RelationBatch",
     "SchemaError",
+    "Task",
     "TrainingConfig",
     "__version__",
     "cut_off",

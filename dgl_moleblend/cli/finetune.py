@@ -73,8 +73,8 @@ answer = options.grouped(
     dict,
     click.option("--head", type=click.Choice(["auto", "network", "kernel", "trees"]),
                  help="auto: forest, trees, kernel machine, states of the encoder and fine-tuned encoder are compared"
-                 " by cross-validation, and their weighted mean is the model. Or one kind alone. [default: auto; network"
-                 " if an option is given that only a network has, such as --epochs or --seeds]"),
+                 " by cross-validation, and their weighted mean is the model. Or one kind alone. [default: auto;"
+                 " network if an option is given that only a network has, such as --epochs or --seeds]"),
     click.option("--fast", is_flag=True, help="--head auto without fine-tuning: seconds instead of minutes."),
     click.option("--features", multiple=True, metavar="NAME,...",
                  help="What trees and kernel machine read: morgan, atom_pair, path, rdkit2d, and numeric columns of the"

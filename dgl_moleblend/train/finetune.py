@@ -259,8 +259,8 @@ def check_request(
     if not names:
         raise DataError("the molecules have no labels", fix="name their columns with --tasks")
     if taken := sorted({*names} & {*PREDICTION_COLUMNS}):
-        raise DataError(f"a property cannot be called {', '.join(map(repr, taken))}: {PREDICTIONS_FILE} has a column of "
-                        "that name", fix="rename the column of labels")  # fmt: skip
+        raise DataError(f"a property cannot be called {', '.join(map(repr, taken))}: {PREDICTIONS_FILE} has a column "
+                        "of that name", fix="rename the column of labels")  # fmt: skip
     asked = {tasks} if isinstance(tasks, str) else {task.kind for task in tasks or () if task.kind}
     if len(asked) > 1:
         raise DataError("some properties are to be classified and others not, and one model does one of these",

@@ -1,4 +1,4 @@
-"""Search for settings that can be resumed: optuna's TPE over settings, scored on validation rows, kept in the folder."""
+"""Search for settings by optuna, scored on validation rows, and kept in the run's folder, so that it can be resumed."""
 
 import shutil
 from collections.abc import Iterator, Mapping
@@ -22,7 +22,7 @@ from dgl_moleblend.train.finetune import Request, check_request, finetune
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.modules import derive_seed
 from dgl_moleblend.train.plan import Parts, RunPlan
-from dgl_moleblend.train.run import check_folder, close_run, delete_run, is_finished, open_run
+from dgl_moleblend.train.run import check_folder, close_run, delete_run, is_finished, open_run, read_run
 from dgl_moleblend.train.start import Start
 
 if TYPE_CHECKING:
@@ -139,7 +139,9 @@ def tune(
             where=str(folder),
             fix=f"resume with --trials {done} or more, or search anew with --overwrite",
         )
-    if resume and not (is_finished(folder) and done == trials):
+    if resume and is_finished(folder) and done == trials:
+        plan.check_resumes(read_run(folder)["settings"], str(folder))
+    elif resume:
         open_run(folder, plan, resume=True, extend=True)
     for number in range(done, trials):
         search.do(study, number)
@@ -170,9 +172,10 @@ class _Search:
     def open_study(self) -> "Study":
         """Open the study, or begin it."""
         import optuna
+        from optuna.study import StudyDirection
 
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        direction = "minimize" if self.request.monitor in LOWER_IS_BETTER else "maximize"
+        direction = StudyDirection.MINIMIZE if self.request.monitor in LOWER_IS_BETTER else StudyDirection.MAXIMIZE
         storage = f"sqlite:///{(self.folder / STUDY_FILE).resolve()}"
         return optuna.create_study(study_name="settings", storage=storage, direction=direction, load_if_exists=True)
 

@@ -6,14 +6,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import SMILES, succeed
+from tables import QUIET
 
 import dgl_moleblend as mb
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.predict.properties import Ensemble, predict
-from dgl_moleblend.train.auto import finetune_auto
+from dgl_moleblend.train.auto import Comparison, finetune_auto
 
 CONFIG = mb.TrainingConfig(max_epochs=2, batch_size=8, learning_rate=1e-3, averaging=0.2, head_first=0.2, keep="last")
-QUICK = {"encoder": mb.EncoderConfig.tiny(), "training_config": CONFIG, "features": ("morgan",), "progress": False}
+QUICK = {"start": mb.EncoderConfig.tiny(), "training": CONFIG, "compute": QUIET,
+         "comparison": Comparison(features=("morgan",))}  # fmt: skip
 SPLIT = {"train": np.arange(0, 20), "validation": np.arange(20, 25), "test": np.arange(25, 30)}
 
 
@@ -111,7 +113,13 @@ def test_a_run_that_was_interrupted_keeps_its_networks(dataset, tmp_path, monkey
     run_file = tmp_path / "m" / "run.json"
     run_file.write_text(run_file.read_text().replace('"finished": true', '"finished": false'))
     with pytest.raises(mb.CheckpointError, match="settings differ"):
-        finetune_auto(dataset, SPLIT, tmp_path / "m", resume=True, **{**QUICK, "features": ("morgan", "atom_pair")})
+        finetune_auto(
+            dataset,
+            SPLIT,
+            tmp_path / "m",
+            resume=True,
+            **QUICK | {"comparison": Comparison(features=("morgan", "atom_pair"))},
+        )
 
 
 @pytest.mark.parametrize(
@@ -162,7 +170,7 @@ def test_a_member_of_another_number_of_tasks_is_named(result, tmp_path):
 
 def test_candidates_are_checked(dataset, tmp_path):
     with pytest.raises(mb.ConfigError, match="some of mean, forest, trees"):
-        finetune_auto(dataset, SPLIT, tmp_path / "m", **{**QUICK, "candidates": ("mean", "bogus")})
+        finetune_auto(dataset, SPLIT, tmp_path / "m", **QUICK | {"comparison": Comparison(("mean", "bogus"))})
 
 
 def test_classes_of_several_tasks_with_blanks(tmp_path):
@@ -170,7 +178,9 @@ def test_classes_of_several_tasks_with_blanks(tmp_path):
     rare = [1.0 if k in (3, 11) else np.nan if k > 25 else 0.0 for k in range(len(SMILES))]
     file = write(tmp_path / "t.csv", ring=ring, rare=rare)
     data = MoleculeDataset.from_file(file, task_columns=["ring", "rare"])
-    found = finetune_auto(data, SPLIT, tmp_path / "m", candidates=("mean", "forest", "kernel"), **QUICK)
+    found = finetune_auto(
+        data, SPLIT, tmp_path / "m", **QUICK | {"comparison": Comparison(("mean", "forest", "kernel"), ("morgan",))}
+    )
     assert found.metrics["candidates"]["forest"]["cross_validation"]["roc_auc"] > 0.6
     values = predict(tmp_path / "m", data, progress=False)[["ring_predicted", "rare_predicted"]].to_numpy()
     assert ((values >= 0) & (values <= 1)).all()
