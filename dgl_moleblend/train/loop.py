@@ -222,13 +222,15 @@ def fit(
         filename="best",
         monitor=f"validation/{monitor}" if monitor else None,
         mode=mode,
-        save_last=True,
+        save_last=monitor is None,
         enable_version_counter=False,
     )
+    # where a score chooses, Lightning writes the last epoch only if it is the best: it has a callback of its own
+    every_epoch = [ModelCheckpoint(out / CHECKPOINTS, "last", enable_version_counter=False)] if monitor else []
     within_epochs = ModelCheckpoint(
         dirpath=out / CHECKPOINTS, filename="last", train_time_interval=SAVE_EVERY, enable_version_counter=False
     )
-    callbacks: list[Callback] = [saved, within_epochs, LearningRateMonitor("step"), *compute.callbacks]
+    callbacks: list[Callback] = [saved, *every_epoch, within_epochs, LearningRateMonitor("step"), *compute.callbacks]
     if monitor and config.patience:
         callbacks.append(Patience(f"validation/{monitor}", mode=mode, patience=config.patience))
     if compute.progress:

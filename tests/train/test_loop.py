@@ -106,6 +106,28 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(tmp_path):
     assert_same_bits(run(tmp_path / "whole"), run(tmp_path / "cut", resume=True))
 
 
+def test_a_run_whose_rate_stays_goes_on_with_more_epochs_as_if_they_had_been_asked_for_at_once(tmp_path):
+    stays = CONFIG.replace(schedule="constant")
+    whole = run(tmp_path / "whole", stays)
+    first = run(tmp_path / "grown", stays.replace(max_epochs=1))
+    assert differ(first, whole)
+    assert_same_bits(whole, run(tmp_path / "grown", stays, resume=True))
+    rates = read_curves(tmp_path / "whole").filter(like="lr-").dropna().to_numpy()
+    assert rates[-1] == rates[0] == stays.learning_rate
+
+
+def test_more_patience_lets_a_run_go_on_that_its_patience_ended(tmp_path):
+    stops = CONFIG.replace(schedule="constant", learning_rate=0.3, max_epochs=12, patience=1)
+    whole = run(tmp_path / "whole", stops.replace(patience=3))
+    first = run(tmp_path / "grown", stops)
+    epochs = len(read_curves(tmp_path / "grown")["validation/loss"].dropna())
+    assert epochs < len(read_curves(tmp_path / "whole")["validation/loss"].dropna())
+    with pytest.warns(UserWarning, match="ended by its patience of 1 epochs"):
+        assert_same_bits(first, run(tmp_path / "grown", stops.replace(max_epochs=20), resume=True))
+    assert len(read_curves(tmp_path / "grown")["validation/loss"].dropna()) == epochs
+    assert_same_bits(whole, run(tmp_path / "grown", stops.replace(patience=3), resume=True))
+
+
 def test_best_weights_are_kept_rather_than_the_last(tmp_path):
     class Spoil(Callback):
         """Makes the second of three epochs the best: the third's weights are noise."""

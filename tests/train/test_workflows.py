@@ -219,12 +219,12 @@ def test_a_pretrained_encoder_is_where_fine_tuning_starts(tmp_path):
 def test_the_read_out_suits_the_start_unless_it_is_named(tmp_path):
     dataset = chains(16)
     pretrain(dataset, tmp_path / "pretrained", **QUICK)
-    starts = {"fresh": QUICK["encoder"], "mean": tmp_path / "pretrained", "sum": tmp_path / "mean"}
+    starts = {"fresh": QUICK["start"], "mean": tmp_path / "pretrained", "sum": tmp_path / "mean"}
     named = {"sum": {"model": mb.PredictorConfig("sum")}}
     for name, start in starts.items():
-        once = {"encoder": start, "training": CONFIG.replace(max_epochs=1), "compute": QUIET}
+        once = {"start": start, "training": CONFIG.replace(max_epochs=1), "compute": QUIET}
         finetune(dataset, parts(dataset, 4, 4), tmp_path / name, report=False, **once, **named.get(name, {}))
-    once["encoder"] = tmp_path / "sum"
+    once["start"] = tmp_path / "sum"
     finetune(dataset, parts(dataset, 4, 4), tmp_path / "again", report=False, **once)
     used = {name: model_folder.read(tmp_path / name).config["predictor"]["readout"] for name in (*starts, "again")}
     assert used == {"fresh": "token", "mean": "mean", "sum": "sum", "again": "sum"}
