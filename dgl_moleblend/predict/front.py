@@ -103,7 +103,7 @@ class LoadedModel:
         self,
         molecules: Any,
         *,
-        pooling: str | None = None,
+        readout: str | None = None,
         relations: Sequence[str] | None = None,
         positions: str | None = None,
         smiles_column: str | None = None,
@@ -123,7 +123,7 @@ class LoadedModel:
                 read_model(folder)  # which says that an ensemble has none
         check(self._embedding is not None, "model", self.name, "one model: several have no embeddings of their own")
         assert self._embedding is not None
-        how = {"pooling": pooling, "relations": relations, "accelerator": accelerator}
+        how = {"readout": readout, "relations": relations, "accelerator": accelerator}
         return _embed(self._embedding, molecules, positions, smiles_column, workers, progress, how)
 
 
@@ -161,7 +161,7 @@ def embed(
     molecules: Any,
     model: Saved | LoadedModel,
     *,
-    pooling: str | None = None,
+    readout: str | None = None,
     relations: Sequence[str] | None = None,
     positions: str | None = None,
     smiles_column: str | None = None,
@@ -178,7 +178,7 @@ def embed(
         or of a data set that `featurize` wrote; or a MoleculeDataset.
     model : name, path or LoadedModel
         Weights that ship (`mb.pretrained()`), or the folder of a pretrained or fine-tuned model.
-    pooling : {"token", "mean", "sum"}, optional
+    readout : {"token", "mean", "sum"}, optional
         The graph token's final state, or the mean or sum over the atoms'; by default as the model reads.
     relations : sequence of str, optional
         Which of "spd", "bond_path" and "distance" enter; by default those of the fine-tuned model, else all that the
@@ -215,7 +215,7 @@ def embed(
     """
     check(isinstance(model, str | os.PathLike | LoadedModel), "model", model,
           "a name or folder of a model: embed(molecules, model)")  # fmt: skip
-    how = {"pooling": pooling, "relations": relations, "accelerator": accelerator}
+    how = {"readout": readout, "relations": relations, "accelerator": accelerator}
     if isinstance(model, LoadedModel):
         return model.embed(molecules, positions=positions, smiles_column=smiles_column, workers=workers,
                            progress=progress, **how)  # type: ignore[arg-type]  # fmt: skip
@@ -279,7 +279,7 @@ def _embed(
     progress: bool,
     how: dict[str, Any],
 ) -> np.ndarray:
-    check(how["pooling"] in (None, *READOUTS), "pooling", how["pooling"], f"one of {', '.join(map(repr, READOUTS))}")
+    check(how["readout"] in (None, *READOUTS), "readout", how["readout"], f"one of {', '.join(map(repr, READOUTS))}")
     featurizer = model.featurizer if positions is None else model.featurizer.replace(positions=positions)
     found = open_inputs(molecules, featurizer, smiles_column=smiles_column, workers=workers, progress=progress)
     if not len(found.dataset):

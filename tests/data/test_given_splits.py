@@ -28,7 +28,7 @@ def test_a_column_divides(tmp_path):
             "part",
             r"validation part of the split is empty \(train 1, validation 0, test 2\)",
         ),
-        (["train", "val", "test"], "fold", r"no split column 'fold'; the columns are: .*'part'[\s\S]*--split-column"),
+        (["train", "val", "test"], "fold", r"no column 'fold'; the columns are: .*'part'[\s\S]*--split-column"),
     ],
 )
 def test_a_column_that_does_not_divide_is_named(tmp_path, words, column, message):
