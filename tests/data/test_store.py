@@ -17,7 +17,8 @@ from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data import writer as writer_module
 from dgl_moleblend.data.codec import MAX_ATOMS, record_batch
 from dgl_moleblend.data.rows import Reject, Sample, rejects_frame
-from dgl_moleblend.data.store import MoleculeStore
+from dgl_moleblend.data.codec import arrow_schema
+from dgl_moleblend.data.store import MoleculeStore, sha256
 from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.data.writer import StoreWriter
 from dgl_moleblend.errors import DataError
@@ -216,7 +217,8 @@ import os, sys
 from pathlib import Path
 sys.path.insert(0, {folder!r})
 import test_store
-from dgl_moleblend.data.store import MoleculeStore
+from dgl_moleblend.data.codec import arrow_schema
+from dgl_moleblend.data.store import MoleculeStore, sha256
 
 def run(folder):
     out = test_store.writer(folder)
@@ -444,8 +446,31 @@ def test_rejects_are_one_line_each_whatever_they_hold(tmp_path):
 def test_reading_a_store_imports_no_rdkit_and_no_dgl(tmp_path):
     make(tmp_path / "s")
     code = (
-        "import sys; from dgl_moleblend.data.store import MoleculeStore;"
+        "import sys; from dgl_moleblend.data.codec import arrow_schema
+from dgl_moleblend.data.store import MoleculeStore, sha256;"
         f"assert len(MoleculeStore({str(tmp_path / 's')!r})[0].molecule.atom) == 1;"
         "assert not {'rdkit', 'dgl', 'click'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_store_of_before_whose_labels_are_single_precision_opens(tmp_path):
+    make(tmp_path / "s")
+    manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
+    del manifest["label_type"]
+    for entry in manifest["shards"]:
+        path = tmp_path / "s" / entry["file"]
+        with pa.memory_map(str(path)) as file:
+            batch = pa.ipc.open_file(file).get_batch(0)
+            column = pa.array(batch.column("labels").to_pylist(), pa.list_(pa.float32(), 2))
+        before = arrow_schema(2, "float32")
+        batch = pa.record_batch([*batch.columns[:-1], column], schema=before)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, before) as out:
+            out.write_batch(batch)
+        entry |= {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    (tmp_path / "s" / "manifest.json").write_text(json.dumps(manifest))
+    store = MoleculeStore(tmp_path / "s")
+    assert store.labels.dtype == np.float64
+    assert store[1].labels[0] == 1
+    with pytest.raises(DataError, match=r"another label_type: None there, 'float64' now"):
+        writer(tmp_path / "s")
