@@ -1,7 +1,7 @@
 """Which molecules train, validate and test where a column or a file says so."""
 
 from collections.abc import Mapping, Sequence
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.splits import PARTS, Split, check_parts, split_by_method
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.readers.columns import find_column, no_column
+from dgl_moleblend.readers.molecules import MoleculeReader
 
 _WORDS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
           "val": "validation", "test": "test"}  # fmt: skip
@@ -41,14 +43,11 @@ def split_by_column(
     DataError
         If there is no such column, a molecule's cell holds something else, or nothing trains or validates.
     """
-    from dgl_moleblend.readers.molecules import MoleculeReader
-
-    try:
-        cells = {record.row: record for record in MoleculeReader(inputs, id_column=column, **reading)}
-    except DataError as error:
-        what = error.what.replace("there is no id column", "there is no split column")
-        raise DataError(what, where=error.where, fix="name one of them with --split-column") from error
-    return split_by_words(dataset, {row: (record.id, record.where) for row, record in cells.items()}, column)
+    header = MoleculeReader(inputs, **reading).columns
+    if find_column(header, column) is None:
+        raise no_column(column, header, option="--split-column", where=fspath(inputs[0]))
+    records = MoleculeReader(inputs, id_column=column, **reading)  # that column alone is kept of each
+    return split_by_words(dataset, {record.row: (record.id, record.where) for record in records}, column)
 
 
 def split_by_words(dataset: MoleculeDataset, words: Mapping[int, tuple[str, str]], column: str) -> Split:

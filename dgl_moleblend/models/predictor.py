@@ -46,7 +46,7 @@ class MoleBlendPredictor(nn.Module):
     encoder : MoleBlendEncoder
         Fresh or pretrained.
     readout : {"token", "mean", "sum"}
-        The graph token's state, or the mean or sum over atoms; the head is applied before pooling, as released.
+        The graph token's state, or the mean or sum over atoms; the head is applied to each first, as released.
     relations : sequence of str
         Which of "spd", "bond_path" and "distance" enter; ("spd", "bond_path") is a 2D model.
     dropout : float

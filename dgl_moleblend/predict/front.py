@@ -101,7 +101,7 @@ class SavedModel:
         self,
         molecules: Any,
         *,
-        pooling: str | None = None,
+        readout: str | None = None,
         relations: Sequence[str] | None = None,
         positions: str | None = None,
         smiles_column: str | None = None,
@@ -121,7 +121,7 @@ class SavedModel:
                 read_model(folder)  # which says that an ensemble has none
         check(self._embedding is not None, "model", self.name, "one model: several have no embeddings of their own")
         assert self._embedding is not None
-        how = {"pooling": pooling, "relations": relations, "accelerator": accelerator}
+        how = {"readout": readout, "relations": relations, "accelerator": accelerator}
         return _embed(self._embedding, molecules, positions, smiles_column, workers, progress, how)
 
 
@@ -129,7 +129,7 @@ def embed(
     molecules: Any,
     model: Saved | SavedModel,
     *,
-    pooling: str | None = None,
+    readout: str | None = None,
     relations: Sequence[str] | None = None,
     positions: str | None = None,
     smiles_column: str | None = None,
@@ -146,7 +146,7 @@ def embed(
         or of a data set that `featurize` wrote; or a MoleculeDataset.
     model : name, path or SavedModel
         Weights that ship (`mb.pretrained()`), or the folder of a pretrained or fine-tuned model.
-    pooling : {"token", "mean", "sum"}, optional
+    readout : {"token", "mean", "sum"}, optional
         The graph token's final state, or the mean or sum over the atoms'; by default as the model reads.
     relations : sequence of str, optional
         Which of "spd", "bond_path" and "distance" enter; by default those of the fine-tuned model, else all that the
@@ -183,7 +183,7 @@ def embed(
     """
     check(isinstance(model, str | os.PathLike | SavedModel), "model", model,
           "a name or folder of a model: embed(molecules, model)")  # fmt: skip
-    how = {"pooling": pooling, "relations": relations, "accelerator": accelerator}
+    how = {"readout": readout, "relations": relations, "accelerator": accelerator}
     if isinstance(model, SavedModel):
         return model.embed(molecules, positions=positions, smiles_column=smiles_column, workers=workers,
                            progress=progress, **how)  # type: ignore[arg-type]  # fmt: skip
@@ -247,7 +247,7 @@ def _embed(
     progress: bool,
     how: dict[str, Any],
 ) -> np.ndarray:
-    check(how["pooling"] in (None, *READOUTS), "pooling", how["pooling"], f"one of {', '.join(map(repr, READOUTS))}")
+    check(how["readout"] in (None, *READOUTS), "readout", how["readout"], f"one of {', '.join(map(repr, READOUTS))}")
     featurizer = model.featurizer if positions is None else model.featurizer.replace(positions=positions)
     found = open_inputs(molecules, featurizer, smiles_column=smiles_column, workers=workers, progress=progress)
     if not len(found.dataset):
