@@ -138,6 +138,7 @@ def finetune_auto(
     compute: Compute | None = None,
     resume: bool = False,
     overwrite: bool = False,
+    report: bool = True,
     tell: Callable[[str], None] = lambda text: None,
 ) -> FinetuneResult:
     """Compare kinds of models by cross-validation on training and validation rows, and keep their weighted mean.
@@ -165,6 +166,8 @@ def finetune_auto(
         Its workers compute features.
     resume, overwrite
         See `finetune`.
+    report : bool
+        Whether to write report.html.
     tell : callable, optional
         Is given a line as each candidate is done.
 
@@ -215,7 +218,7 @@ def finetune_auto(
     if not found:
         raise DataError("no model could be fitted: " + "; ".join(f"{k}: {v}" for k, v in skipped.items()),
                         fix="give more rows with labels")  # fmt: skip
-    return _finish(work, found, skipped)
+    return _finish(work, found, skipped, report)
 
 
 @dataclass
@@ -319,7 +322,9 @@ class _Comparison:
         return Candidate(model.out_of_fold, values, time.perf_counter() - began, (name,))
 
 
-def _finish(work: _Comparison, found: Mapping[str, Candidate], skipped: Mapping[str, str]) -> FinetuneResult:
+def _finish(
+    work: _Comparison, found: Mapping[str, Candidate], skipped: Mapping[str, str], report: bool
+) -> FinetuneResult:
     """Weigh the candidates, keep those that count, score, and write all files."""
     out, names, labels = work.out, list(work.dataset.task_names), work.labels[work.rows]
     judged = [name for name in found if found[name].folders] or list(found)
@@ -383,7 +388,8 @@ def _finish(work: _Comparison, found: Mapping[str, Candidate], skipped: Mapping[
     digests = [sha256(out / folder / WEIGHTS_FILE) for folder in members]
     write_json(out / ENSEMBLE_FILE, {"models": list(members), "weights": list(members.values()), "sha256": digests,
                                      "task_type": work.task_type, "extra": extra})  # fmt: skip
-    write_report(out)
+    if report:
+        write_report(out)
     close_run(out)
     return FinetuneResult(out, metrics, table)
 
