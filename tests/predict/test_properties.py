@@ -15,9 +15,10 @@ from dgl_moleblend.data.codec import record_batch
 from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.errors import CheckpointError, DataError
 from dgl_moleblend.models.targets import LabelScaling
-from dgl_moleblend.predict.calibration import Calibration, TaskCalibration
+from dgl_moleblend.predict.calibration import Calibration
 from dgl_moleblend.predict.embedding import embed
 from dgl_moleblend.predict.inference import infer
+from dgl_moleblend.predict.intervals import TaskCalibration
 from dgl_moleblend.predict.properties import Ensemble, PropertyModel, predict, write_training_set
 from dgl_moleblend.predict.tables import align
 
