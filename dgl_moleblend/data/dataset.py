@@ -178,6 +178,11 @@ class MoleculeDataset(Dataset[Sample]):
 
         return cls.from_reader(MoleculeList(smiles), featurizer=featurizer)
 
+    def __repr__(self) -> str:
+        names = self.task_names
+        of = f"{len(names)} labels" if len(names) > 3 else ", ".join(names) or "no labels"
+        return f"<{type(self).__name__}: {len(self):,} molecules, {of}, {len(self.rejects):,} rows rejected>"
+
     def __len__(self) -> int:
         return len(self.table) if self._indices is None else len(self._indices)
 

@@ -11,7 +11,7 @@ from scipy.special import expit
 from typing_extensions import Self
 
 from dgl_moleblend.chem.feature_table import FeatureTable
-from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.errors import CheckpointError, ConfigError
 from dgl_moleblend.models.folds import check_training_labels, fit_logistic, make_folds
 from dgl_moleblend.models.kernel_sum import CONSTANT, KernelSum
 from dgl_moleblend.models.ridge import Loss, RidgeFit, fit_exact, fit_nystroem, squared_error
@@ -204,7 +204,7 @@ class KernelModel:
             See `predict`.
         """
         if self.task_type != "regression":
-            raise ValueError("a classification has no deviation\n  fix:   read its probabilities instead")
+            raise ConfigError("a classification has no deviation", fix="read its probabilities instead")
         features.require(self.required_features, self.kernel.columns)
         present, penalty = self.arrays["present"], self.arrays["penalty"]
         deviation = np.empty((len(features), present.shape[1]))

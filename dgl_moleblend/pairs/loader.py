@@ -24,7 +24,7 @@ from dgl_moleblend.pairs.batch import MoleculeBatch, TensorStruct
 _WINDOW = 64  # batches: molecules are sorted by size within so many, and shuffled beyond
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainingBatch(TensorStruct):
     """b molecules with their labels, and which they are.
 

@@ -271,8 +271,8 @@ def test_other_arguments(model):
         mb.embed("mini", ["CCO"])
     with pytest.raises(ConfigError, match=r"model=5 is not allowed"):
         mb.load(5)
-    with pytest.raises(ConfigError, match=r"pooling='max' is not allowed"):
-        model.embed([], pooling="max")
+    with pytest.raises(ConfigError, match=r"readout='max' is not allowed"):
+        model.embed([], readout="max")
     with pytest.raises(ConfigError, match=r"accelerator='tpu' is not allowed[\s\S]*'auto', 'cpu', 'gpu', 'cuda'"):
         model.predict("CCO", accelerator="tpu")
     if not torch.cuda.is_available():
