@@ -70,7 +70,8 @@ def command(
 
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.folder import keep_inputs
-    from dgl_moleblend.predict.properties import Ensemble, is_model
+    from dgl_moleblend.predict.members import is_model
+    from dgl_moleblend.predict.properties import Ensemble
     from dgl_moleblend.predict.tables import write_csv, write_table
 
     further = next((k for k, path in enumerate(inputs) if not is_model(path)), len(inputs))

@@ -16,7 +16,6 @@ from dgl_moleblend.chem.similarity import TRAINING_SET_FILE, TrainingSet
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.folder import ENSEMBLE_FILE
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.targets import LabelScaling, to_prediction
 from dgl_moleblend.predict.calibration import CALIBRATION_FILE, Calibration, find_calibration
@@ -339,35 +338,6 @@ def _what_is_predicted(model: PropertyModel | FeatureModel) -> dict[str, Any]:
     featurizer = model.featurizer.decisive()
     featurizer.pop("seed", None)  # one embedding is as good as another; all members are shown that of the first
     return {"task_names": list(model.task_names), "task_type": model.task_type, "featurizer": featurizer}
-
-
-def is_model(path: str | PathLike[str]) -> bool:
-    """Whether a path is the folder of a saved model or of an ensemble."""
-    return Path(path, model_folder.WEIGHTS_FILE).is_file() or Path(path, ENSEMBLE_FILE).is_file()
-
-
-def write_training_set(folder: str | PathLike[str], smiles: Sequence[str]) -> TrainingSet | None:
-    """Write training_set.npz, by which `predict` knows molecules unlike the training set.
-
-    Parameters
-    ----------
-    folder : path
-        Of the model.
-    smiles : sequence of str
-        Of the training rows; those that RDKit cannot read are left out.
-
-    Returns
-    -------
-    TrainingSet or None
-        What was written; None, and no file, where RDKit can read none of them.
-    """
-    path = Path(folder, TRAINING_SET_FILE)
-    path.unlink(missing_ok=True)  # it is about the run that was here before
-    found = TrainingSet.from_smiles(smiles)
-    if not len(found.fingerprints):
-        return None
-    model_folder.write_atomically(path, found.write)
-    return found
 
 
 def check_featurizer(expected: FeaturizerConfig, dataset: MoleculeDataset) -> None:

@@ -130,8 +130,8 @@ def _calibration(run: Results) -> list[str]:
         half_width = number(width[0]) if len(width) == 1 else f"{number(width[0])} to ±{number(width[-1])}"
         alike = "" if len(width) == 1 else ", wider where the model knows less"
         text += (
-            f" of ±{half_width} (in the unit of the input column{alike}), taken from the errors of {found.rows:,} validation "
-            "rows; "
+            f" of ±{half_width} (in the unit of the input column{alike}), taken from the errors of {found.rows:,} "
+            "validation rows; "
         )
         chance = f", within chance of {COVERAGE:.0%}" if round(share, 2) < COVERAGE and not short else ""
         covers = f"it covers {round(share * rows):,} of {rows:,} test rows ({share:.0%}{chance})" if tested else ""

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from dgl_moleblend.chem.similarity import write_training_set
 from dgl_moleblend.config import EncoderConfig, FeaturizerConfig, TrainingConfig, check
 from dgl_moleblend.data.store import sha256
 from dgl_moleblend.errors import DataError
@@ -22,7 +23,8 @@ from dgl_moleblend.models.trees import TreeModel
 from dgl_moleblend.predict.calibration import CALIBRATION_FILE, calibrate, deviation_column
 from dgl_moleblend.predict.classical import FeatureModel
 from dgl_moleblend.predict.features import COLUMNS, STATES, Features
-from dgl_moleblend.predict.properties import PropertyModel, write_training_set
+from dgl_moleblend.predict.properties import PropertyModel
+from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.schema import FEATURE_KINDS
 from dgl_moleblend.train.ensemble import remove_runs
@@ -362,7 +364,9 @@ def _finish(
                      {"validation": held_out, "test": test})  # fmt: skip
     deviation_of = None
     if weight.get("kernel") and (deviation := found["kernel"].deviation) is not None:
-        every[[deviation_column(name) for name in names]] = np.concatenate(deviation)
+        possible = tabulate(work.dataset, {"validation": work.rows, "test": work.parts["test"]},
+                            dict(zip(("validation", "test"), deviation, strict=True)))  # fmt: skip
+        every[[deviation_column(name) for name in names]] = possible[[predicted(name) for name in names]]
         deviation_of = "kernel"
     calibrate(every, names, work.task_type, deviation_of).write(out / CALIBRATION_FILE)
     digests = [sha256(out / folder / WEIGHTS_FILE) for folder in members]

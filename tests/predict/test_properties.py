@@ -11,6 +11,7 @@ from scipy.special import expit, logit
 from tables import NAN, chains
 
 import dgl_moleblend as mb
+from dgl_moleblend.chem.similarity import write_training_set
 from dgl_moleblend.data.codec import record_batch
 from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.errors import CheckpointError, DataError
@@ -19,7 +20,7 @@ from dgl_moleblend.predict.calibration import Calibration
 from dgl_moleblend.predict.embedding import embed
 from dgl_moleblend.predict.inference import infer
 from dgl_moleblend.predict.intervals import TaskCalibration
-from dgl_moleblend.predict.properties import Ensemble, PropertyModel, predict, write_training_set
+from dgl_moleblend.predict.properties import Ensemble, PropertyModel, predict
 from dgl_moleblend.predict.tables import align
 
 GIVEN = mb.FeaturizerConfig(positions="given")
