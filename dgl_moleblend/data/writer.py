@@ -88,6 +88,7 @@ class StoreWriter:
             "featurizer_hash": config_hash(featurizer),
             "arguments": json.loads(json.dumps(arguments or {})),
             "task_names": list(task_names),
+            "label_type": "float64",  # stores of before hold float32, and are not continued
             "sources": list(sources),
             "shard_size": shard_size,
             "versions": {"dgl_moleblend": __version__, "numpy": np.__version__, "pyarrow": pa.__version__}

@@ -13,8 +13,8 @@ import pytest
 from stores import assert_same, make, sample, shard, writer
 
 from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data.codec import record_batch
-from dgl_moleblend.data.store import MoleculeStore
+from dgl_moleblend.data.codec import arrow_schema, record_batch
+from dgl_moleblend.data.store import MoleculeStore, sha256
 from dgl_moleblend.errors import DataError
 
 
@@ -196,3 +196,24 @@ def test_reading_a_store_imports_no_rdkit_and_no_dgl(tmp_path):
         "assert not {'rdkit', 'dgl', 'click'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_store_of_before_whose_labels_are_single_precision_opens(tmp_path):
+    make(tmp_path / "s")
+    manifest = json.loads((tmp_path / "s" / "manifest.json").read_text())
+    del manifest["label_type"]
+    for entry in manifest["shards"]:
+        path = tmp_path / "s" / entry["file"]
+        batch = pa.ipc.open_file(pa.py_buffer(path.read_bytes())).get_batch(0)
+        column = pa.array(batch.column("labels").to_pylist(), pa.list_(pa.float32(), 2))
+        before = arrow_schema(2, "float32")
+        batch = pa.record_batch([*batch.columns[:-1], column], schema=before)
+        with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, before) as out:
+            out.write_batch(batch)
+        entry |= {"bytes": path.stat().st_size, "sha256": sha256(path)}
+    (tmp_path / "s" / "manifest.json").write_text(json.dumps(manifest))
+    store = MoleculeStore(tmp_path / "s")
+    assert store.labels.dtype == np.float64
+    assert store[1].labels[0] == 1
+    with pytest.raises(DataError, match=r"another label_type: None there, 'float64' now"):
+        writer(tmp_path / "s")
