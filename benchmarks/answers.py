@@ -27,7 +27,8 @@ from dgl_moleblend.files import write_json
 from dgl_moleblend.models.targets import METRICS
 from dgl_moleblend.readers.published import moleculenet
 from dgl_moleblend.request import Compute
-from dgl_moleblend.train.auto import CANDIDATES, Comparison, finetune_auto, network_training
+from dgl_moleblend.train.auto import finetune_auto
+from dgl_moleblend.train.comparison import CANDIDATES, Comparison, network_training
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 OUT = Path(__file__).parent / "results" / "answers"

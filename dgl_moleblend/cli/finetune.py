@@ -187,7 +187,8 @@ def _compare(
     **shared: Any,
 ) -> "FinetuneResult":
     """Compare kinds of models."""
-    from dgl_moleblend.train.auto import CANDIDATES, Comparison, finetune_auto, network_training
+    from dgl_moleblend.train.auto import finetune_auto
+    from dgl_moleblend.train.comparison import CANDIDATES, Comparison, network_training
 
     wanted = candidates or tuple(name for name in CANDIDATES if not (fast and name == "network"))
     rows = len(split.parts["train"]) + len(split.parts["validation"])

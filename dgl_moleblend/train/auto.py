@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
-from dgl_moleblend.config import Config, FeaturizerConfig, TrainingConfig, check
+from dgl_moleblend.chem.similarity import write_training_set
+from dgl_moleblend.config import FeaturizerConfig, TrainingConfig
 from dgl_moleblend.data.splits import Split
 from dgl_moleblend.data.store import sha256
 from dgl_moleblend.errors import DataError
@@ -29,14 +30,14 @@ from dgl_moleblend.models.blend_weights import blend, blend_weights
 from dgl_moleblend.models.kernel import KernelModel
 from dgl_moleblend.models.targets import LabelScaling, score
 from dgl_moleblend.models.trees import TreeModel
-from dgl_moleblend.predict.calibration import calibrate
+from dgl_moleblend.predict.calibration import calibrate, deviation_column
 from dgl_moleblend.predict.classical import FeatureModel
 from dgl_moleblend.predict.features import COLUMNS, STATES, Features
-from dgl_moleblend.predict.properties import PropertyModel, write_training_set
-from dgl_moleblend.predict.tables import write_table
+from dgl_moleblend.predict.properties import PropertyModel
+from dgl_moleblend.predict.tables import predicted, write_table
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.request import Compute, Task
-from dgl_moleblend.schema import FEATURE_KINDS
+from dgl_moleblend.train.comparison import Comparison, network_training
 from dgl_moleblend.train.ensemble import remove_runs
 from dgl_moleblend.train.finetune import (
     FinetuneResult,
@@ -55,54 +56,8 @@ from dgl_moleblend.train.start import Source, Start
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
 
-CANDIDATES = ("mean", "forest", "trees", "kernel", "frozen", "network")
-"""What is compared: the mean of the labels, a random forest on Morgan counts, extra trees and a kernel machine on all
-features, a kernel machine on the states of the frozen encoder, and the fine-tuned encoder."""
-CHEAP = ("mean", "forest", "trees", "kernel", "frozen")
 FOLDS = 4
 NETWORK_FOLDS = 3
-NETWORK = {"learning_rate": 3e-4, "batch_size": 32, "averaging": 0.1, "head_first": 0.1, "keep": "last"}
-"""How the encoder is fine-tuned, found on validation rows (benchmarks/README.md); epochs go by the number of rows."""
-
-
-def epochs_for(rows: int) -> int:
-    """Return the epochs of fine-tuning on so many rows: 50 for a thousand, fewer for more.
-
-    Examples
-    --------
-    >>> [epochs_for(rows) for rows in (100, 1_000, 4_000, 100_000)]
-    [60, 50, 25, 8]
-    """
-    return int(np.clip(round(50 * (1000 / max(rows, 1)) ** 0.5), 8, 60))
-
-
-def network_training(rows: int, seed: int = 0) -> TrainingConfig:
-    """Return how the encoder is fine-tuned on so many rows."""
-    return TrainingConfig(max_epochs=epochs_for(rows), seed=seed, **NETWORK)  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True)
-class Comparison(Config):
-    """What is compared, on which features.
-
-    Parameters
-    ----------
-    candidates : tuple of str
-        Some of `CANDIDATES`.
-    features : tuple of str
-        Some of ``schema.FEATURE_KINDS``, for trees and kernel machine.
-    columns : tuple of str
-        Further labels of the data set's table that are features.
-    """
-
-    candidates: tuple[str, ...] = CANDIDATES
-    features: tuple[str, ...] = FEATURE_KINDS
-    columns: tuple[str, ...] = ()
-
-    def __post_init__(self) -> None:
-        names = self.candidates
-        check(not isinstance(names, str) and 0 < len({*names}) == len(names) and {*names} <= {*CANDIDATES},
-              "candidates", names, f"some of {', '.join(CANDIDATES)}, each once")  # fmt: skip
 
 
 @dataclass
@@ -117,12 +72,15 @@ class Candidate:
     seconds : float
     folders : tuple of str
         Of the models, whose mean it is, in the run's folder; () for the mean predictor.
+    deviation : two arrays like `out_of_fold` and `test`, optional
+        How far off the model holds these to be.
     """
 
     out_of_fold: Float[np.ndarray, "n t"]
     test: Float[np.ndarray, "m t"]
     seconds: float
     folders: tuple[str, ...] = ()
+    deviation: tuple[Float[np.ndarray, "n t"], Float[np.ndarray, "m t"]] | None = None
 
 
 @holds_its_folder
@@ -319,7 +277,10 @@ class _Comparison:
         test = self.parts["test"]
         values = model.predict(table.take(test)) if len(test) else np.empty((0, self.labels.shape[1]))
         assert model.out_of_fold is not None
-        return Candidate(model.out_of_fold, values, time.perf_counter() - began, (name,))
+        deviation = None
+        if name == "kernel" and saved.has_deviation and len(test):
+            deviation = model.out_of_fold_deviation, model.deviation(table.take(test))
+        return Candidate(model.out_of_fold, values, time.perf_counter() - began, (name,), deviation)
 
 
 def _finish(
@@ -384,7 +345,13 @@ def _finish(
         write_table(work.dataset.rejects, out / REJECTS_FILE)
     every = tabulate(work.dataset, {"validation": work.rows, "test": work.parts["test"]},
                      {"validation": held_out, "test": test})  # fmt: skip
-    calibrate(every, names, work.task_type).write(out / CALIBRATION_FILE)
+    deviation_of = None
+    if weight.get("kernel") and (deviation := found["kernel"].deviation) is not None:
+        possible = tabulate(work.dataset, {"validation": work.rows, "test": work.parts["test"]},
+                            dict(zip(("validation", "test"), deviation, strict=True)))  # fmt: skip
+        every[[deviation_column(name) for name in names]] = possible[[predicted(name) for name in names]]
+        deviation_of = "kernel"
+    calibrate(every, names, work.task_type, deviation_of).write(out / CALIBRATION_FILE)
     digests = [sha256(out / folder / WEIGHTS_FILE) for folder in members]
     write_json(out / ENSEMBLE_FILE, {"models": list(members), "weights": list(members.values()), "sha256": digests,
                                      "task_type": work.task_type, "extra": extra})  # fmt: skip

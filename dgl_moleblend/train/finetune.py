@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from dgl_moleblend.chem.similarity import write_training_set
 from dgl_moleblend.config import FeaturizerConfig, PredictorConfig, TrainingConfig, check
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import (
@@ -34,7 +35,7 @@ from dgl_moleblend.models.targets import (
     shared_metrics,
 )
 from dgl_moleblend.predict.calibration import write_calibration
-from dgl_moleblend.predict.properties import PropertyModel, write_training_set
+from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.tables import predicted, write_table
 from dgl_moleblend.report import figures
 from dgl_moleblend.report.page import write_report

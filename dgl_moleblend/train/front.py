@@ -20,12 +20,12 @@ from dgl_moleblend.errors import DataError
 from dgl_moleblend.report.loaded import LoadedModel, load
 from dgl_moleblend.request import Compute
 from dgl_moleblend.schema import FEATURE_KINDS
-from dgl_moleblend.train import auto
+from dgl_moleblend.train import auto, comparison
 from dgl_moleblend.train import finetune as network
 from dgl_moleblend.train import pretrain as pretraining
 
 Start = EncoderConfig | str | os.PathLike[str]
-HEADS = {"auto": auto.CANDIDATES, "kernel": ("mean", "kernel"), "trees": ("mean", "trees"), "network": ()}
+HEADS = {"auto": comparison.CANDIDATES, "kernel": ("mean", "kernel"), "trees": ("mean", "trees"), "network": ()}
 """Kinds of models, and what is compared for each."""
 SHIPPED = "mini"
 
@@ -175,7 +175,9 @@ def run(
         resume, overwrite, report: see `train.finetune.finetune`.
     """
     rows = sum(len(split.parts[name]) for name in ("train", "validation"))
-    training = (training or auto.network_training(rows, seed)).replace(**{} if metric is None else {"metric": metric})
+    training = (training or comparison.network_training(rows, seed)).replace(
+        **{} if metric is None else {"metric": metric}
+    )
     compute = Compute(accelerator, progress=progress)
     if head == "network":
         network.finetune(dataset, split, out, tasks=task_type, start=encoder, training=training, compute=compute,
@@ -183,7 +185,7 @@ def run(
         return
     candidates = tuple(name for name in HEADS[head] if not (fast and name == "network"))
     auto.finetune_auto(dataset, split, out, tasks=task_type, start=encoder, training=training,
-                       comparison=auto.Comparison(candidates, tuple(features), tuple(columns)),
+                       comparison=comparison.Comparison(candidates, tuple(features), tuple(columns)),
                        compute=compute.replace(workers=workers), tell=tell, **shared)  # fmt: skip
 
 

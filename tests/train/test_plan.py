@@ -14,7 +14,8 @@ from dgl_moleblend.data.splits import Split
 from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.train import auto
-from dgl_moleblend.train.auto import Comparison, finetune_auto
+from dgl_moleblend.train.auto import finetune_auto
+from dgl_moleblend.train.comparison import Comparison
 from dgl_moleblend.train.ensemble import finetune_folds, finetune_seeds
 from dgl_moleblend.train.finetune import finetune
 from dgl_moleblend.train.plan import RunPlan
