@@ -103,6 +103,7 @@ def finetune_auto(
     workers: int = 0,
     progress: bool = True,
     accelerator: str = "auto",
+    report: bool = True,
     tell: Callable[[str], None] = lambda text: None,
 ) -> FinetuneResult:
     """Compare kinds of models by cross-validation on training and validation rows, and keep their weighted mean.
@@ -128,6 +129,8 @@ def finetune_auto(
         Further labels of the data set's table that are features.
     task_type, metric, facts, resume, overwrite, progress, accelerator
         See `finetune`.
+    report : bool
+        Whether to write report.html.
     training_config : TrainingConfig, optional
         Of the network, and the seed of all; by default `NETWORK` with `epochs_for` the rows and `seed`.
     workers : int
@@ -183,7 +186,7 @@ def finetune_auto(
     if not found:
         raise DataError("no model could be fitted: " + "; ".join(f"{k}: {v}" for k, v in skipped.items()),
                         fix="give more rows with labels")  # fmt: skip
-    return _finish(work, found, skipped, settings)
+    return _finish(work, found, skipped, report)
 
 
 @dataclass
@@ -294,7 +297,7 @@ class _Comparison:
 
 
 def _finish(
-    work: _Comparison, found: Mapping[str, Candidate], skipped: Mapping[str, str], settings: Mapping[str, Any]
+    work: _Comparison, found: Mapping[str, Candidate], skipped: Mapping[str, str], report: bool
 ) -> FinetuneResult:
     """Weigh the candidates, keep those that count, score, and write all files."""
     out, names, labels = work.out, list(work.dataset.task_names), work.labels[work.rows]
@@ -358,7 +361,8 @@ def _finish(
     digests = [sha256(out / folder / WEIGHTS_FILE) for folder in members]
     write_json(out / ENSEMBLE_FILE, {"models": list(members), "weights": list(members.values()), "sha256": digests,
                                      "task_type": work.task_type, "extra": extra})  # fmt: skip
-    write_report(out)
+    if report:
+        write_report(out)
     close_run(out)
     return FinetuneResult(out, metrics, table)
 

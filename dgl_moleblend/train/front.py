@@ -4,12 +4,13 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import EncoderConfig, FeaturizerConfig, TrainingConfig, check
+from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.duplicates import describe_duplicates, find_duplicates
 from dgl_moleblend.data.inputs import open_inputs
 from dgl_moleblend.data.labelled import Labelled, divide, open_labelled
@@ -134,18 +135,49 @@ def finetune(
     out = Path(out) if out is not None else _temporary(data.dataset.task_names[0], tell)
     if data.path:
         model_folder.keep_inputs(out, [data.path])
-    shared: dict[str, Any] = {"task_type": task_type, "metric": metric, "facts": facts, "resume": resume,
-                              "overwrite": overwrite, "progress": progress, "accelerator": accelerator}  # fmt: skip
-    if head == "network":
-        rows = sum(len(parts.parts[name]) for name in ("train", "validation"))
-        training = training or TrainingConfig(max_epochs=auto.epochs_for(rows), seed=seed, **auto.NETWORK)  # type: ignore[arg-type]
-        network.finetune(data.dataset, parts.parts, out, encoder=encoder, training_config=training, **shared)
-    else:
-        candidates = [name for name in HEADS[head] if not (fast and name == "network")]
-        auto.finetune_auto(data.dataset, parts.parts, out, encoder=encoder, candidates=candidates, features=kinds,
-                           columns=columns, training_config=training, seed=seed, workers=workers, tell=tell,
-                           **shared)  # fmt: skip
+    run(data.dataset, Split(parts.parts, facts), out, encoder=encoder, head=head, fast=fast, features=kinds,
+        columns=columns, task_type=task_type, metric=metric, training=training, seed=seed, workers=workers,
+        resume=resume, overwrite=overwrite, progress=progress, accelerator=accelerator, tell=tell)  # fmt: skip
     return load(out)
+
+
+def run(
+    dataset: MoleculeDataset,
+    split: Split,
+    out: str | os.PathLike[str],
+    *,
+    encoder: Start | None,
+    head: str,
+    fast: bool,
+    features: Sequence[str],
+    columns: Sequence[str] = (),
+    training: TrainingConfig | None = None,
+    seed: int = 0,
+    workers: int = 0,
+    tell: Callable[[str], None] = lambda text: None,
+    **shared: Any,
+) -> None:
+    """Fit the kind of model that is asked for: where `finetune` and the estimators of `sklearn` meet the workflows.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+    split : Split
+    out, encoder, head, fast, features, columns, training, seed, workers, tell
+        See `finetune`.
+    **shared
+        task_type, metric, resume, overwrite, progress, accelerator, report: see `train.finetune.finetune`.
+    """
+    shared["facts"] = split.facts
+    if head == "network":
+        rows = sum(len(split.parts[name]) for name in ("train", "validation"))
+        training = training or TrainingConfig(max_epochs=auto.epochs_for(rows), seed=seed, **auto.NETWORK)  # type: ignore[arg-type]
+        network.finetune(dataset, split.parts, out, encoder=encoder, training_config=training, **shared)
+        return
+    candidates = [name for name in HEADS[head] if not (fast and name == "network")]
+    auto.finetune_auto(dataset, split.parts, out, encoder=encoder, candidates=candidates, features=features,
+                       columns=columns, training_config=training, seed=seed, workers=workers, tell=tell,
+                       **shared)  # fmt: skip
 
 
 def pretrain(
