@@ -12,6 +12,7 @@ from typing_extensions import Self
 
 from dgl_moleblend.errors import CheckpointError, MoleculeError
 from dgl_moleblend.files import write_atomically
+from dgl_moleblend.unpacking import read_npz
 
 TRAINING_SET_FILE = "training_set.npz"
 RADIUS, BITS = 2, 2048
@@ -140,9 +141,9 @@ class TrainingSet:
         if not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
-                packed, threshold = file["fingerprints"], float(file["threshold"])
-                made = (int(file["radius"]), int(file["bits"]))
+            arrays = read_npz(path)
+            packed, threshold = arrays["fingerprints"], float(arrays["threshold"])
+            made = (int(arrays["radius"]), int(arrays["bits"]))
             if packed.ndim != 2 or packed.shape[1] != BITS // 8 or packed.dtype != np.uint8 or made != (RADIUS, BITS):
                 raise ValueError(
                     f"fingerprints of shape {packed.shape} and type {packed.dtype}, radius and bits {made}"

@@ -1,4 +1,4 @@
-"""What a comparison of models is asked for: which kinds, on which features, and how the network among them is trained."""
+"""What a comparison of models is asked for: kinds, their features, and how the network among them is trained."""
 
 from dataclasses import dataclass
 

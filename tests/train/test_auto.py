@@ -66,7 +66,7 @@ def test_intervals_are_those_that_were_judged(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(calibration, "_spread", lambda error, wide: tuple(np.quantile(wide, (0.05, 0.5, 0.95))))
     order = np.random.default_rng(0).permutation(30)
     split = {"train": order[:15], "validation": order[15:20], "test": order[20:]}
-    settings = {**QUICK, "encoder": None, "candidates": ["kernel"]}
+    settings = {**QUICK, "start": None, "comparison": Comparison(("kernel",), ("morgan",))}
     result = finetune_auto(dataset, split, tmp_path / "m", **settings)
     model = Ensemble.from_pretrained(result.folder)
     task, test = model.calibration.tasks["size"], dataset.subset(split["test"])
