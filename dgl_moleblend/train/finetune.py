@@ -192,7 +192,7 @@ def finetune(
         callbacks=callbacks,
     )
     featurizer = dataset.featurizer or FeaturizerConfig()
-    model = PropertyModel(predictor, featurizer, tuple(names), task_type, scaling)
+    model = PropertyModel(predictor, featurizer, tuple(names), task_type, scaling, dataset.classes)
     held_out = np.concatenate([parts["validation"], parts["test"]])
     values = model.predict(dataset.subset(held_out), progress=progress, accelerator=accelerator)
     predictions = dict(zip(("validation", "test"), np.split(values, [len(parts["validation"])]), strict=True))
