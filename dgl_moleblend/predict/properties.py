@@ -12,13 +12,14 @@ import pandas as pd
 from jaxtyping import Float
 
 from dgl_moleblend import folder as model_folder
-from dgl_moleblend.chem.similarity import TRAINING_SET_FILE, TrainingSet
+from dgl_moleblend.chem.similarity import TrainingSet
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.files import CALIBRATION_FILE, TRAINING_SET_FILE
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.targets import LabelScaling, to_prediction
-from dgl_moleblend.predict.calibration import CALIBRATION_FILE, Calibration, find_calibration
+from dgl_moleblend.predict.calibration import Calibration, find_calibration
 from dgl_moleblend.predict.classical import MODELS, FeatureModel
 from dgl_moleblend.predict.features import Features
 from dgl_moleblend.predict.inference import BATCH_SIZE, infer
@@ -200,11 +201,6 @@ class Ensemble:
         return self.members[0].task_names
 
     @property
-    def classes(self) -> Mapping[str, Sequence[str]]:
-        """Of properties whose labels were words: those for class 0 and class 1, whose probability is predicted."""
-        return self.members[0].classes
-
-    @property
     def feature_columns(self) -> tuple[str, ...]:
         """Columns of the table of molecules that a prediction needs beside the molecules."""
         columns = [c for member in self.members if isinstance(member, FeatureModel) for c in member.feature_columns]
@@ -347,9 +343,8 @@ def _find_deviation(
 def _what_is_predicted(model: PropertyModel | FeatureModel) -> dict[str, Any]:
     featurizer = model.featurizer.decisive()
     featurizer.pop("seed", None)  # one embedding is as good as another; all members are shown that of the first
-    classes = {name: list(words) for name, words in model.classes.items()}
-    known = {"task_names": list(model.task_names), "task_type": model.task_type, "classes": classes}
-    return known | {"featurizer": featurizer}
+    return {"task_names": list(model.task_names), "task_type": model.task_type, "featurizer": featurizer,
+            "classes": dict(model.classes)}  # fmt: skip
 
 
 def check_featurizer(expected: FeaturizerConfig, dataset: MoleculeDataset) -> None:
