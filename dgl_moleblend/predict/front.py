@@ -14,7 +14,8 @@ from dgl_moleblend.data.inputs import open_inputs
 from dgl_moleblend.folder import ENSEMBLE_FILE, KINDS, NETWORKS, read
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.predict.embedding import EmbeddingModel, read_model
-from dgl_moleblend.predict.properties import COVERAGE, Ensemble, PropertyModel, is_model
+from dgl_moleblend.predict.members import is_model
+from dgl_moleblend.predict.properties import COVERAGE, Ensemble, PropertyModel
 
 Saved = str | os.PathLike[str]
 

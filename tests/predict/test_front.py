@@ -12,10 +12,11 @@ import torch
 from rdkit import Chem
 
 import dgl_moleblend as mb
+from dgl_moleblend.chem.similarity import write_training_set
 from dgl_moleblend.errors import CheckpointError, ConfigError, DataError, MoleculeError
 from dgl_moleblend.models.targets import LabelScaling
 from dgl_moleblend.predict.inference import infer
-from dgl_moleblend.predict.properties import PropertyModel, write_training_set
+from dgl_moleblend.predict.properties import PropertyModel
 
 SMILES = ["CCO", "c1ccccc1", "CC(=O)O", "[Na+].[Cl-]", "C"]
 MIXED = ["CCO", "C1CC", "c1ccccc1", None, float("nan"), " ", pd.NA, "CC(=O)O", 7, "C"]
