@@ -104,7 +104,9 @@ def build_guides(out: Path) -> None:
             text = "\n\n".join(c.source if c.cell_type == "markdown" else f"```python\n{c.source}\n```" for c in cells)
         else:
             text = source.read_text(encoding="utf-8")
-        body = markdown2.markdown(text, extras=["tables", "fenced-code-blocks", "header-ids", "cuddled-lists", "code-friendly"])
+        body = markdown2.markdown(
+            text, extras=["tables", "fenced-code-blocks", "header-ids", "cuddled-lists", "code-friendly"]
+        )
         body = re.sub(r'href="([^"#:]+)(#[^"]*)?"', partial(_link, source, out), body)
         page = out / _page(name)
         page.parent.mkdir(parents=True, exist_ok=True)

@@ -1,6 +1,6 @@
 """A model behind HTTP, loaded once: POST {"smiles": [..]} to /predict, and have one object for each in their order.
 
-    MODEL=model uvicorn --app-dir examples service:app      (pip install fastapi uvicorn)
+MODEL=model uvicorn --app-dir examples service:app      (pip install fastapi uvicorn)
 """
 
 import os

@@ -11,10 +11,9 @@ import numpy as np
 from typing_extensions import Self
 
 from dgl_moleblend.errors import CheckpointError, MoleculeError
-from dgl_moleblend.folder import write_atomically
+from dgl_moleblend.files import TRAINING_SET_FILE, write_atomically
 from dgl_moleblend.unpacking import read_npz
 
-TRAINING_SET_FILE = "training_set.npz"
 RADIUS, BITS = 2, 2048
 PERCENTILE = 5
 _SAMPLE = 2000  # training molecules whose nearest neighbours set the threshold

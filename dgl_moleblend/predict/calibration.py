@@ -16,12 +16,11 @@ from typing_extensions import Self
 
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.files import CALIBRATION_FILE, PREDICTIONS_FILE
 from dgl_moleblend.predict.intervals import TaskCalibration, to_logit
 from dgl_moleblend.predict.members import member_folders
 from dgl_moleblend.predict.tables import predicted
 
-CALIBRATION_FILE = "calibration.json"
-PREDICTIONS_FILE = "predictions.csv"
 COVERAGES = (0.5, 0.8, 0.9, 0.95)
 """Coverages whose share of covered test rows is written down."""
 _FOLDS = 5
