@@ -248,6 +248,11 @@ class MoleculeDataset(Dataset[Sample]):
         return self.table.featurizer
 
     @property
+    def classes(self) -> dict[str, tuple[str, str]]:
+        """Of labels that were words (Active, Inactive): those for class 0 and class 1."""
+        return {name: words for name, words in self.table.classes.items() if name in self.task_names}
+
+    @property
     def rejects(self) -> pd.DataFrame:
         """Input rows that could not be used: row, source, line, id, smiles, stage, reason."""
         return self.table.rejects

@@ -36,6 +36,8 @@ class MoleculeReader:
         Columns of the first file, or properties of its first records.
     task_names : tuple of str
         Columns that the labels come from; the first file decides what patterns stand for.
+    classes : dict of str to (str, str)
+        Of labels that are words (Active, Inactive): those for class 0 and class 1, as the first file's first rows say.
 
     Raises
     ------
@@ -80,7 +82,8 @@ class MoleculeReader:
         try:
             wanted = [task_columns] if isinstance(task_columns, str) else task_columns
             self.task_names = first.find_tasks(wanted, smiles_column, id_column)
-            first.bind(smiles_column, id_column, self.task_names)
+            first.bind(smiles_column, id_column, self.task_names, {})
+            self.classes = first.find_classes(self.task_names)
         except BaseException:
             first.close()
             raise
@@ -112,7 +115,7 @@ class MoleculeReader:
         for name in self._names:
             table = self._stdin if name == "-" and self._stdin else Table(Source(name), self._format, self._encoding)
             try:
-                table.bind(self._smiles_column, self._id_column, self.task_names)
+                table.bind(self._smiles_column, self._id_column, self.task_names, self.classes)
                 for record in table.records(row, self._missing):
                     self.bytes_read = done + table.source.position()
                     yield record

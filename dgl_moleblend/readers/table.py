@@ -9,11 +9,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.readers.cells import number
+from dgl_moleblend.readers.cells import find_classes, number, read_label, why_no_label
 from dgl_moleblend.readers.columns import find_column, find_id, find_smiles, plain
 from dgl_moleblend.readers.delimited import open_csv, open_tsv
 from dgl_moleblend.readers.files import NumberedLines, Source, clean
-from dgl_moleblend.readers.formats import guess_format
+from dgl_moleblend.readers.formats import choose_format
 from dgl_moleblend.readers.parquet import open_parquet
 from dgl_moleblend.readers.records import Record, Row
 from dgl_moleblend.readers.sdf import open_sdf
@@ -41,7 +41,7 @@ class Table:
         self.left_out: dict[str, str] = {}
         self._warned = False
         try:
-            self.format = input_format or guess_format(source)
+            self.format = choose_format(source, input_format)
             self._open(encoding)
         except BaseException:
             self.close()
@@ -101,10 +101,7 @@ class Table:
 
     def _is_blank(self, name: str) -> bool:
         """Whether a column has nothing in the first rows."""
-        key = self.columns.index(name)
-        cells = (row.cells.get(name, "") if isinstance(row.cells, Mapping) else row.cells[key]
-                 for row in self.peeked if row.error is None)  # fmt: skip
-        return all((value := number(cell)) is not None and math.isnan(value) for cell in cells)
+        return all((value := number(cell)) is not None and math.isnan(value) for cell in self._peek(name))
 
     def _go_on(self, names: Collection[str]) -> set[str]:
         """Return those columns whose first cell that is not blank, behind the first rows, is a number."""
@@ -129,29 +126,42 @@ class Table:
             again.close()
         return numbers
 
-    def _numeric(self) -> list[str]:
-        """Columns whose first rows hold numbers or blanks, and at least one number."""
+    def _peek(self, name: str) -> list[object]:
+        """Return the cells of a column in the first rows."""
         self.peeked += itertools.islice(self._rows, PEEK - len(self.peeked))
+        key = self.columns.index(name)
+        return [
+            row.cells.get(name, "") if isinstance(row.cells, Mapping) else row.cells[key]
+            for row in self.peeked
+            if row.error is None
+        ]
+
+    def _numeric(self) -> list[str]:
+        """Columns whose first rows hold numbers or blanks, and at least one number; or two well-known classes."""
         numbers: list[str] = []
-        for key, name in enumerate(self.columns):
-            values = [
-                number(row.cells.get(name, "") if isinstance(row.cells, Mapping) else row.cells[key])
-                for row in self.peeked
-                if row.error is None
-            ]
-            if None not in values and not all(math.isnan(value) for value in values if value is not None):
+        for name in self.columns:
+            cells = self._peek(name)
+            values = [number(cell) for cell in cells]
+            blank = all(math.isnan(value) for value in values if value is not None)
+            if (None not in values and not blank) or find_classes(cells, known=True) is not None:
                 numbers.append(name)
         return numbers
+
+    def find_classes(self, task_names: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Return the words for class 0 and class 1 of those labels that are words."""
+        found = {name: find_classes(self._peek(name)) for name in task_names}
+        return {name: classes for name, classes in found.items() if classes is not None}
 
     def bind(
         self,
         smiles_column: str | None,
         id_column: str | None,
         task_names: Sequence[str],
+        classes: Mapping[str, tuple[str, str]],
         *,
         needs_smiles: bool = True,
     ) -> None:
-        """Look up the wanted columns."""
+        """Look up the wanted columns, and take note of the words for classes."""
         structure = self.format == "sdf"
         self._needs_smiles = needs_smiles
         self._smiles_key = None if structure else self._key("SMILES", smiles_column, find_smiles)
@@ -160,6 +170,7 @@ class Table:
         self._id_key = self._key("id", id_column, None if structure else find_id)
         self._task_keys = [self._key("task", name) for name in task_names]
         self._task_names = task_names
+        self._classes = [classes.get(name) for name in task_names]
 
     def _key(
         self, role: str, wanted: str | None, find: Callable[[Sequence[str]], str | None] | None = None
@@ -206,10 +217,10 @@ class Table:
         if row.molblock is None and not smiles and self._needs_smiles:
             stage, error = "read", "the SMILES is blank"
         labels = []
-        for name, key in zip(self._task_names, self._task_keys, strict=True):
-            value = number(get(key))
+        for name, key, classes in zip(self._task_names, self._task_keys, self._classes, strict=True):
+            value = read_label(get(key), classes)
             if value is None and error is None:
-                stage, error = "labels", f"the label {str(get(key))[:100]!r} in column {name!r} is not a finite number"
+                stage, error = "labels", why_no_label(get(key), name, classes)
             labels.append(math.nan if value is None or value in missing else value)
         return Record(**fixed, id=identifier, smiles=smiles, molblock=row.molblock, labels=tuple(labels),
                       stage=stage, error=error)  # type: ignore[arg-type]  # fmt: skip

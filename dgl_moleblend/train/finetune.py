@@ -165,7 +165,7 @@ def finetune(
         compute=compute,
     )
     property_model = PropertyModel(
-        predictor, dataset.featurizer or FeaturizerConfig(), tuple(names), task_type, scaling
+        predictor, dataset.featurizer or FeaturizerConfig(), tuple(names), task_type, scaling, dataset.classes
     )
     held_out = np.concatenate([parts["validation"], parts["test"]])
     values = property_model.predict(
