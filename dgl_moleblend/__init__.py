@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from dgl_moleblend.pairs.batch import MoleculeBatch, RelationBatch
     from dgl_moleblend.pairs.cut_off import cut_off
     from dgl_moleblend.pairs.graph import MoleculeFeaturizer
-    from dgl_moleblend.predict.front import LoadedModel, embed, load
+    from dgl_moleblend.predict.front import embed
+    from dgl_moleblend.report.loaded import LoadedModel, load
     from dgl_moleblend.shipped import pretrained
+    from dgl_moleblend.train.front import finetune, pretrain
 
 _HOMES = {
     "Blend": "nn.blend",
@@ -41,7 +43,7 @@ _HOMES = {
     "DataError": "errors",
     "EncoderConfig": "config",
     "FeaturizerConfig": "config",
-    "LoadedModel": "predict.front",
+    "LoadedModel": "report.loaded",
     "MoleBlendAtomFeaturizer": "dgllife",
     "MoleBlendBondFeaturizer": "dgllife",
     "MoleBlendEncoder": "nn.encoder",
@@ -60,7 +62,9 @@ _HOMES = {
     "draw_blend": "nn.blend",
     "draw_noise": "nn.blend",
     "embed": "predict.front",
-    "load": "predict.front",
+    "finetune": "train.front",
+    "load": "report.loaded",
+    "pretrain": "train.front",
     "pretrained": "shipped",
 }
 _MODULES = {"predict": "predict", "reference": "models.reference"}  # predict: a room that can also be called
@@ -94,8 +98,10 @@ __all__ = [
     "draw_blend",
     "draw_noise",
     "embed",
+    "finetune",
     "load",
     "predict",
+    "pretrain",
     "pretrained",
     "reference",
 ]

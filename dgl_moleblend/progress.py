@@ -7,7 +7,7 @@ from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 
 class RunProgress(ProgressBar):

@@ -32,6 +32,23 @@ ATOM_TERMS = ("2d", "3d")
 """The two atom terms that blending chooses from, always in this order."""
 
 
+def bond_parts(bond_id: Any) -> tuple[Any, Any, Any]:
+    """Return the ids of type, stereo and conjugation that a bond id is made of.
+
+    Parameters
+    ----------
+    bond_id : int, ndarray or Tensor
+        From 0 on.
+
+    Examples
+    --------
+    >>> bond_parts(17)
+    (1, 2, 1)
+    """
+    _, stereo, conjugated = BOND_SIZES
+    return bond_id // (stereo * conjugated), bond_id // conjugated % stereo, bond_id % conjugated
+
+
 class Field(NamedTuple):
     """One field of a graph: trailing shape (after nodes or edges), dtype, unit and meaning."""
 

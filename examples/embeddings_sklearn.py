@@ -56,7 +56,7 @@ print(f"{len(dataset)} molecules, {len(dataset.rejects)} left out")
 target = target[dataset.rows]
 
 # %% One vector for every molecule. The mean over the atoms needs no fine-tuning to say something of the molecule.
-vectors = embed(args.model, dataset, pooling="mean", progress=False)
+vectors = embed(args.model, dataset, readout="mean", progress=False)
 np.savez(args.out / "embeddings.npz", embedding=vectors, smiles=np.array(dataset.smiles), target=target)
 print(f"embeddings: {vectors.shape}")
 

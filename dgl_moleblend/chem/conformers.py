@@ -44,7 +44,8 @@ def given_positions(mol: Chem.Mol, where: str | None = None) -> np.ndarray:
     Raises
     ------
     MoleculeError
-        If it has none, or one is a depiction, not finite, or has two atoms in one place.
+        If it has none, or one is a depiction (by its tag, or flat where that cannot be), not finite, or has two atoms
+        in one place.
     """
     conformers = list(mol.GetConformers())
     if not conformers:
@@ -59,6 +60,12 @@ def given_positions(mol: Chem.Mol, where: str | None = None) -> np.ndarray:
                 f"conformer {k} is a flat depiction, not a 3D structure",
                 where=where,
                 fix='give 3D coordinates (a planar molecule needs a record tagged 3D), or positions="embed"',
+            )
+        if (conformer.GetPositions()[:, 2] == 0).all() and (cause := _never_flat(mol)) is not None:
+            raise MoleculeError(
+                f"conformer {k} is called 3D and every z is 0, but {cause} is not flat: it is a depiction",
+                where=where,
+                fix='give 3D coordinates, or positions="embed" or "none"',
             )
     return _checked([conformer.GetPositions() for conformer in conformers], where)
 
@@ -233,6 +240,29 @@ def _is_3d(mol: Chem.Mol, conformer: Chem.Conformer) -> bool:
         return True
     header = mol.GetProp("_MolFileInfo") if mol.HasProp("_MolFileInfo") else ""
     return header[20:22] == "3D"
+
+
+def _never_flat(mol: Chem.Mol) -> str | None:
+    """Name what cannot lie in a plane: an sp3 atom of three neighbours, or a bond of two in a ring of six or more."""
+    sp3 = {
+        atom.GetIdx()
+        for atom in mol.GetAtoms()
+        if atom.GetHybridization() in _SP3 and atom.GetAtomicNum() in _TETRAHEDRAL
+    }
+    for k in sp3:
+        if mol.GetAtomWithIdx(k).GetDegree() > 2:
+            return f"{mol.GetAtomWithIdx(k).GetSymbol()} (atom {k}) with its neighbours"
+    rings = mol.GetRingInfo()
+    for bond in mol.GetBonds():
+        ends = {bond.GetBeginAtomIdx(), bond.GetEndAtomIdx()}
+        if ends <= sp3 and rings.MinBondRingSize(bond.GetIdx()) >= 6:
+            return f"the ring of atoms {' and '.join(map(str, sorted(ends)))}"
+    return None
+
+
+_SP3 = (Chem.HybridizationType.SP3, Chem.HybridizationType.SP2D)
+"""RDKit calls an atom of four neighbours SP2D where their coordinates make a square."""
+_TETRAHEDRAL = {6, 7, 14, 15, 16}  # C, N, Si, P, S
 
 
 def _checked(positions: np.ndarray | list[np.ndarray], where: str | None) -> np.ndarray:

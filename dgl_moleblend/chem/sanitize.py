@@ -13,6 +13,8 @@ MAX_SMILES = 1_000_000
 _FIX = "correct or delete the molecule; RDKit must be able to sanitise it"
 _NOISE = re.compile(r"^\[[\d:]+\] (SMILES Parse Error: )?| for input: .*$", re.MULTILINE)
 _COORDINATES = re.compile(r"\|[^|]*?\(([-+.,;eE\d]*)\)")
+_END_POINTS = "_MolFileBondEndPts"
+"""Where RDKit notes that a bond of a V3000 record ends at several atoms."""
 _POSITION = re.compile(r"check for mistakes around position (\d+)")
 
 
@@ -156,6 +158,8 @@ def prepare_mol(mol: Any, where: str | None = None) -> Chem.Mol:
             if any(atom.HasQuery() and atom.GetAtomicNum() for atom in mol.GetAtoms()):
                 raise MoleculeError("the molecule is a query (SMARTS, atom list)", where=where, fix="give a molecule")
             Chem.SanitizeMol(mol)
+            if any(bond.HasProp(_END_POINTS) for bond in mol.GetBonds()):
+                mol = _without_centres(mol, where)
             if any(atom.GetAtomicNum() == 1 for atom in mol.GetAtoms()):
                 mol = Chem.RemoveHs(mol)
             Chem.SetDoubleBondNeighborDirections(mol)  # what is known of double bonds, for the next line to name anew
@@ -167,6 +171,16 @@ def prepare_mol(mol: Any, where: str | None = None) -> Chem.Mol:
             reason = _tidy(str(error))
             raise MoleculeError(f"RDKit cannot sanitise the molecule: {reason}", where=where, fix=_FIX) from error
     return _not_empty(mol, where)
+
+
+def _without_centres(mol: Chem.Mol, where: str | None) -> Chem.Mol:
+    """Bind a metal to each atom of a ring, where a V3000 record binds it to a dummy atom in their middle (ENDPTS)."""
+    mol = Chem.HapticBondsToDative(mol)
+    if any(bond.HasProp(_END_POINTS) for bond in mol.GetBonds()):
+        raise MoleculeError("a bond that is no coordinate bond ends at one of several atoms (V3000 ENDPTS)",
+                            where=where, fix="draw the molecule that is meant, with bonds of two atoms")  # fmt: skip
+    Chem.SanitizeMol(mol)
+    return mol
 
 
 def _has_heights(cxsmiles: str) -> bool:

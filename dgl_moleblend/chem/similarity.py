@@ -11,6 +11,8 @@ import numpy as np
 from typing_extensions import Self
 
 from dgl_moleblend.errors import CheckpointError, MoleculeError
+from dgl_moleblend.folder import write_atomically
+from dgl_moleblend.unpacking import read_npz
 
 TRAINING_SET_FILE = "training_set.npz"
 RADIUS, BITS = 2, 2048
@@ -139,9 +141,9 @@ class TrainingSet:
         if not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as file:
-                packed, threshold = file["fingerprints"], float(file["threshold"])
-                made = (int(file["radius"]), int(file["bits"]))
+            arrays = read_npz(path)
+            packed, threshold = arrays["fingerprints"], float(arrays["threshold"])
+            made = (int(arrays["radius"]), int(arrays["bits"]))
             if packed.ndim != 2 or packed.shape[1] != BITS // 8 or packed.dtype != np.uint8 or made != (RADIUS, BITS):
                 raise ValueError(
                     f"fingerprints of shape {packed.shape} and type {packed.dtype}, radius and bits {made}"
@@ -162,3 +164,27 @@ class TrainingSet:
         """Return for each similarity "", or a warning where it is below the threshold."""
         unlike = "unlike the training set: nearest"
         return [f"{unlike} {value:.2f}" if value < self.threshold else "" for value in similarity]
+
+
+def write_training_set(folder: str | PathLike[str], smiles: Sequence[str]) -> TrainingSet | None:
+    """Write training_set.npz, by which `predict` knows molecules unlike the training set.
+
+    Parameters
+    ----------
+    folder : path
+        Of the model.
+    smiles : sequence of str
+        Of the training rows; those that RDKit cannot read are left out.
+
+    Returns
+    -------
+    TrainingSet or None
+        What was written; None, and no file, where RDKit can read none of them.
+    """
+    path = Path(folder, TRAINING_SET_FILE)
+    path.unlink(missing_ok=True)  # it is about the run that was here before
+    found = TrainingSet.from_smiles(smiles)
+    if not len(found.fingerprints):
+        return None
+    write_atomically(path, found.write)
+    return found

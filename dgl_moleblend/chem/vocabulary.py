@@ -8,6 +8,7 @@ from rdkit import Chem
 from rdkit.Chem import BondStereo, BondType, ChiralType, HybridizationType, rdCIPLabeler
 
 from dgl_moleblend.chem.arrays import MoleculeArrays
+from dgl_moleblend.schema import bond_parts
 
 
 class Feature(NamedTuple):
@@ -121,8 +122,8 @@ def describe_bond(bond_id: int) -> str:
     """
     if bond_id < 0:
         return "no bond"
-    kind, stereo = (feature.values for feature in BOND_FEATURES[:2])
-    words = [kind[bond_id // 12], stereo[bond_id % 12 // 2], "conjugated" if bond_id % 2 else "none"]
+    kind, stereo, conjugated = bond_parts(bond_id)
+    words = [BOND_FEATURES[0].values[kind], BOND_FEATURES[1].values[stereo], "conjugated" if conjugated else "none"]
     return ", ".join(word for word in words if word != "none")
 
 

@@ -48,17 +48,13 @@ class LazyGroup(click.Group):
         Raises
         ------
         click.ClickException
-            With exit code 2 for our errors and for settings that are not allowed, 1 where the system refused.
+            With exit code 2 for our errors, 1 where the system refused.
         """
         try:
             return super().invoke(ctx)
         except MoleBlendError as error:
             refused = isinstance(error.__cause__, OSError)  # by the system: a full disk, a file without permission
             raise _Message(str(error), exit_code=1 if refused else 2) from error
-        except ValueError as error:
-            if "\n  fix:" not in str(error):  # every message that a user can act on carries its fix
-                raise
-            raise _Message(str(error), exit_code=2) from error
         except BrokenPipeError:
             raise
         except OSError as error:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
               help="File to write: .parquet (column embedding holds lists) or .npz.")  # fmt: skip
 @options.columns
 @click.option("--atoms", is_flag=True, help="One embedding for every atom instead of every molecule.")
-@click.option("--pooling", type=click.Choice(["token", "mean", "sum"]),
+@click.option("--readout", "--pooling", "readout", type=click.Choice(["token", "mean", "sum"]),
               help="What represents a molecule: its graph token, or the mean or sum over its atoms. [default: as the "
               "model reads; of a pretrained one the token where pretraining scored it, as of those that ship, else the "
               "mean]")  # fmt: skip
@@ -40,7 +40,7 @@ def command(
     inputs: tuple[str, ...],
     output: str,
     atoms: bool,
-    pooling: str | None,
+    readout: str | None,
     positions: str | None,
     picture: str | None,
     color: str | None,
@@ -66,7 +66,7 @@ def command(
     if color is not None and picture is None:
         raise click.UsageError("--color says how to colour a --picture: give both")
     if atoms:
-        refuse(ctx, ("pooling",), "with --atoms nothing is pooled")
+        refuse(ctx, ("readout",), "with --atoms no molecule is read out")
     if color is not None:
         reading["task_columns"] = (color,)
 
@@ -86,7 +86,7 @@ def command(
     how: dict[str, Any] = {"progress": not quiet, "accelerator": accelerator}
     vectors: np.ndarray | list[np.ndarray] = []
     if len(dataset):
-        vectors = embed_atoms(model, dataset, **how) if atoms else embed(model, dataset, pooling=pooling, **how)
+        vectors = embed_atoms(model, dataset, **how) if atoms else embed(model, dataset, readout=readout, **how)
     molecules = align(dataset, {} if atoms else {"embedding": list(vectors)})
     write_embeddings(tabulate_atoms(dataset, vectors) if atoms else molecules, output)
     summarize(molecules, "embedded")

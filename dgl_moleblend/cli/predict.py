@@ -70,7 +70,8 @@ def command(
 
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.folder import keep_inputs
-    from dgl_moleblend.predict.properties import Ensemble, is_model
+    from dgl_moleblend.predict.members import is_model
+    from dgl_moleblend.predict.properties import Ensemble
     from dgl_moleblend.predict.tables import write_csv, write_table
 
     further = next((k for k, path in enumerate(inputs) if not is_model(path)), len(inputs))
@@ -101,18 +102,21 @@ def command(
 
 def describe(ensemble: "Ensemble", coverage: float) -> list[str]:
     """Say how many models predicted, and what was calibrated, on how many rows."""
+    import numpy as np
+
     texts = [f"mean of {len(ensemble.members)} models"] if len(ensemble.members) > 1 else []
     for name, task in ({} if ensemble.calibration is None else ensemble.calibration.tasks).items():
         if ensemble.members[0].task_type == "classification":
             how = "as the model gives them: to rescale them did not help on" if task.platt is None else "rescaled by"
             texts.append(f"{name}: probabilities {how} {task.rows:,} validation rows")
             continue
-        width = task.half_width(coverage)
-        if width == float("inf"):
+        width = np.atleast_1d(task.half_width(coverage))
+        if width[0] == float("inf"):
             texts.append(f"{name}: {task.rows:,} validation rows are too few for a coverage of {coverage:.0%}:"
                          " the interval is infinite")  # fmt: skip
             continue
-        text = f"{name}: interval of +-{width:.3g} for a coverage of {coverage:.0%}, by {task.rows:,} validation rows"
+        wide = f"{width[0]:.3g}" if len(width) == 1 else f"{width[0]:.3g} to {width[-1]:.3g}"
+        text = f"{name}: interval of +-{wide} for a coverage of {coverage:.0%}, by {task.rows:,} validation rows"
         if (share := task.test.get("covered", {}).get(str(coverage))) is not None:
             which = "those of the folds" if "folds" in task.test else "it"
             text += f"; {which} held {share:.0%} of {task.test['rows']:,} test rows"

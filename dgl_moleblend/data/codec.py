@@ -14,7 +14,11 @@ MAX_ATOMS = 65_535
 """Bonds are kept as pairs of 16-bit atom numbers."""
 
 
-def arrow_schema(num_tasks: int) -> pa.Schema:
+LABEL_TYPES = {"float64": pa.float64(), "float32": pa.float32()}
+"""What labels are kept as, and what they were kept as in stores of before."""
+
+
+def arrow_schema(num_tasks: int, label_type: str = "float64") -> pa.Schema:
     """Columns of a shard; one row is one molecule of n atoms, m bonds and c conformers (c * n positions)."""
     fields = [
         ("row", pa.int64()),
@@ -28,7 +32,7 @@ def arrow_schema(num_tasks: int) -> pa.Schema:
         ("positions", pa.large_list(_not_null(pa.list_(pa.float32(), 3)))),
     ]
     if num_tasks:  # Arrow has no lists of width 0
-        fields.append(("labels", pa.list_(pa.float32(), num_tasks)))
+        fields.append(("labels", pa.list_(LABEL_TYPES[label_type], num_tasks)))
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields])
 
 
@@ -87,7 +91,7 @@ def record_batch(samples: Sequence[Sample], num_tasks: int, sources: Sequence[st
     if num_tasks:
         labels = np.stack([s.labels for s in samples]) if samples else np.empty((0, num_tasks))
         columns["labels"] = pa.FixedSizeListArray.from_arrays(
-            pa.array(labels.astype(np.float32).ravel()), type=schema.field("labels").type
+            pa.array(labels.astype(np.float64).ravel()), type=schema.field("labels").type
         )
     return pa.record_batch([columns[name] for name in schema.names], schema=schema)
 
@@ -113,9 +117,9 @@ class Views:
         self.position_offset, self.positions = flat("positions")
         if "labels" in batch.schema.names:
             column = batch.column("labels")
-            self.labels = column.values.to_numpy().reshape(-1, column.type.list_size)
+            self.labels = column.values.to_numpy().reshape(-1, column.type.list_size).astype(np.float64, copy=False)
         else:
-            self.labels = np.empty((batch.num_rows, 0), np.float32)
+            self.labels = np.empty((batch.num_rows, 0))
 
     def molecule(self, k: int) -> MoleculeArrays:
         """Return the arrays of molecule k of the batch."""

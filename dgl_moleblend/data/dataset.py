@@ -45,7 +45,7 @@ class MoleculeDataset(Dataset[Sample]):
     >>> _ = path.write_text("smiles,logS\nCCO,1.1\nC1CC,0\nc1ccccc1,-1.6\n")
     >>> dataset = MoleculeDataset.from_file(path, task_columns=["logS"])
     >>> len(dataset), dataset.smiles, dataset.labels.ravel().tolist(), dataset.rows.tolist()
-    (2, ['CCO', 'c1ccccc1'], [1.10..., -1.60...], [0, 2])
+    (2, ['CCO', 'c1ccccc1'], [1.1, -1.6], [0, 2])
     >>> dataset.rejects[["row", "line", "smiles", "stage"]].values.tolist()
     [[1, 3, 'C1CC', 'parse']]
     """
@@ -178,6 +178,11 @@ class MoleculeDataset(Dataset[Sample]):
 
         return cls.from_reader(MoleculeList(smiles), featurizer=featurizer)
 
+    def __repr__(self) -> str:
+        names = self.task_names
+        of = f"{len(names)} labels" if len(names) > 3 else ", ".join(names) or "no labels"
+        return f"<{type(self).__name__}: {len(self):,} molecules, {of}, {len(self.rejects):,} rows rejected>"
+
     def __len__(self) -> int:
         return len(self.table) if self._indices is None else len(self._indices)
 
@@ -204,7 +209,7 @@ class MoleculeDataset(Dataset[Sample]):
 
     @property
     def labels(self) -> np.ndarray:
-        """Labels, shape (N, t), float32; NaN = missing."""
+        """Labels, shape (N, t), float64; NaN = missing."""
         labels = self._take(self.table.labels)
         return labels if self._tasks is None else labels[:, self._tasks]
 

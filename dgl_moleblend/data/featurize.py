@@ -10,7 +10,7 @@ from typing import TypeVar
 
 import pyarrow as pa
 from rdkit import rdBase
-from tqdm import tqdm
+from tqdm.auto import tqdm
 
 from dgl_moleblend.data.molecules import PipelineConfig
 from dgl_moleblend.data.rows import rejects_frame

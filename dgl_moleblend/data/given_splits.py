@@ -1,7 +1,7 @@
 """Which molecules train, validate and test where a column or a file says so."""
 
 from collections.abc import Mapping, Sequence
-from os import PathLike
+from os import PathLike, fspath
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,8 @@ from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.splits import PARTS, Split, check_parts, split_by_method
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.readers.columns import find_column, no_column
+from dgl_moleblend.readers.molecules import MoleculeReader
 
 _WORDS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
           "val": "validation", "test": "test"}  # fmt: skip
@@ -41,20 +43,37 @@ def split_by_column(
     DataError
         If there is no such column, a molecule's cell holds something else, or nothing trains or validates.
     """
-    from dgl_moleblend.readers.molecules import MoleculeReader
+    header = MoleculeReader(inputs, **reading).columns
+    if find_column(header, column) is None:
+        raise no_column(column, header, option="--split-column", where=fspath(inputs[0]))
+    records = MoleculeReader(inputs, id_column=column, **reading)  # that column alone is kept of each
+    return split_by_words(dataset, {record.row: (record.id, record.where) for record in records}, column)
 
-    try:
-        cells = {record.row: record for record in MoleculeReader(inputs, id_column=column, **reading)}
-    except DataError as error:
-        what = error.what.replace("there is no id column", "there is no split column")
-        raise DataError(what, where=error.where, fix="name one of them with --split-column") from error
+
+def split_by_words(dataset: MoleculeDataset, words: Mapping[int, tuple[str, str]], column: str) -> Split:
+    """Divide molecules as a word for each input row says; see `split_by_column`.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+    words : mapping of int to (str, str)
+        For each row that a molecule came from: train, validation (valid, val) or test, and where it stands.
+    column : str
+        Where they come from.
+
+    Raises
+    ------
+    DataError
+        If a word says something else, or nothing trains or validates.
+    """
     parts: dict[str, list[int]] = {name: [] for name in PARTS}
     for index, row in enumerate(dataset.rows.tolist()):
-        word = _WORDS.get(cells[row].id.casefold())
+        text, where = words[row]
+        word = _WORDS.get(text.strip().casefold())
         if word is None:
             raise DataError(
-                f"{cells[row].id!r} in column {column!r} names no part of the split",
-                where=f"{cells[row].source}, line {cells[row].line}",
+                f"{text!r} in column {column!r} names no part of the split",
+                where=where,
                 fix="write train, validation (or valid, val) or test in every row",
             )
         parts[word].append(index)

@@ -1,7 +1,7 @@
 """Molecules in whatever form a caller has them -> a data set, and the row of the answer that each of them is."""
 
 import os
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,6 +73,9 @@ def open_inputs(
     featurizer: FeaturizerConfig,
     *,
     smiles_column: str | None = None,
+    columns: Sequence[str] = (),
+    labels: Mapping[str, Sequence[Any]] | None = None,
+    ids: Sequence[Any] | None = None,
     workers: int = 0,
     progress: bool = False,
 ) -> Inputs:
@@ -87,6 +90,10 @@ def open_inputs(
     featurizer : FeaturizerConfig
     smiles_column : str, optional
         Of a DataFrame or file; by default found by its name.
+    columns : sequence of str
+        Columns of numbers of a DataFrame or file that are kept as labels.
+    labels, ids
+        Of entries in memory, see `MoleculeList`.
     workers : int
         Processes that featurize; 0 for this one.
     progress : bool
@@ -110,15 +117,21 @@ def open_inputs(
     how: dict[str, Any] = {"featurizer": featurizer, "workers": workers, "progress": progress}
     if isinstance(molecules, MoleculeDataset):
         return Inputs(molecules, np.arange(len(molecules)), {}, np.array(molecules.smiles, object))
-    if path := _path(molecules):
+    if path := path_of(molecules):
         if Path(path, MANIFEST).is_file():
             return _by_row(MoleculeDataset.from_store(path), None, from_file=True)
-        return _by_row(MoleculeDataset.from_file(path, smiles_column=smiles_column, **how), None, from_file=True)
+        return _by_row(
+            MoleculeDataset.from_file(path, smiles_column=smiles_column, task_columns=columns, **how),
+            None,
+            from_file=True,
+        )
     from dgl_moleblend.data.featurize import CHUNK
 
-    values, index = _entries(molecules, smiles_column)
+    values, index = entries(molecules, smiles_column)
+    if columns:
+        labels = {**(labels or {}), **_cells(molecules, columns)}
     how["progress"] = progress and len(values) > 4 * CHUNK[featurizer.positions]  # about a second
-    return _by_row(MoleculeDataset.from_reader(MoleculeList(values), **how), index)
+    return _by_row(MoleculeDataset.from_reader(MoleculeList(values, labels, ids), **how), index)
 
 
 def _by_row(dataset: MoleculeDataset, index: pd.Index | None, *, from_file: bool = False) -> Inputs:
@@ -134,7 +147,7 @@ def _by_row(dataset: MoleculeDataset, index: pd.Index | None, *, from_file: bool
     return Inputs(dataset, kept, reasons, smiles, index, from_file)
 
 
-def _path(molecules: Any) -> str | None:
+def path_of(molecules: Any) -> str | None:
     """Return what names a file or data set; None for a SMILES and everything else."""
     if isinstance(molecules, os.PathLike):
         return os.fspath(molecules)
@@ -146,10 +159,10 @@ def _path(molecules: Any) -> str | None:
     return str(molecules) if is_there or names_molecules(molecules) else None
 
 
-def _entries(molecules: Any, smiles_column: str | None) -> tuple[list[Any], pd.Index | None]:
+def entries(molecules: Any, smiles_column: str | None) -> tuple[list[Any], pd.Index | None]:
     """Return one entry a row, and the index of a Series or DataFrame."""
     if isinstance(molecules, pd.DataFrame):
-        return molecules[_column(molecules, smiles_column)].tolist(), molecules.index
+        return molecules[column_of_smiles(molecules, smiles_column)].tolist(), molecules.index
     if smiles_column is not None:
         raise DataError(f"smiles_column={smiles_column!r} is given, and no DataFrame or file", fix="leave it out")
     if isinstance(molecules, pd.Series | pd.Index):
@@ -165,7 +178,23 @@ def _entries(molecules: Any, smiles_column: str | None) -> tuple[list[Any], pd.I
     return list(molecules), None
 
 
-def _column(frame: pd.DataFrame, wanted: str | None) -> Any:
+def _cells(molecules: Any, columns: Sequence[str]) -> dict[str, Sequence[Any]]:
+    header = [*molecules.columns] if isinstance(molecules, pd.DataFrame) else []
+    for name in columns:
+        if name not in header:
+            raise DataError(f"there is no column {name!r}, whose numbers the model reads beside the molecules",
+                            fix="give a DataFrame or file that has it")  # fmt: skip
+    return {name: molecules[name].tolist() for name in columns}
+
+
+def column_of_smiles(frame: pd.DataFrame, wanted: str | None) -> Any:
+    """Return the name of the column that holds SMILES.
+
+    Raises
+    ------
+    DataError
+        If there is none, or there are several of the name.
+    """
     header = frame.columns.tolist()
     name = find_smiles(header) if wanted is None else find_column(header, wanted)
     if name is None and wanted is None:

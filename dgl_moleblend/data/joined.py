@@ -36,7 +36,7 @@ class JoinedTable(MoleculeTable):
             for one in table._views:
                 own = copy.copy(one)
                 own.source = one.source + len(sources)
-                own.labels = np.empty((one.num_molecules, 0), np.float32)
+                own.labels = np.empty((one.num_molecules, 0))
                 views.append(own)
             sources += table.sources
         self._open((), sources, views)

@@ -15,6 +15,7 @@ from scipy.special import ndtri
 from scipy.stats import rankdata
 
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.unpacking import read_npz
 
 KINDS = ("value", "class")
 """A value with mean 0 and deviation 1, or a class, 0 or 1."""
@@ -193,8 +194,7 @@ class MoleculeTargets:
             If the file is missing or damaged.
         """
         try:
-            with np.load(Path(path), allow_pickle=False) as file:
-                held = {name: file[name] for name in ("columns", "dense", "indptr", "indices", "data")}
+            held = read_npz(path)
             columns: Mapping[str, Sequence[str]] = json.loads(str(held["columns"]))
             names, groups, kinds = (tuple(columns[name]) for name in ("names", "groups", "kinds"))
             shape = (len(held["dense"]), len(names) - held["dense"].shape[1])

@@ -91,7 +91,7 @@ def featurize_record(record: Record, config: PipelineConfig, *, without_position
     except Exception as error:
         log.debug("%s", record.where, exc_info=True)
         return reject(record, stage, f"{type(error).__name__}: {error}")
-    labels = np.asarray(record.labels, np.float32)
+    labels = np.asarray(record.labels, np.float64)
     return Sample(molecule, labels, record.row, record.source, record.line, record.id, smiles)
 
 

@@ -21,7 +21,7 @@ class Sample:
     Parameters
     ----------
     molecule : MoleculeArrays
-    labels : ndarray, shape (t,), float32
+    labels : ndarray, shape (t,), float64
         NaN = missing.
     row : int
         0-based number of the input row, counted over all files.

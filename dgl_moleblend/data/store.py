@@ -101,7 +101,7 @@ class MoleculeStore(MoleculeTable):
             batch = reader.get_batch(0)
         except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"the shard cannot be read: {error}", where=str(path), fix=fix) from error
-        expected = arrow_schema(len(self.manifest["task_names"]))
+        expected = arrow_schema(len(self.manifest["task_names"]), self.manifest.get("label_type", "float32"))
         if not batch.schema.equals(expected) or batch.num_rows != entry["molecules"] or reader.num_record_batches != 1:
             raise DataError("the shard does not belong to this manifest", where=str(path), fix=fix)
         return batch

@@ -37,10 +37,10 @@ class MoleculeTable:
     >>> from dgl_moleblend.data.codec import record_batch
     >>> ethanol = MoleculeArrays(np.zeros((3, 9), np.uint8), np.array([[0, 1], [1, 2]], np.int32),
     ...                          np.zeros(2, np.uint8), np.zeros((0, 3, 3), np.float32))
-    >>> sample = Sample(ethanol, labels=np.array([-0.77], np.float32), row=4, id="ethanol", smiles="CCO")
+    >>> sample = Sample(ethanol, labels=np.array([-0.77]), row=4, id="ethanol", smiles="CCO")
     >>> table = MoleculeTable([record_batch([sample], num_tasks=1)], ["logS"])
     >>> len(table), table[0].smiles, table.num_atoms, table.labels
-    (1, 'CCO', array([3]), array([[-0.77]], dtype=float32))
+    (1, 'CCO', array([3]), array([[-0.77]]))
     """
 
     def __init__(
@@ -117,8 +117,8 @@ class MoleculeTable:
 
     @functools.cached_property
     def labels(self) -> np.ndarray:
-        """Labels of every molecule, shape (N, t), float32; NaN = missing."""
-        return self._vector([v.labels for v in self._views], np.empty((0, len(self.task_names)), np.float32))
+        """Labels of every molecule, shape (N, t), float64; NaN = missing."""
+        return self._vector([v.labels for v in self._views], np.empty((0, len(self.task_names))))
 
     @functools.cached_property
     def rows(self) -> np.ndarray:

@@ -1,10 +1,12 @@
 """A data set on disk, written: whole at any moment, and continued where it was cut off."""
 
 import csv
+import functools
 import json
 import os
+import re
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,11 @@ from dgl_moleblend.data.store import (
     sha256,
 )
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.folder import write_atomically
 from dgl_moleblend.schema import SCHEMA_VERSION
+
+_LEFTOVER = re.compile(r"\.tmp-|\.(manifest\.json|shard-\d+\.arrow)\.[0-9a-f]+$")
+"""Names of files that were being written when a run was killed."""
 
 
 class StoreWriter:
@@ -82,6 +88,7 @@ class StoreWriter:
             "featurizer_hash": config_hash(featurizer),
             "arguments": json.loads(json.dumps(arguments or {})),
             "task_names": list(task_names),
+            "label_type": "float64",  # stores of before hold float32, and are not continued
             "sources": list(sources),
             "shard_size": shard_size,
             "versions": {"dgl_moleblend": __version__, "numpy": np.__version__, "pyarrow": pa.__version__}
@@ -99,8 +106,7 @@ class StoreWriter:
             raise
 
     def _begin(self, identity: dict[str, Any], overwrite: bool) -> None:
-        leftovers = [name for name in os.listdir(self.folder) if name.startswith(".tmp-")]
-        for name in leftovers:
+        for name in filter(_LEFTOVER.match, os.listdir(self.folder)):
             (self.folder / name).unlink()
         others = set(os.listdir(self.folder))
         if MANIFEST in others and not overwrite:
@@ -177,12 +183,7 @@ class StoreWriter:
         with _disk_errors(self.folder):
             name = f"shard-{len(self.manifest['shards']):05d}.arrow"
             path = self.folder / name
-            with (
-                _replacing(path) as temporary,
-                pa.OSFile(str(temporary), "wb") as sink,
-                pa.ipc.new_file(sink, batch.schema) as writer,
-            ):
-                writer.write_batch(batch)
+            _write(path, functools.partial(_write_batch, batch))
             first = self.next_row
             rows = batch.num_rows + len(rejects)
             entry = {"file": name, "rows": [first, first + rows], "molecules": batch.num_rows}
@@ -225,21 +226,18 @@ class StoreWriter:
         self.manifest["rejects"] = {"file": REJECTS, "bytes": path.stat().st_size}
 
     def _write_manifest(self) -> None:
-        with _replacing(self.folder / MANIFEST) as temporary:
-            temporary.write_text(json.dumps(self.manifest, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        text = json.dumps(self.manifest, indent=1, sort_keys=True) + "\n"
+        _write(self.folder / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
 
 
-@contextmanager
-def _replacing(path: Path) -> Iterator[Path]:
-    """Give a temporary name; on the way out its content is on the disk under `path`, all of it or nothing."""
-    temporary = path.with_name(f".tmp-{path.name}")
-    try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+def _write_batch(batch: pa.RecordBatch, path: Path) -> None:
+    with pa.OSFile(str(path), "wb") as sink, pa.ipc.new_file(sink, batch.schema) as writer:
+        writer.write_batch(batch)
+
+
+def _write(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file, all of it or nothing, and let the folder say so after a power cut."""
+    write_atomically(path, write)
     _sync_folder(path.parent)
 
 

@@ -11,7 +11,7 @@ from scipy.special import expit
 from typing_extensions import Self
 
 from dgl_moleblend.chem.feature_table import FeatureTable
-from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.errors import CheckpointError, ConfigError
 from dgl_moleblend.models.folds import check_training_labels, fit_logistic, make_folds
 from dgl_moleblend.models.kernel_sum import CONSTANT, KernelSum
 from dgl_moleblend.models.ridge import Loss, RidgeFit, fit_exact, fit_nystroem, squared_error
@@ -49,6 +49,8 @@ class KernelModel:
         False: the reference molecules are `NUM_REFERENCE` of those that it learned from.
     out_of_fold : ndarray, shape (N, t), optional
         Predictions of training rows by models that had not seen them; NaN where the label is missing. Not stored.
+    out_of_fold_deviation : ndarray, shape (N, t), optional
+        What `deviation` of those models says of these rows; None of a classification or a large set. Not stored.
 
     Examples
     --------
@@ -67,6 +69,7 @@ class KernelModel:
     arrays: Mapping[str, np.ndarray]
     exact: bool = True
     out_of_fold: np.ndarray | None = field(default=None, repr=False)
+    out_of_fold_deviation: np.ndarray | None = field(default=None, repr=False)
 
     @classmethod
     def fit(
@@ -118,12 +121,14 @@ class KernelModel:
             found = fit_exact(cross, target, folds, loss)
         else:
             found = fit_nystroem(cross, cross[reference], target, folds, loss)
-        present = ~np.isnan(labels[reference])
+        present, deviation = ~np.isnan(labels[reference]), None
         arrays = {"coefficients": found.coefficients, "penalty": found.penalty, "present": present}
         if task_type == "regression":
             arrays |= {"mean": mean, "scale": scale}
             arrays["variance"] = _variances(cross[reference], found, target[reference], exact=exact)
             out_of_fold = found.out_of_fold * scale + mean
+            if found.variance is not None:
+                deviation = np.sqrt(arrays["variance"] * found.variance) * scale
         else:
             curves = []
             for held_out, truth in zip(found.out_of_fold.T, labels.T, strict=True):
@@ -132,7 +137,7 @@ class KernelModel:
                 curves.append(fit_logistic(*values))
             arrays["slope"], arrays["offset"] = np.array(curves).T.copy()
             out_of_fold = expit(found.out_of_fold * arrays["slope"] + arrays["offset"])
-        return cls(task_type, kernel, arrays, exact, out_of_fold)
+        return cls(task_type, kernel, arrays, exact, out_of_fold, deviation)
 
     @property
     def num_tasks(self) -> int:
@@ -199,7 +204,7 @@ class KernelModel:
             See `predict`.
         """
         if self.task_type != "regression":
-            raise ValueError("a classification has no deviation\n  fix:   read its probabilities instead")
+            raise ConfigError("a classification has no deviation", fix="read its probabilities instead")
         features.require(self.required_features, self.kernel.columns)
         present, penalty = self.arrays["present"], self.arrays["penalty"]
         deviation = np.empty((len(features), present.shape[1]))

@@ -5,7 +5,7 @@ from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor
 from torch.nn import functional as F
 
-from dgl_moleblend.schema import NUM_BOND_IDS, SPD_CLASSES
+from dgl_moleblend.schema import NUM_BOND_IDS, SPD_CLASSES, bond_parts
 
 IGNORED = -100
 
@@ -36,9 +36,8 @@ def bond_path_classes(
     >>> bond_path_classes(torch.tensor([[[[-1, 0, 13, 37, 48]]]]), torch.ones(1, 1, 1, dtype=torch.bool))
     tensor([[[[-100,    0,    7,   19, -100]]]])
     """
-    bond = torch.arange(NUM_BOND_IDS + 1, device=bond_path.device)
-    kind, stereo = bond // 12, bond // 2 % 6
-    classes = torch.where((kind < 4) & (stereo < 3), 6 * kind + 2 * stereo + bond % 2, IGNORED)
+    kind, stereo, conjugated = bond_parts(torch.arange(NUM_BOND_IDS + 1, device=bond_path.device))
+    classes = torch.where((kind < 4) & (stereo < 3), 6 * kind + 2 * stereo + conjugated, IGNORED)
     known = (bond_path >= 0) & (bond_path < NUM_BOND_IDS) & pair_mask.unsqueeze(-1)
     return classes[torch.where(known, bond_path.long(), NUM_BOND_IDS)]
 

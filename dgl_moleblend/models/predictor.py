@@ -34,7 +34,10 @@ def readout_of(saved: model_folder.Checkpoint) -> str:
 
 
 class MoleBlendPredictor(nn.Module):
-    """Molecules -> properties (METHOD.md section 8).
+    """Molecules -> properties (METHOD.md section 8): the bare network.
+
+    It speaks in logits, or of a regression in the scale that its head was trained on: labels less their mean, over
+    their deviation. ``dgl_moleblend.load(folder).predict(..)`` gives probabilities, and values in the labels' unit.
 
     Parameters
     ----------
@@ -43,7 +46,7 @@ class MoleBlendPredictor(nn.Module):
     encoder : MoleBlendEncoder
         Fresh or pretrained.
     readout : {"token", "mean", "sum"}
-        The graph token's state, or the mean or sum over atoms; the head is applied before pooling, as released.
+        The graph token's state, or the mean or sum over atoms; the head is applied to each first, as released.
     relations : sequence of str
         Which of "spd", "bond_path" and "distance" enter; ("spd", "bond_path") is a 2D model.
     dropout : float
@@ -87,6 +90,8 @@ class MoleBlendPredictor(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | Path, n_tasks: int | None = None, **settings: object) -> Self:
         """Load a saved predictor, or put a fresh head for `n_tasks` on a saved encoder or pretraining model.
+
+        The scaling of labels that the folder knows is no part of the network: `dgl_moleblend.load` applies it.
 
         Parameters
         ----------

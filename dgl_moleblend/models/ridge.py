@@ -13,6 +13,8 @@ _SPARSE = 0.5  # share of missing labels from which on a task is solved by itsel
 _BAND = 1024  # rows or columns worked on at a time
 _JITTER = 1e-4  # added to a kernel's diagonal, for molecules that are alike
 Loss = Callable[[np.ndarray, np.ndarray], float]
+Evaluated = tuple[np.ndarray, np.ndarray, np.ndarray | None]
+"""Of a penalty and some tasks: coefficients, held-out predictions and their variances."""
 
 
 def squared_error(held_out: np.ndarray, target: np.ndarray) -> float:
@@ -32,12 +34,16 @@ class RidgeFit:
         Prediction of each row by the folds without it; NaN where its label is missing.
     penalty, loss : ndarray, shape (t,)
         The chosen penalty of each task, and the loss of its held-out rows; infinite where none was held out.
+    variance : ndarray, shape (N, t), optional
+        How sure the folds without a row are of it: the variance of its label, noise and all, in units of the signal's.
+        NaN where its label is missing; None of reference molecules.
     """
 
     coefficients: np.ndarray
     out_of_fold: np.ndarray
     penalty: np.ndarray
     loss: np.ndarray
+    variance: np.ndarray | None = None
 
 
 def fit_exact(kernel: np.ndarray, target: np.ndarray, folds: np.ndarray, loss: Loss = squared_error) -> RidgeFit:
@@ -45,7 +51,8 @@ def fit_exact(kernel: np.ndarray, target: np.ndarray, folds: np.ndarray, loss: L
 
     With :math:`P = (K + \lambda I)^{-1}`, the residuals of rows R that are left out together are
     :math:`P_{RR}^{-1} (P y)_R`, whatever their labels are: so a row without a label is one more row to leave out, and
-    the folds of all tasks cost one inverse a penalty and a small system each.
+    the folds of all tasks cost one inverse a penalty and a small system each. Their variances are the diagonal of
+    :math:`P_{RR}^{-1}`.
 
     Parameters
     ----------
@@ -72,38 +79,43 @@ def fit_exact(kernel: np.ndarray, target: np.ndarray, folds: np.ndarray, loss: L
     filled = np.where(present, target, 0.0)
     sparse = present.mean(0) < _SPARSE
 
-    def evaluate(penalty: float, tasks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(penalty: float, tasks: np.ndarray) -> Evaluated:
         coefficients, held_out = np.zeros_like(filled[:, tasks]), np.full_like(filled[:, tasks], np.nan)
+        variance = np.full_like(held_out, np.nan)
         inverse = None if sparse[tasks].all() else _inverse(kernel, penalty)
         for k, task in enumerate(tasks):
             if not sparse[task]:
                 assert inverse is not None
                 found = _one(inverse, filled[:, task], present[:, task], folds)
-                coefficients[:, k], held_out[:, k] = found
+                coefficients[:, k], held_out[:, k], variance[:, k] = found
                 continue
             rows = np.flatnonzero(present[:, task])
             own = _inverse(kernel[np.ix_(rows, rows)], penalty)
-            coefficients[rows, k], held_out[rows, k] = _one(own, filled[rows, task], rows >= 0, folds[rows])
-        return coefficients, held_out
+            found = _one(own, filled[rows, task], rows >= 0, folds[rows])
+            coefficients[rows, k], held_out[rows, k], variance[rows, k] = found
+        return coefficients, held_out, variance
 
-    return _search(evaluate, target, len(kernel), loss)
+    return _search(evaluate, target, len(kernel), loss, variances=True)
 
 
 def _search(
-    evaluate: Callable[[float, np.ndarray], tuple[np.ndarray, np.ndarray]], target: np.ndarray, n: int, loss: Loss
+    evaluate: Callable[[float, np.ndarray], Evaluated], target: np.ndarray, n: int, loss: Loss, *, variances: bool
 ) -> RidgeFit:
     """Walk up the penalties and then down, with the tasks that still gain, and keep what is best for each."""
-    t = target.shape[1]
-    best = RidgeFit(np.zeros((n, t)), np.full_like(target, np.nan), np.full(t, PENALTIES[_START]), np.full(t, np.inf))
+    t, nothing = target.shape[1], np.full_like(target, np.nan)
+    best = RidgeFit(np.zeros((n, t)), nothing, np.full(t, PENALTIES[_START]), np.full(t, np.inf),
+                    nothing.copy() if variances else None)  # fmt: skip
 
     def gaining(place: int, tasks: np.ndarray) -> np.ndarray:
-        coefficients, held_out = evaluate(PENALTIES[place], tasks)
+        coefficients, held_out, variance = evaluate(PENALTIES[place], tasks)
         gains = []
         for k, task in enumerate(tasks):
             rows = ~np.isnan(held_out[:, k])
             now = loss(held_out[rows, k], target[rows, task]) if rows.any() else np.inf
             if now < best.loss[task] or place == _START:
                 best.coefficients[:, task], best.out_of_fold[:, task] = coefficients[:, k], held_out[:, k]
+                if best.variance is not None and variance is not None:
+                    best.variance[:, task] = variance[:, k]
                 best.penalty[task], best.loss[task] = PENALTIES[place], now
                 gains.append(task)
         return np.array(gains, np.int64)
@@ -137,27 +149,31 @@ def _inverse(kernel: np.ndarray, penalty: float) -> np.ndarray:
 
 def _one(
     inverse: np.ndarray, target: np.ndarray, present: np.ndarray, folds: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return coefficients and held-out predictions of one task; `target` is 0 where it is missing."""
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return coefficients, held-out predictions and their variances of one task; `target` is 0 where it is missing."""
     product = inverse @ target
     absent = np.flatnonzero(~present)
     coefficients = product
     if len(absent):  # K_oo^-1 y_o = P_oo y_o - P_oa P_aa^-1 P_ao y_o
-        coefficients = product - inverse[:, absent] @ _solve(inverse, product, absent)
+        coefficients = product - inverse[:, absent] @ _solve(inverse, product, absent)[0]
         coefficients[absent] = 0.0
-    held_out = np.full(len(target), np.nan)
+    held_out, variance = np.full((2, len(target)), np.nan)
     if len(np.unique(folds[present])) > 1:
         for fold in np.unique(folds[present]):
             inside = np.flatnonzero(present & (folds == fold))
             left_out = np.concatenate([inside, absent])
-            residual = _solve(inverse, product, left_out)[: len(inside)]
-            held_out[inside] = target[inside] - residual
-    return coefficients, held_out
+            residual, factor = _solve(inverse, product, left_out)
+            held_out[inside] = target[inside] - residual[: len(inside)]
+            root = linalg.lapack.dtrtri(factor, lower=1)[0]
+            variance[inside] = (np.tril(root) ** 2).sum(0)[: len(inside)]
+    return coefficients, held_out, variance
 
 
-def _solve(inverse: np.ndarray, product: np.ndarray, rows: np.ndarray) -> np.ndarray:
+def _solve(inverse: np.ndarray, product: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return P_RR^-1 (P y)_R and the lower Cholesky factor of P_RR."""
     block = inverse[np.ix_(rows, rows)]
-    return linalg.cho_solve(linalg.cho_factor(block, lower=True, overwrite_a=True), product[rows])
+    factor = linalg.cho_factor(block, lower=True, overwrite_a=True)
+    return linalg.cho_solve(factor, product[rows]), factor[0]
 
 
 def fit_nystroem(
@@ -192,7 +208,7 @@ def fit_nystroem(
         parts = [columns[rows & (folds == fold)] for fold in range(folds.max() + 1)]
         grams.append([(part.T @ part).astype(np.float64) for part in parts])
 
-    def evaluate(penalty: float, tasks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def evaluate(penalty: float, tasks: np.ndarray) -> Evaluated:
         coefficients, held_out = np.zeros((len(matrix), len(tasks))), np.full((len(columns), len(tasks)), np.nan)
         for number in np.unique(pattern[tasks]):
             among = np.flatnonzero(pattern[tasks] == number)
@@ -208,6 +224,6 @@ def fit_nystroem(
                 rest = moment - columns[inside].T @ target[np.ix_(inside, tasks[among])]
                 weights = linalg.cho_solve(linalg.cho_factor(gram - part, lower=True), rest)
                 held_out[np.ix_(inside, among)] = columns[inside] @ weights
-        return coefficients, held_out
+        return coefficients, held_out, None
 
-    return _search(evaluate, target, len(matrix), loss)
+    return _search(evaluate, target, len(matrix), loss, variances=False)

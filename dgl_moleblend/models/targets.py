@@ -221,8 +221,8 @@ def property_loss(
         What class 1 of each task weighs, class 0 weighing 1; for classification.
     """
     present = ~labels.isnan()
-    target = torch.where(present, scaling.standardize(labels), 0.0)
     output = output.float()
+    target = torch.where(present, scaling.standardize(labels.double()), 0.0).to(output)
     if task_type == "classification":
         weight = None if pos_weight is None else output.new_tensor(pos_weight)
         loss = F.binary_cross_entropy_with_logits(output, target, reduction="none", pos_weight=weight)
@@ -232,8 +232,8 @@ def property_loss(
 
 
 def to_prediction(output: Float[Tensor, "b t"], task_type: str, scaling: LabelScaling) -> Float[Tensor, "b t"]:
-    """From what the predictor returns to values in the unit of the target, or to probabilities of class 1."""
-    return output.float().sigmoid() if task_type == "classification" else scaling.restore(output.float())
+    """From what the predictor returns to values in the unit of the target (float64), or to probabilities of class 1."""
+    return output.float().sigmoid() if task_type == "classification" else scaling.restore(output.double())
 
 
 def score(

@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from dgl_moleblend.config import check
 from dgl_moleblend.nn.views.choice import LayerView
 from dgl_moleblend.nn.views.graph import GraphView
 from dgl_moleblend.nn.views.padded import PaddedView
@@ -24,8 +25,7 @@ class RelationAttention(nn.Module):
 
     def __init__(self, feat_size: int, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
-        if feat_size % num_heads:
-            raise ValueError(f"num_heads={num_heads} is not allowed\n  fix:   a divisor of feat_size={feat_size}")
+        check(feat_size % num_heads == 0, "num_heads", num_heads, f"a divisor of feat_size={feat_size}")
         self.num_heads = num_heads
         self.dropout = dropout
         self.query_key_value = nn.Linear(feat_size, 3 * feat_size)

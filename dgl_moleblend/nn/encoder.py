@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import EncoderConfig
-from dgl_moleblend.errors import SchemaError
+from dgl_moleblend.errors import ConfigError, SchemaError
 from dgl_moleblend.nn.blend import Blend
 from dgl_moleblend.nn.dropout import Dropout
 from dgl_moleblend.nn.gaussian import kernel_step
@@ -343,11 +343,11 @@ def init_weights(module: nn.Module) -> None:
 def _check_relations(relations: Sequence[str], blend: Blend | None) -> None:
     unknown = [name for name in relations if name not in RELATIONS]
     if unknown or isinstance(relations, str) or not relations:
-        raise ValueError(f"relations={relations!r} is not allowed\n  fix:   some of {RELATIONS}")
+        raise ConfigError(f"relations={relations!r} is not allowed", fix=f"some of {RELATIONS}")
     if blend is not None and set(relations) != set(RELATIONS):
-        raise ValueError(
-            f"relations={relations!r} says what enters when nothing is blended, and `blend` is given"
-            "\n  fix:   leave one of them out; draw_blend(ratio=...) chooses what a blend shows"
+        raise ConfigError(
+            f"relations={relations!r} says what enters when nothing is blended, and `blend` is given",
+            fix="leave one of them out; draw_blend(ratio=...) chooses what a blend shows",
         )
 
 

@@ -1,7 +1,9 @@
-"""Atoms -> molecule: pools values of the token and the atoms into one row a molecule."""
+"""Atoms -> molecule: the read-out, values of the token or of all atoms as one row a molecule."""
 
 from jaxtyping import Bool, Float
 from torch import Tensor
+
+from dgl_moleblend.errors import ConfigError
 
 READOUTS = ("token", "mean", "sum")
 
@@ -9,7 +11,7 @@ READOUTS = ("token", "mean", "sum")
 def readout(
     atoms: Float[Tensor, "b n t"], token: Float[Tensor, "b t"], atom_mask: Bool[Tensor, "b n"], kind: str
 ) -> Float[Tensor, "b t"]:
-    """Pool to one row per molecule.
+    """Return one row per molecule.
 
     Parameters
     ----------
@@ -31,4 +33,4 @@ def readout(
         return total
     if kind == "mean":
         return total / atom_mask.sum(1, keepdim=True)
-    raise ValueError(f"readout={kind!r} is not allowed\n  fix:   one of {READOUTS}")
+    raise ConfigError(f"readout={kind!r} is not allowed", fix=f"one of {READOUTS}")

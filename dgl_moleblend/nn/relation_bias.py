@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from dgl_moleblend.nn.gaussian import GaussianKernels
-from dgl_moleblend.schema import ATOM_SIZES, BOND_SIZES, NUM_BOND_IDS, PATH_HOPS
+from dgl_moleblend.schema import ATOM_SIZES, BOND_SIZES, NUM_BOND_IDS, PATH_HOPS, bond_parts
 
 
 class SpdBias(nn.Module):
@@ -63,8 +63,8 @@ class BondPathBias(nn.Module):
         self.embedding = nn.Embedding(sum(BOND_SIZES), num_heads)  # rows of type, then stereo, then conjugation
         self.hop_weight = nn.Parameter(torch.empty(PATH_HOPS, num_heads, num_heads))
         self.register_buffer("no_bond", torch.zeros(num_heads))  # a padding row: kept, converted, not trained
-        bond = torch.arange(NUM_BOND_IDS)
-        rows = torch.stack((bond // 12, BOND_SIZES[0] + bond // 2 % 6, BOND_SIZES[0] + BOND_SIZES[1] + bond % 2), -1)
+        kind, stereo, conjugated = bond_parts(torch.arange(NUM_BOND_IDS))
+        rows = torch.stack((kind, BOND_SIZES[0] + stereo, BOND_SIZES[0] + BOND_SIZES[1] + conjugated), -1)
         self.register_buffer("feature_rows", rows, persistent=False)  # (60, 3)
         self.register_buffer("first_row", torch.arange(PATH_HOPS) * (NUM_BOND_IDS + 1), persistent=False)
         nn.init.normal_(self.hop_weight, std=0.02)

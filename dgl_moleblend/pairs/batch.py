@@ -20,7 +20,14 @@ from dgl_moleblend.schema import ATOM_SIZES, NO_BOND, NO_PATH, PATH_HOPS
 
 
 class TensorStruct:
-    """A dataclass of tensors that moves between devices as one."""
+    """A dataclass of tensors that moves between devices as one, and is printed by its sizes."""
+
+    def __repr__(self) -> str:
+        values = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
+        shown = {k: tuple(v.shape) if isinstance(v, Tensor) else v for k, v in values.items()}
+        devices = {str(value.device) for value in values.values() if isinstance(value, Tensor)}
+        sizes = ", ".join(f"{name} {value}" for name, value in shown.items())
+        return f"<{type(self).__name__} on {', '.join(sorted(devices)) or 'no device'}: {sizes}>"
 
     def _map(self, function) -> Self:  # type: ignore[no-untyped-def]
         fields = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}  # type: ignore[arg-type]
@@ -41,7 +48,7 @@ class TensorStruct:
         return self._map(Tensor.pin_memory)
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class MoleculeBatch(TensorStruct):
     """Padded compact arrays of b molecules of at most n atoms and m bonds in all: what a loader sends to a device.
 
@@ -128,7 +135,7 @@ class MoleculeBatch(TensorStruct):
         )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class RelationBatch(TensorStruct):
     """The relations of b molecules padded to n atoms: the dense view.
 

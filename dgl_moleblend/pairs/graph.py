@@ -16,7 +16,7 @@ from dgl_moleblend.chem.arrays import MoleculeArrays
 from dgl_moleblend.chem.compact import featurize_mol, prepare
 from dgl_moleblend.chem.sanitize import rdkit_session
 from dgl_moleblend.config import FeaturizerConfig, check
-from dgl_moleblend.errors import MoleculeError
+from dgl_moleblend.errors import ConfigError, MoleculeError, SchemaError
 from dgl_moleblend.pairs.relations import bond_matrix, pairwise_distance, shortest_bond_path, shortest_path_distance
 from dgl_moleblend.schema import NODE_FIELDS
 
@@ -140,9 +140,9 @@ class MoleculeFeaturizer:
             If an edge_featurizer is given, or the fields of node_featurizer do not fit.
         """
         if edge_featurizer is not None:
-            raise ValueError(
-                "edge_featurizer has one row per bond, but the edges of this graph are all ordered pairs of atoms\n"
-                "  fix:   pass edge_featurizer=None; edata['bond_path'] tells the bonds"
+            raise ConfigError(
+                "edge_featurizer has one row per bond, but the edges of this graph are all ordered pairs of atoms",
+                fix="pass edge_featurizer=None; edata['bond_path'] tells the bonds",
             )
         try:
             mol = prepare(molecule)
@@ -292,12 +292,8 @@ def _add_fields(graph: DGLGraph, fields: Mapping[str, Tensor]) -> None:
     """Add what a dgllife node featurizer made."""
     for name, value in fields.items():
         if name in NODE_FIELDS:
-            raise ValueError(
-                f"node_featurizer makes a field {name!r}, which is the schema's\n  fix:   give it another name"
-            )
+            raise SchemaError(f"node_featurizer makes a field {name!r}, which is the schema's", fix="rename it")
         if len(value) != graph.num_nodes():
-            raise ValueError(
-                f"node_featurizer made {len(value)} rows of {name!r} for {graph.num_nodes()} atoms\n"
-                "  fix:   make one row per atom of the Mol that it is given"
-            )
+            raise SchemaError(f"node_featurizer made {len(value)} rows of {name!r} for {graph.num_nodes()} atoms",
+                              fix="make one row per atom of the Mol that it is given")  # fmt: skip
         graph.ndata[name] = value

@@ -1,6 +1,7 @@
 """Molecules of like size -> batches, by worker processes, the same for any number of them."""
 
 import dataclasses
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -21,18 +22,19 @@ from dgl_moleblend.errors import DataError
 from dgl_moleblend.folder import write_atomically
 from dgl_moleblend.pairs.batch import MoleculeBatch, TensorStruct
 
+log = logging.getLogger(__name__)
 _WINDOW = 64  # batches: molecules are sorted by size within so many, and shuffled beyond
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class TrainingBatch(TensorStruct):
     """b molecules with their labels, and which they are.
 
     Parameters
     ----------
     molecules : MoleculeBatch
-    labels : Tensor, shape (b, t), float32
-        NaN = missing.
+    labels : Tensor, shape (b, t), float64
+        NaN = missing. In their own unit, whose digits float32 may not hold; scaled labels are float32.
     index : Tensor, shape (b,), int64
         Number of the molecule in the data set.
     row : Tensor, shape (b,), int64
@@ -326,7 +328,11 @@ def save_graphs(dataset: MoleculeDataset, path: str | os.PathLike[str], *, batch
         relations = batch.molecules.relations()
         for k, graph in zip(batch.index.tolist(), dgl.unbatch(relations.to_graph()), strict=True):
             graphs[k] = graph
-    tensors = {"labels": torch.from_numpy(dataset.labels.copy()), "rows": torch.from_numpy(dataset.rows.copy())}
+    labels = dataset.labels.astype(np.float32)  # what losses in DGL's training loops take
+    for name, exact, rounded in zip(dataset.task_names, dataset.labels.T, labels.T, strict=True):
+        if len(np.unique(exact)) > len(np.unique(rounded)):
+            log.warning("labels of %r differ by less than float32 can tell, and became equal in %s", name, path)
+    tensors = {"labels": torch.from_numpy(labels), "rows": torch.from_numpy(dataset.rows.copy())}
 
     def write(temporary: Path) -> None:
         try:

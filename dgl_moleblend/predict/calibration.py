@@ -3,22 +3,20 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import expit, logit
-from scipy.stats import betabinom
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from typing_extensions import Self
 
 from dgl_moleblend import folder as model_folder
-from dgl_moleblend.config import check
 from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.predict.intervals import TaskCalibration, to_logit
 from dgl_moleblend.predict.members import member_folders
 from dgl_moleblend.predict.tables import predicted
 
@@ -27,113 +25,8 @@ PREDICTIONS_FILE = "predictions.csv"
 COVERAGES = (0.5, 0.8, 0.9, 0.95)
 """Coverages whose share of covered test rows is written down."""
 _FOLDS = 5
-_CLIP = 1e-12  # keeps the logit of a probability finite
-
-
-def conformal_quantile(residuals: np.ndarray, coverage: float) -> float:
-    r"""Return the half-width of an interval that holds a new value with at least this probability.
-
-    Split conformal prediction: of n absolute residuals of rows that the model did not learn from, the
-    :math:`\lceil (n + 1) \cdot coverage \rceil`-th smallest. A new row that is exchangeable with those is covered with
-    a probability of at least `coverage`, whatever the model and the distribution.
-
-    Parameters
-    ----------
-    residuals : ndarray, shape (n,)
-        Absolute, sorted.
-    coverage : float
-        Between 0 and 1.
-
-    Returns
-    -------
-    float
-        Infinite where n is too small: below 9 for a coverage of 0.9.
-
-    References
-    ----------
-    Lei et al., "Distribution-Free Predictive Inference for Regression", section 2.2.
-
-    Examples
-    --------
-    >>> conformal_quantile(np.arange(1.0, 10.0), 0.9), conformal_quantile(np.arange(1.0, 9.0), 0.9)
-    (9.0, inf)
-    """
-    check(0 < coverage < 1, "coverage", coverage, "between 0 and 1")
-    rank = _rank(len(residuals), coverage)
-    return float(residuals[rank - 1]) if rank <= len(residuals) else math.inf
-
-
-def _rank(rows: int, coverage: float) -> int:
-    """Return which of the sorted residuals is the half-width."""
-    return math.ceil((rows + 1) * coverage - 1e-9)  # 10 * 0.7 is 7, whatever floats make of it
-
-
-@dataclass(frozen=True)
-class TaskCalibration:
-    """What the validation rows say of one property.
-
-    Parameters
-    ----------
-    rows : int
-        Validation rows that have a label.
-    residuals : tuple of floats
-        Regression: absolute residuals of these rows, sorted.
-    platt : (slope, intercept), optional
-        Classification: a probability p becomes sigmoid(slope * logit(p) + intercept). None leaves it as it is.
-    test : dict
-        Regression: "rows", the test rows that have a label, and "covered", the share of them within the interval of
-        each coverage. Of cross-validation also "folds": for each fold the same and "validation", how many rows made
-        the interval that its test rows were held against; the first two are then sums over the folds. Empty where there
-        is none.
-    """
-
-    rows: int
-    residuals: tuple[float, ...] = ()
-    platt: tuple[float, float] | None = None
-    test: dict[str, Any] = field(default_factory=dict)
-
-    def half_width(self, coverage: float) -> float:
-        """Return half the width of the interval, in the unit of the property; infinite with too few rows."""
-        return conformal_quantile(np.asarray(self.residuals), coverage)
-
-    def falls_short(self, coverage: float, chance: float = 0.025) -> bool:
-        r"""Whether the interval covers fewer test rows than chance explains.
-
-        Of m test rows that are exchangeable with the n validation rows, at least
-        :math:`\mathrm{BetaBinomial}(m, k, n + 1 - k)` are covered, where the half-width is the k-th smallest residual:
-        chance in which rows validate and in which test. Folds are asked one by one, each at its share of `chance`, as
-        the validation rows of one are test rows of another.
-
-        Parameters
-        ----------
-        coverage : float
-            One of `COVERAGES`.
-        chance : float
-            How often the answer is yes, at most, though the rows are exchangeable.
-
-        Returns
-        -------
-        bool
-            False where there are no test rows, or too few validation rows for an interval.
-
-        References
-        ----------
-        Angelopoulos and Bates, "A Gentle Introduction to Conformal Prediction", on the distribution of coverage.
-        """
-        parts = self.test.get("folds") or ([self.test | {"validation": len(self.residuals)}] if self.test else [])
-        for part in parts:
-            rank, rows = _rank(part["validation"], coverage), part["validation"]
-            covered = round(part["rows"] * part["covered"][str(coverage)])
-            if rank <= rows and betabinom.cdf(covered, part["rows"], rank, rows + 1 - rank) < chance / len(parts):
-                return True
-        return False
-
-    def rescale(self, probability: np.ndarray) -> np.ndarray:
-        """Return calibrated probabilities."""
-        if self.platt is None:
-            return probability
-        slope, intercept = self.platt
-        return expit(slope * _logit(probability) + intercept)
+_LEAST_TO_SPREAD = 30  # validation rows from which on intervals may differ in width
+_CLIP = 1e-12  # keeps the logarithm of a probability finite
 
 
 @dataclass(frozen=True)
@@ -144,10 +37,13 @@ class Calibration:
     ----------
     task_type : {"regression", "classification"}
     tasks : mapping of str to TaskCalibration
+    deviation_of : str, optional
+        The member that says what is possible of a molecule, where a task has `deviations`: its folder's name.
     """
 
     task_type: str
     tasks: Mapping[str, TaskCalibration]
+    deviation_of: str | None = None
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -166,10 +62,15 @@ class Calibration:
                 if residuals.ndim != 1 or np.isnan(residuals).any() or (residuals < 0).any():
                     raise ValueError(f"the residuals of {name!r} are no list of numbers of at least 0")
                 platt = values["platt"] and (float(values["platt"][0]), float(values["platt"][1]))
+                wide = values.get("deviations") and tuple(map(float, values["deviations"]))
+                if wide and not (len(wide) == 3 and min(wide) > 0 and document.get("deviation_of")):
+                    raise ValueError(
+                        f"the deviations of {name!r} are no three numbers above 0 of a model that it names"
+                    )
                 tasks[name] = TaskCalibration(
-                    int(values["rows"]), tuple(np.sort(residuals).tolist()), platt, dict(values["test"])
+                    int(values["rows"]), tuple(np.sort(residuals).tolist()), platt, dict(values["test"]), wide
                 )
-            return cls(str(document["task_type"]), tasks)
+            return cls(str(document["task_type"]), tasks, document.get("deviation_of"))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise CheckpointError(
                 f"{path.name} is no calibration: {error}",
@@ -185,10 +86,11 @@ class Calibration:
                 "residuals": list(task.residuals),
                 "platt": task.platt and list(task.platt),
                 "test": task.test,
+                "deviations": task.deviations and list(task.deviations),
             }
             for name, task in self.tasks.items()
         }
-        return {"task_type": self.task_type, "tasks": tasks}
+        return {"task_type": self.task_type, "tasks": tasks, "deviation_of": self.deviation_of}
 
     def write(self, path: Path) -> None:
         """Write the file that `read` reads."""
@@ -196,10 +98,14 @@ class Calibration:
         model_folder.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
 
 
-def calibrate(table: pd.DataFrame, names: Sequence[str], task_type: str) -> Calibration:
+def calibrate(
+    table: pd.DataFrame, names: Sequence[str], task_type: str, deviation_of: str | None = None
+) -> Calibration:
     """Calibrate on validation rows, and count how many test rows the intervals cover.
 
-    Regression: split conformal prediction with absolute residuals, one width for all molecules. Classification: Platt
+    Regression: split conformal prediction with absolute residuals, one width for all molecules; or, where a model says
+    how far off it may be for each molecule, with residuals in units of that, if this makes residuals more likely by
+    more than the standard error of the difference. Classification: Platt
     scaling, kept only where in cross-validation over the validation rows it lowers the log loss by more than the
     standard error of that difference, and keeps the order of the molecules; with fewer than 5 rows of either class
     probabilities stay as they are.
@@ -211,19 +117,30 @@ def calibrate(table: pd.DataFrame, names: Sequence[str], task_type: str) -> Cali
     Parameters
     ----------
     table : DataFrame
-        Columns split ("validation", "test"), and NAME and NAME_predicted of every property; NaN = missing label.
+        Columns split ("validation", "test"), and NAME and NAME_predicted of every property; NaN = missing label. With
+        `deviation_of` also NAME_deviation, in the unit of the property.
     names : sequence of str
     task_type : {"regression", "classification"}
+    deviation_of : str, optional
+        The member of the model whose deviations these are.
+
+    References
+    ----------
+    Papadopoulos et al., "Normalized nonconformity measures for regression conformal prediction" (2008).
     """
     tasks = {}
     for name in names:
-        label, value = _known(table, name, "validation")
+        label, value, deviation = _known(table, name, "validation")
         if task_type == "classification":
             tasks[name] = TaskCalibration(len(label), platt=_platt(value, label))
             continue
-        fitted = TaskCalibration(len(label), tuple(np.sort(np.abs(label - value)).tolist()))
+        error = np.abs(label - value)
+        wide = _spread(error, deviation)
+        residuals = np.sort(error if wide is None else error / deviation)
+        fitted = TaskCalibration(len(label), tuple(residuals.tolist()), deviations=wide)
         tasks[name] = replace(fitted, test=_count(fitted, *_known(table, name, "test")))
-    return Calibration(task_type, tasks)
+    used = any(task.deviations for task in tasks.values())
+    return Calibration(task_type, tasks, deviation_of if used else None)
 
 
 def count_in_folds(found: Calibration, tables: Sequence[pd.DataFrame]) -> Calibration:
@@ -251,25 +168,49 @@ def count_in_folds(found: Calibration, tables: Sequence[pd.DataFrame]) -> Calibr
     return Calibration(found.task_type, tasks)
 
 
-def _known(table: pd.DataFrame, name: str, split: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels and predictions of the rows that have a label."""
-    part = table.loc[table["split"] == split, [name, predicted(name)]].dropna().to_numpy(float)
-    return part[:, 0], part[:, 1]
+def deviation_column(name: str) -> str:
+    """Return the name of the column of what a model holds possible of a property."""
+    return f"{name}_deviation"
 
 
-def _count(task: TaskCalibration, label: np.ndarray, value: np.ndarray) -> dict[str, Any]:
+def _known(table: pd.DataFrame, name: str, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels, predictions and deviations (1 where there are none) of the rows that have a label."""
+    names = [name, predicted(name), *([deviation_column(name)] if deviation_column(name) in table else [])]
+    part = table.loc[table["split"] == split, names].dropna().to_numpy(float)
+    return part[:, 0], part[:, 1], part[:, 2] if len(names) == 3 else np.ones(len(part))
+
+
+def _spread(error: np.ndarray, deviation: np.ndarray) -> tuple[float, float, float] | None:
+    """Return the 5, 50 and 95 % quantiles of deviations, or None where errors are as likely with one width for all.
+
+    Errors are taken for Laplace's, whose likelihood is the mean absolute one.
+    """
+    if len(error) < _LEAST_TO_SPREAD or not (deviation > 0).all() or not error.any():
+        return None
+    relative = error / deviation
+    alike = np.log(error.mean()) + error / error.mean()
+    apart = np.log(relative.mean()) + relative / relative.mean() + np.log(deviation)
+    gain = alike - apart
+    if gain.mean() <= gain.std(ddof=1) / math.sqrt(len(gain)):
+        return None
+    low, middle, high = np.quantile(deviation, (0.05, 0.5, 0.95)).tolist()
+    return low, middle, high
+
+
+def _count(task: TaskCalibration, label: np.ndarray, value: np.ndarray, deviation: np.ndarray) -> dict[str, Any]:
     """Return how many test rows there are, and the share of them in the interval of each coverage."""
     if not len(label):
         return {}
     error = np.abs(label - value)
-    return {"rows": len(label), "covered": {str(c): float(np.mean(error <= task.half_width(c))) for c in COVERAGES}}
+    covered = {str(c): float(np.mean(error <= task.half_width(c, deviation))) for c in COVERAGES}
+    return {"rows": len(label), "covered": covered}
 
 
 def _platt(probability: np.ndarray, label: np.ndarray) -> tuple[float, float] | None:
     """Fit slope and intercept on the logit, or None where they do not help."""
     if min((label == 1).sum(), (label == 0).sum()) < _FOLDS:
         return None
-    feature = _logit(probability)[:, None]
+    feature = to_logit(probability)[:, None]
     model = LogisticRegression(C=1e3)
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
     unseen = cross_val_predict(model, feature, label, cv=folds, method="predict_proba")[:, 1]
@@ -279,10 +220,6 @@ def _platt(probability: np.ndarray, label: np.ndarray) -> tuple[float, float] | 
     model.fit(feature, label)
     slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
     return (slope, intercept) if slope > 0 else None
-
-
-def _logit(probability: np.ndarray) -> np.ndarray:
-    return logit(np.clip(probability, _CLIP, 1 - _CLIP))
 
 
 def _log_losses(probability: np.ndarray, label: np.ndarray) -> np.ndarray:

@@ -98,6 +98,17 @@ class FeatureModel:
         """Columns of the user's table that are features."""
         return tuple(self.model.columns.get(COLUMNS, ()))
 
+    @property
+    def has_deviation(self) -> bool:
+        """Whether the model says how far off it may be for each molecule."""
+        return isinstance(self.model, KernelModel) and self.model.exact and self.task_type == "regression"
+
+    def deviation(self, source: Features) -> Float[np.ndarray, "n t"]:
+        """Return how far off predictions may be, (N, t), in the unit of the target; see `KernelModel.deviation`."""
+        assert isinstance(self.model, KernelModel)
+        table = self.features(source)
+        return self.model.deviation(table) if len(table) else np.empty((0, len(self.task_names)))
+
     def features(self, source: Features) -> FeatureTable:
         """Return the features that the model needs, of a data set's molecules."""
         names = self.model.required_features

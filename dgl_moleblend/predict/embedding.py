@@ -17,7 +17,8 @@ from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.folder import ENSEMBLE_FILE
 from dgl_moleblend.models.predictor import readout_of
 from dgl_moleblend.nn.encoder import MoleBlendEncoder
-from dgl_moleblend.nn.readout import READOUTS, readout
+from dgl_moleblend.nn.readout import READOUTS
+from dgl_moleblend.nn.readout import readout as read_out
 from dgl_moleblend.pairs.batch import RelationBatch
 from dgl_moleblend.predict.inference import infer
 from dgl_moleblend.predict.properties import check_featurizer
@@ -35,7 +36,7 @@ class EmbeddingModel:
         How molecules are to be turned into numbers.
     relations : sequence of str
         Which of "spd", "bond_path" and "distance" enter.
-    pooling : {"token", "mean", "sum"}
+    readout : {"token", "mean", "sum"}
         The graph token's final state, or the mean or sum over the atoms'.
     strict : bool
         Whether molecules featurized otherwise are refused: a fine-tuned model's are, a pretrained one takes any.
@@ -44,7 +45,7 @@ class EmbeddingModel:
     encoder: MoleBlendEncoder
     featurizer: FeaturizerConfig
     relations: Sequence[str] = RELATIONS
-    pooling: str = "token"
+    readout: str = "token"
     strict: bool = False
 
     @classmethod
@@ -69,19 +70,19 @@ class EmbeddingModel:
         self,
         dataset: MoleculeDataset,
         *,
-        pooling: str | None = None,
+        readout: str | None = None,
         relations: Sequence[str] | None = None,
         progress: bool = True,
         accelerator: str = "auto",
     ) -> Float[np.ndarray, "n d"]:
         """Compute molecule embeddings; see `embed`."""
-        check(pooling in (None, *READOUTS), "pooling", pooling, f"one of {', '.join(map(repr, READOUTS))}")
+        check(readout in (None, *READOUTS), "readout", readout, f"one of {', '.join(map(repr, READOUTS))}")
         self._check(dataset)
-        pooling, relations = pooling or self.pooling, self.relations if relations is None else relations
+        readout, relations = readout or self.readout, self.relations if relations is None else relations
 
         def compute(batch: RelationBatch) -> Tensor:
             encoded = self.encoder(batch, relations=relations)
-            return readout(encoded.atoms, encoded.token, batch.atom_mask, pooling)
+            return read_out(encoded.atoms, encoded.token, batch.atom_mask, readout)
 
         values = infer(self.encoder, compute, dataset, description="embed", progress=progress, accelerator=accelerator)
         return values.astype(np.float32)
@@ -114,7 +115,7 @@ def embed(
     folder: str | PathLike[str],
     dataset: MoleculeDataset,
     *,
-    pooling: str | None = None,
+    readout: str | None = None,
     relations: Sequence[str] | None = None,
     progress: bool = True,
     accelerator: str = "auto",
@@ -126,7 +127,7 @@ def embed(
     folder : path
         An encoder, a pretraining model or a fine-tuned model; or a name of weights that ship.
     dataset : MoleculeDataset
-    pooling : {"token", "mean", "sum"}, optional
+    readout : {"token", "mean", "sum"}, optional
         The graph token's final state, or the mean or sum over the atoms'; by default the read-out of the fine-tuned
         model; of a pretrained one the token where pretraining scored it, else the mean.
     relations : sequence of str, optional
@@ -143,9 +144,9 @@ def embed(
     CheckpointError
         If the folder holds no model, or the molecules were featurized with other settings than a fine-tuned model's.
     """
-    check(pooling in (None, *READOUTS), "pooling", pooling, f"one of {', '.join(map(repr, READOUTS))}")
+    check(readout in (None, *READOUTS), "readout", readout, f"one of {', '.join(map(repr, READOUTS))}")
     model = EmbeddingModel.from_pretrained(folder)
-    return model.embed(dataset, pooling=pooling, relations=relations, progress=progress, accelerator=accelerator)
+    return model.embed(dataset, readout=readout, relations=relations, progress=progress, accelerator=accelerator)
 
 
 def embed_atoms(

@@ -14,15 +14,14 @@ from dgl_moleblend.data.inputs import open_inputs
 from dgl_moleblend.folder import ENSEMBLE_FILE, KINDS, NETWORKS, read
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.predict.embedding import EmbeddingModel, read_model
-from dgl_moleblend.predict.properties import COVERAGE, Ensemble, PropertyModel, is_model
+from dgl_moleblend.predict.members import is_model
+from dgl_moleblend.predict.properties import COVERAGE, Ensemble, PropertyModel
 
 Saved = str | os.PathLike[str]
 
 
-class LoadedModel:
-    """A saved model in memory: loaded once, asked often.
-
-    `load` makes it.
+class SavedModel:
+    """A saved model in memory: loaded once, asked often; `dgl_moleblend.LoadedModel` adds what its folder tells.
 
     Parameters
     ----------
@@ -103,7 +102,7 @@ class LoadedModel:
         self,
         molecules: Any,
         *,
-        pooling: str | None = None,
+        readout: str | None = None,
         relations: Sequence[str] | None = None,
         positions: str | None = None,
         smiles_column: str | None = None,
@@ -123,45 +122,15 @@ class LoadedModel:
                 read_model(folder)  # which says that an ensemble has none
         check(self._embedding is not None, "model", self.name, "one model: several have no embeddings of their own")
         assert self._embedding is not None
-        how = {"pooling": pooling, "relations": relations, "accelerator": accelerator}
+        how = {"readout": readout, "relations": relations, "accelerator": accelerator}
         return _embed(self._embedding, molecules, positions, smiles_column, workers, progress, how)
-
-
-def load(model: Saved | Iterable[Saved]) -> LoadedModel:
-    """Load a saved model, to ask it as often as you like.
-
-    Parameters
-    ----------
-    model : name, path or paths
-        A folder that `pretrain` or `finetune` wrote, of one model or of several; the name of weights that ship
-        (`mb.pretrained()`); or several folders of fine-tuned models, whose mean is predicted.
-
-    Returns
-    -------
-    LoadedModel
-
-    Raises
-    ------
-    CheckpointError
-        If there is no such model, or its files are damaged.
-
-    Examples
-    --------
-    >>> import dgl_moleblend as mb
-    >>> mb.load("mini")
-    <mini: encoder, 0.87 million weights, width 128>
-    """
-    if isinstance(model, LoadedModel):
-        return model
-    check(isinstance(model, str | os.PathLike | Iterable), "model", model, "a name or folder of a model, or folders")
-    return LoadedModel(model)
 
 
 def embed(
     molecules: Any,
-    model: Saved | LoadedModel,
+    model: Saved | SavedModel,
     *,
-    pooling: str | None = None,
+    readout: str | None = None,
     relations: Sequence[str] | None = None,
     positions: str | None = None,
     smiles_column: str | None = None,
@@ -176,9 +145,9 @@ def embed(
     molecules
         A SMILES or RDKit Mol; a list, array or Series of these; a DataFrame with a column of SMILES; the path of a file
         or of a data set that `featurize` wrote; or a MoleculeDataset.
-    model : name, path or LoadedModel
+    model : name, path or SavedModel
         Weights that ship (`mb.pretrained()`), or the folder of a pretrained or fine-tuned model.
-    pooling : {"token", "mean", "sum"}, optional
+    readout : {"token", "mean", "sum"}, optional
         The graph token's final state, or the mean or sum over the atoms'; by default as the model reads.
     relations : sequence of str, optional
         Which of "spd", "bond_path" and "distance" enter; by default those of the fine-tuned model, else all that the
@@ -213,17 +182,17 @@ def embed(
     >>> vectors.shape, vectors.dtype, np.isnan(vectors).any(axis=1).tolist()
     ((3, 128), dtype('float32'), [False, True, False])
     """
-    check(isinstance(model, str | os.PathLike | LoadedModel), "model", model,
+    check(isinstance(model, str | os.PathLike | SavedModel), "model", model,
           "a name or folder of a model: embed(molecules, model)")  # fmt: skip
-    how = {"pooling": pooling, "relations": relations, "accelerator": accelerator}
-    if isinstance(model, LoadedModel):
+    how = {"readout": readout, "relations": relations, "accelerator": accelerator}
+    if isinstance(model, SavedModel):
         return model.embed(molecules, positions=positions, smiles_column=smiles_column, workers=workers,
                            progress=progress, **how)  # type: ignore[arg-type]  # fmt: skip
     return _embed(EmbeddingModel.from_pretrained(model), molecules, positions, smiles_column, workers, progress, how)
 
 
 def predict(
-    model: Saved | Iterable[Saved] | LoadedModel,
+    model: Saved | Iterable[Saved] | SavedModel,
     molecules: Any,
     *,
     coverage: float = COVERAGE,
@@ -236,7 +205,7 @@ def predict(
 
     Parameters
     ----------
-    model : name, path, paths or LoadedModel
+    model : name, path, paths or SavedModel
         What `finetune` wrote; the mean of several is predicted.
     molecules
         See `embed`.
@@ -259,11 +228,11 @@ def predict(
     DataError
         As `embed`.
     """
-    swapped = isinstance(molecules, LoadedModel) or (
+    swapped = isinstance(molecules, SavedModel) or (
         isinstance(molecules, str | os.PathLike) and os.path.isdir(molecules) and is_model(molecules)
     )
     check(not swapped, "molecules", molecules, "molecules, and stand behind the model: predict(model, molecules)")
-    if not isinstance(model, LoadedModel):
+    if not isinstance(model, SavedModel):
         ensemble = Ensemble.from_pretrained(model)
         return _predict(ensemble, molecules, coverage, smiles_column, workers, progress, accelerator)
     return model.predict(molecules, coverage=coverage, smiles_column=smiles_column, workers=workers,
@@ -279,7 +248,7 @@ def _embed(
     progress: bool,
     how: dict[str, Any],
 ) -> np.ndarray:
-    check(how["pooling"] in (None, *READOUTS), "pooling", how["pooling"], f"one of {', '.join(map(repr, READOUTS))}")
+    check(how["readout"] in (None, *READOUTS), "readout", how["readout"], f"one of {', '.join(map(repr, READOUTS))}")
     featurizer = model.featurizer if positions is None else model.featurizer.replace(positions=positions)
     found = open_inputs(molecules, featurizer, smiles_column=smiles_column, workers=workers, progress=progress)
     if not len(found.dataset):
@@ -296,8 +265,8 @@ def _predict(
     progress: bool,
     accelerator: str,
 ) -> pd.DataFrame:
-    found = open_inputs(molecules, ensemble.featurizer, smiles_column=smiles_column, workers=workers,
-                        progress=progress)  # fmt: skip
+    found = open_inputs(molecules, ensemble.featurizer, columns=ensemble.feature_columns, smiles_column=smiles_column,
+                        workers=workers, progress=progress)  # fmt: skip
     how: dict[str, Any] = {"coverage": coverage, "progress": progress, "accelerator": accelerator}
     if found.from_file:
         return ensemble.predict_table(found.dataset, **how)

@@ -78,3 +78,8 @@ def check_members(folder: str | PathLike[str]) -> None:
                 where=str(member),
                 fix="restore the folder, or train again: the models were weighed and calibrated together",
             )
+
+
+def is_model(path: str | PathLike[str]) -> bool:
+    """Whether a path is the folder of a saved model or of an ensemble."""
+    return Path(path, model_folder.WEIGHTS_FILE).is_file() or Path(path, ENSEMBLE_FILE).is_file()

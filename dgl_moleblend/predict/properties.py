@@ -16,7 +16,6 @@ from dgl_moleblend.chem.similarity import TRAINING_SET_FILE, TrainingSet
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.folder import ENSEMBLE_FILE
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.targets import LabelScaling, to_prediction
 from dgl_moleblend.predict.calibration import CALIBRATION_FILE, Calibration, find_calibration
@@ -131,6 +130,8 @@ class Ensemble:
         One at least; of the same tasks, task type and featurizer.
     weights : tuple of float, optional
         How much each counts in the mean; by default all the same.
+    knows_deviation : FeatureModel, optional
+        The member that says how far off a prediction may be, where the calibration asks for it.
     calibration : Calibration, optional
         By which predictions get intervals, or probabilities are rescaled.
     training_set : TrainingSet, optional
@@ -141,6 +142,7 @@ class Ensemble:
     calibration: Calibration | None = None
     training_set: TrainingSet | None = None
     weights: tuple[float, ...] | None = None
+    knows_deviation: "FeatureModel | None" = None
 
     @classmethod
     def from_pretrained(cls, folders: str | PathLike[str] | Iterable[str | PathLike[str]]) -> "Ensemble":
@@ -173,13 +175,14 @@ class Ensemble:
                 where=f"{tops[0] / CALIBRATION_FILE} against the model",
             )
         members = tuple(dataclasses.replace(member, featurizer=members[0].featurizer) for member in members)
+        knows = None if calibration is None else _find_deviation(calibration, tops[0], paths, members)
         own = [TrainingSet.read(top) for top in tops]
         known = [set_ for top, set_ in zip(tops, own, strict=True) for set_ in
                  ([set_] if set_ is not None else map(TrainingSet.read, member_folders(top)))]  # fmt: skip
         found = [one for one in known if one is not None]
         weights = np.concatenate([np.asarray(member_weights(top)) / len(tops) for top in tops])
         return cls(members, calibration, TrainingSet.union(found) if len(found) == len(known) else None,
-                   tuple(weights.tolist()))  # fmt: skip
+                   tuple(weights.tolist()), knows)  # fmt: skip
 
     @property
     def featurizer(self) -> FeaturizerConfig:
@@ -215,8 +218,12 @@ class Ensemble:
         self, dataset: MoleculeDataset, *, progress: bool = True, accelerator: str = "auto"
     ) -> Float[np.ndarray, "m n t"]:
         """Return what each of the m members predicts, (m, N, t); see `PropertyModel.predict`."""
+        return self._predict(
+            dataset, Features(dataset, progress=progress, accelerator=accelerator), progress, accelerator
+        )
+
+    def _predict(self, dataset: MoleculeDataset, features: Features, progress: bool, accelerator: str) -> np.ndarray:
         check_featurizer(self.featurizer, dataset)
-        features = Features(dataset, progress=progress, accelerator=accelerator)
         shared: dict[str, Any] = {"progress": progress, "accelerator": accelerator}
         return np.stack([
             member.predict(dataset, features=features, **shared)
@@ -269,7 +276,9 @@ class Ensemble:
     ) -> dict[str, np.ndarray]:
         """Return what `predict_table` says of the molecules, N values a column."""
         check(0 < coverage < 1, "coverage", coverage, "between 0 and 1")
-        values = self.predict(dataset, progress=progress, accelerator=accelerator)
+        features = Features(dataset, progress=progress, accelerator=accelerator)
+        values = self._predict(dataset, features, progress, accelerator)
+        deviation = None if self.knows_deviation is None else self.knows_deviation.deviation(features)
         columns: dict[str, Any] = {}
         equal = self.weights is None or len(set(self.weights)) == 1
         weights = None if equal else np.asarray(self.weights)
@@ -283,7 +292,7 @@ class Ensemble:
             elif len(values) > 1 and weights is not None:
                 columns[f"{name}_spread"] = np.sqrt((weights[:, None] * (one - mean) ** 2).sum(0) / weights.sum())
             if task is not None and self.members[0].task_type == "regression":
-                width = task.half_width(coverage)
+                width = task.half_width(coverage, deviation[:, k] if deviation is not None else None)
                 columns |= {f"{name}_lower": mean - width, f"{name}_upper": mean + width}
         if self.training_set is not None:
             similarity = self.training_set.similarity(dataset.smiles)
@@ -303,39 +312,32 @@ def _read_member(folder: Path) -> PropertyModel | FeatureModel:
     return FeatureModel.from_pretrained(folder) if kind in MODELS else PropertyModel.from_pretrained(folder)
 
 
+def _find_deviation(
+    calibration: Calibration, folder: Path, paths: Sequence[Path], members: Sequence[PropertyModel | FeatureModel]
+) -> FeatureModel | None:
+    """Return the member whose deviations the intervals are made from.
+
+    Raises
+    ------
+    CheckpointError
+        If the calibration names one that is not there, or has no deviations.
+    """
+    if calibration.deviation_of is None:
+        return None
+    for path, member in zip(paths, members, strict=True):
+        if path.name == calibration.deviation_of and isinstance(member, FeatureModel) and member.has_deviation:
+            return member
+    raise CheckpointError(
+        f"intervals take their width from a kernel machine {calibration.deviation_of!r}, which is not among the models",
+        where=str(folder / CALIBRATION_FILE),
+        fix="restore the folder, or train again",
+    )
+
+
 def _what_is_predicted(model: PropertyModel | FeatureModel) -> dict[str, Any]:
     featurizer = model.featurizer.decisive()
     featurizer.pop("seed", None)  # one embedding is as good as another; all members are shown that of the first
     return {"task_names": list(model.task_names), "task_type": model.task_type, "featurizer": featurizer}
-
-
-def is_model(path: str | PathLike[str]) -> bool:
-    """Whether a path is the folder of a saved model or of an ensemble."""
-    return Path(path, model_folder.WEIGHTS_FILE).is_file() or Path(path, ENSEMBLE_FILE).is_file()
-
-
-def write_training_set(folder: str | PathLike[str], smiles: Sequence[str]) -> TrainingSet | None:
-    """Write training_set.npz, by which `predict` knows molecules unlike the training set.
-
-    Parameters
-    ----------
-    folder : path
-        Of the model.
-    smiles : sequence of str
-        Of the training rows; those that RDKit cannot read are left out.
-
-    Returns
-    -------
-    TrainingSet or None
-        What was written; None, and no file, where RDKit can read none of them.
-    """
-    path = Path(folder, TRAINING_SET_FILE)
-    path.unlink(missing_ok=True)  # it is about the run that was here before
-    found = TrainingSet.from_smiles(smiles)
-    if not len(found.fingerprints):
-        return None
-    model_folder.write_atomically(path, found.write)
-    return found
 
 
 def check_featurizer(expected: FeaturizerConfig, dataset: MoleculeDataset) -> None:

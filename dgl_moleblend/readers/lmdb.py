@@ -1,6 +1,5 @@
 """Uni-Mol's LMDB files -> records; nothing in their pickles is run."""
 
-import gzip
 import io
 import os
 import pickle
@@ -13,6 +12,7 @@ import numpy as np
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.files import content_of
 from dgl_moleblend.readers.records import Record
+from dgl_moleblend.unpacking import gunzip
 
 _ARRAYS = {  # what a pickled NumPy array is made of, under the names of NumPy 1 and 2
     (module, name)
@@ -38,6 +38,8 @@ def read_value(value: bytes) -> Any:
     ------
     pickle.UnpicklingError
         If it holds anything but plain values and arrays.
+    ValueError
+        If it is packed, and unpacks to more than 64 MB.
 
     Examples
     --------
@@ -48,7 +50,7 @@ def read_value(value: bytes) -> Any:
     _pickle.UnpicklingError: it holds posix.getcwd, which is not opened
     """
     if value[:2] == b"\x1f\x8b":
-        value = gzip.decompress(value)
+        value = gunzip(value)
     return _ArraysOnly(io.BytesIO(value)).load()
 
 

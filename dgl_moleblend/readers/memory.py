@@ -1,10 +1,13 @@
-"""Molecules that a caller holds in a list -> records, one an entry, whatever the entry is."""
+"""Molecules that a caller holds in a list -> records, one an entry, whatever the entry is, with labels beside them."""
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
+from dgl_moleblend.errors import DataError
+from dgl_moleblend.readers.cells import number
 from dgl_moleblend.readers.records import Record
 
 SOURCE = "SMILES"
@@ -17,21 +20,39 @@ class MoleculeList:
     ----------
     molecules : sequence
         None, NaN and ``pandas.NA`` stand for no molecule.
+    labels : mapping of task to a value for each molecule, optional
+        Numbers, or texts that are such; None, NaN and what files have for a missing label stand for none.
+    ids : sequence, optional
+        Identifiers of the molecules.
+
+    Raises
+    ------
+    DataError
+        If there are not as many labels or ids as molecules.
 
     Examples
     --------
-    >>> for record in MoleculeList(["CCO", None, " "]):
-    ...     print(record.row, repr(record.smiles), record.error)
-    0 'CCO' None
-    1 '' there is no molecule: None
-    2 '' the SMILES is blank
+    >>> for record in MoleculeList(["CCO", None, " "], {"logS": [1.1, 0, "n/a"]}):
+    ...     print(record.row, repr(record.smiles), record.labels, record.error)
+    0 'CCO' (1.1,) None
+    1 '' (0.0,) there is no molecule: None
+    2 '' (nan,) the SMILES is blank
     """
 
     sources = (SOURCE,)
-    task_names: tuple[str, ...] = ()
 
-    def __init__(self, molecules: Sequence[Any]) -> None:
-        self._molecules = molecules
+    def __init__(
+        self,
+        molecules: Sequence[Any],
+        labels: Mapping[str, Sequence[Any]] | None = None,
+        ids: Sequence[Any] | None = None,
+    ) -> None:
+        self._molecules, self._labels, self._ids = molecules, dict(labels or {}), ids
+        self.task_names = tuple(self._labels)
+        for name, values in {**self._labels, **({} if ids is None else {"identifiers": ids})}.items():
+            if len(values) != len(molecules):
+                raise DataError(f"there are {len(molecules):,} molecules and {len(values):,} values of {name!r}",
+                                fix="give one value for every molecule, NaN where there is none")  # fmt: skip
         self.bytes_read = 0
         self.total_bytes: int | None = len(molecules)  # a bar over entries: they have no bytes
 
@@ -42,14 +63,27 @@ class MoleculeList:
     def __iter__(self) -> Iterator[Record]:
         for row, value in enumerate(self._molecules):
             self.bytes_read = row + 1
-            yield _record(row, value)
+            yield self._record(row, value)
+
+    def _record(self, row: int, value: Any) -> Record:
+        known: dict[str, Any] = {"id": "" if self._ids is None or is_missing(self._ids[row]) else str(self._ids[row])}
+        smiles, mol, error = "", None, None
+        if isinstance(value, str):
+            smiles = str(value).strip()  # plain, where it was NumPy's
+            error = None if smiles else "the SMILES is blank"
+        elif is_missing(value):
+            error = f"there is no molecule: {value}"
+        else:
+            mol = value
+        stage, labels = "read" if error else None, []
+        for name, values in self._labels.items():
+            found = math.nan if is_missing(values[row]) else number(values[row])
+            if found is None and error is None:
+                stage, error = "labels", f"the label {str(values[row])[:100]!r} of {name!r} is not a finite number"
+            labels.append(math.nan if found is None else found)
+        return Record(row, SOURCE, -1, smiles=smiles, mol=mol, labels=tuple(labels), stage=stage, error=error, **known)
 
 
-def _record(row: int, value: Any) -> Record:
-    if isinstance(value, str):
-        text = str(value).strip()  # plain, where it was NumPy's
-        return Record(row, SOURCE, -1, smiles=text, stage=None if text else "read",
-                      error=None if text else "the SMILES is blank")  # fmt: skip
-    if value is None or value is pd.NA or (isinstance(value, float) and value != value):
-        return Record(row, SOURCE, -1, stage="read", error=f"there is no molecule: {value}")
-    return Record(row, SOURCE, -1, mol=value)
+def is_missing(value: Any) -> bool:
+    """Whether an entry stands for nothing."""
+    return value is None or value is pd.NA or (isinstance(value, float) and value != value)

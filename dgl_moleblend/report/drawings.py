@@ -10,8 +10,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.colors import BoundaryNorm, ListedColormap, Normalize
 from matplotlib.figure import Figure
 
+from dgl_moleblend.errors import SchemaError
 from dgl_moleblend.report.figures import COLORS, plain
-from dgl_moleblend.schema import NO_PATH, RELATIONS
+from dgl_moleblend.schema import NO_PATH, RELATIONS, bond_parts
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,10 +41,8 @@ def relation_matrices(mol: "Mol", batch: "RelationBatch", blend: "Blend | None" 
     """
     n = int(batch.atom_mask[index].sum())
     if mol.GetNumAtoms() != n:
-        raise ValueError(
-            f"the drawing has {mol.GetNumAtoms()} atoms, molecule {index} of the batch has {n}\n"
-            "  fix:   pass the Mol that the batch was made from, without hydrogens"
-        )
+        raise SchemaError(f"the drawing has {mol.GetNumAtoms()} atoms, molecule {index} of the batch has {n}",
+                          fix="pass the Mol that the batch was made from, without hydrogens")  # fmt: skip
     pairs = np.s_[index, :n, :n]
     figure = Figure(figsize=(15, 7.5) if blend is not None else (17, 3.9), layout="constrained")
     order = "DSB\nDEM" if blend is not None else "DSBE"  # drawing, spd, bond path, Euclidean, mask of the blend
@@ -55,7 +54,7 @@ def relation_matrices(mol: "Mol", batch: "RelationBatch", blend: "Blend | None" 
     spd = batch.spd[pairs].cpu().numpy().astype(float)
     _matrix(figure, axes[1], np.where(spd == NO_PATH, np.nan, spd), "shortest-path distance / bonds")
     first_bond = batch.bond_path[pairs][..., 0].cpu().numpy()
-    bond_type = np.where(first_bond >= 0, first_bond // 12, np.nan)
+    bond_type = np.where(first_bond >= 0, bond_parts(first_bond)[0], np.nan)
     _matrix(figure, axes[2], bond_type, "bond path: its first bond", BOND_TYPES)
     distance = batch.distance[pairs].cpu().numpy().astype(float)
     has_distance = bool(batch.has_conformer[index])
@@ -81,9 +80,9 @@ def atom_contributions(mol: "Mol", contributions: np.ndarray, names: Sequence[st
         Above the structures.
     """
     if contributions.shape != (mol.GetNumAtoms(), len(names)):
-        raise ValueError(
-            f"`contributions` must have shape (n, t) = {(mol.GetNumAtoms(), len(names))}, got {contributions.shape}\n"
-            "  fix:   give one row for each atom of the drawing and one column for each name"
+        raise SchemaError(
+            f"`contributions` must have shape (n, t) = {(mol.GetNumAtoms(), len(names))}, got {contributions.shape}",
+            fix="give one row for each atom of the drawing and one column for each name",
         )
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from dgl_moleblend.predict.calibration import TaskCalibration
+from dgl_moleblend.predict.intervals import TaskCalibration
 from dgl_moleblend.predict.properties import COVERAGE
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.results import Results
@@ -110,7 +110,7 @@ def _calibration(run: Results) -> list[str]:
         return [_rescaling(tasks)]
     name, needed = f"{COVERAGE:.0%} interval", math.ceil(COVERAGE / (1 - COVERAGE) - 1e-9)
     several = len(run.tasks) > 1
-    wide = {task: found for task, found in tasks.items() if math.isfinite(found.half_width(COVERAGE))}
+    wide = {task: found for task, found in tasks.items() if math.isfinite(np.max(found.half_width(COVERAGE)))}
     if not wide:
         there = "no property has so many" if several else f"there are {tasks[run.tasks[0]].rows:,}"
         return [f"Predictions have no {name}: it takes {needed} validation rows with a label, and {there}."]
@@ -126,10 +126,12 @@ def _calibration(run: Results) -> list[str]:
             covers += ", each fold's by the interval of its own validation rows"
     else:
         (found,) = wide.values()
-        half_width, rows = number(found.half_width(COVERAGE)), found.test.get("rows", 0)
+        width, rows = np.atleast_1d(found.half_width(COVERAGE)), found.test.get("rows", 0)
+        half_width = number(width[0]) if len(width) == 1 else f"{number(width[0])} to ±{number(width[-1])}"
+        alike = "" if len(width) == 1 else ", wider where the model knows less"
         text += (
-            f" of ±{half_width} (in the unit of the input column), taken from the errors of {found.rows:,} validation "
-            "rows; "
+            f" of ±{half_width} (in the unit of the input column{alike}), taken from the errors of {found.rows:,} "
+            "validation rows; "
         )
         chance = f", within chance of {COVERAGE:.0%}" if round(share, 2) < COVERAGE and not short else ""
         covers = f"it covers {round(share * rows):,} of {rows:,} test rows ({share:.0%}{chance})" if tested else ""

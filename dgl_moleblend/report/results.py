@@ -14,7 +14,8 @@ from dgl_moleblend import folder as model_folder
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.folder import ENSEMBLE_FILE, LOGS, RUN_FILE
 from dgl_moleblend.models.targets import METRICS
-from dgl_moleblend.predict.calibration import CALIBRATION_FILE, Calibration, TaskCalibration
+from dgl_moleblend.predict.calibration import CALIBRATION_FILE, Calibration
+from dgl_moleblend.predict.intervals import TaskCalibration
 from dgl_moleblend.predict.tables import predicted
 
 

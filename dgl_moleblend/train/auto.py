@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from dgl_moleblend.chem.similarity import write_training_set
 from dgl_moleblend.config import EncoderConfig, FeaturizerConfig, TrainingConfig, check
 from dgl_moleblend.data.store import sha256
 from dgl_moleblend.errors import DataError
@@ -19,10 +20,11 @@ from dgl_moleblend.models.blend_weights import blend, blend_weights
 from dgl_moleblend.models.kernel import KernelModel
 from dgl_moleblend.models.targets import LabelScaling, score
 from dgl_moleblend.models.trees import TreeModel
-from dgl_moleblend.predict.calibration import CALIBRATION_FILE, calibrate
+from dgl_moleblend.predict.calibration import CALIBRATION_FILE, calibrate, deviation_column
 from dgl_moleblend.predict.classical import FeatureModel
 from dgl_moleblend.predict.features import COLUMNS, STATES, Features
-from dgl_moleblend.predict.properties import PropertyModel, write_training_set
+from dgl_moleblend.predict.properties import PropertyModel
+from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.schema import FEATURE_KINDS
 from dgl_moleblend.train.ensemble import remove_runs
@@ -75,12 +77,15 @@ class Candidate:
     seconds : float
     folders : tuple of str
         Of the models, whose mean it is, in the run's folder; () for the mean predictor.
+    deviation : two arrays like `out_of_fold` and `test`, optional
+        How far off the model holds these to be.
     """
 
     out_of_fold: Float[np.ndarray, "n t"]
     test: Float[np.ndarray, "m t"]
     seconds: float
     folders: tuple[str, ...] = ()
+    deviation: tuple[Float[np.ndarray, "n t"], Float[np.ndarray, "m t"]] | None = None
 
 
 @holds_its_folder
@@ -103,6 +108,7 @@ def finetune_auto(
     workers: int = 0,
     progress: bool = True,
     accelerator: str = "auto",
+    report: bool = True,
     tell: Callable[[str], None] = lambda text: None,
 ) -> FinetuneResult:
     """Compare kinds of models by cross-validation on training and validation rows, and keep their weighted mean.
@@ -128,6 +134,8 @@ def finetune_auto(
         Further labels of the data set's table that are features.
     task_type, metric, facts, resume, overwrite, progress, accelerator
         See `finetune`.
+    report : bool
+        Whether to write report.html.
     training_config : TrainingConfig, optional
         Of the network, and the seed of all; by default `NETWORK` with `epochs_for` the rows and `seed`.
     workers : int
@@ -183,7 +191,7 @@ def finetune_auto(
     if not found:
         raise DataError("no model could be fitted: " + "; ".join(f"{k}: {v}" for k, v in skipped.items()),
                         fix="give more rows with labels")  # fmt: skip
-    return _finish(work, found, skipped, settings)
+    return _finish(work, found, skipped, report)
 
 
 @dataclass
@@ -290,11 +298,14 @@ class _Comparison:
         test = self.parts["test"]
         values = model.predict(table.take(test)) if len(test) else np.empty((0, self.labels.shape[1]))
         assert model.out_of_fold is not None
-        return Candidate(model.out_of_fold, values, time.perf_counter() - began, (name,))
+        deviation = None
+        if name == "kernel" and saved.has_deviation and len(test):
+            deviation = model.out_of_fold_deviation, model.deviation(table.take(test))
+        return Candidate(model.out_of_fold, values, time.perf_counter() - began, (name,), deviation)
 
 
 def _finish(
-    work: _Comparison, found: Mapping[str, Candidate], skipped: Mapping[str, str], settings: Mapping[str, Any]
+    work: _Comparison, found: Mapping[str, Candidate], skipped: Mapping[str, str], report: bool
 ) -> FinetuneResult:
     """Weigh the candidates, keep those that count, score, and write all files."""
     out, names, labels = work.out, list(work.dataset.task_names), work.labels[work.rows]
@@ -354,11 +365,18 @@ def _finish(
         write_table(out / "rejects.csv", work.dataset.rejects)
     every = tabulate(work.dataset, {"validation": work.rows, "test": work.parts["test"]},
                      {"validation": held_out, "test": test})  # fmt: skip
-    calibrate(every, names, work.task_type).write(out / CALIBRATION_FILE)
+    deviation_of = None
+    if weight.get("kernel") and (deviation := found["kernel"].deviation) is not None:
+        possible = tabulate(work.dataset, {"validation": work.rows, "test": work.parts["test"]},
+                            dict(zip(("validation", "test"), deviation, strict=True)))  # fmt: skip
+        every[[deviation_column(name) for name in names]] = possible[[predicted(name) for name in names]]
+        deviation_of = "kernel"
+    calibrate(every, names, work.task_type, deviation_of).write(out / CALIBRATION_FILE)
     digests = [sha256(out / folder / WEIGHTS_FILE) for folder in members]
     write_json(out / ENSEMBLE_FILE, {"models": list(members), "weights": list(members.values()), "sha256": digests,
                                      "task_type": work.task_type, "extra": extra})  # fmt: skip
-    write_report(out)
+    if report:
+        write_report(out)
     close_run(out)
     return FinetuneResult(out, metrics, table)
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from lightning.pytorch import Callback
 
+from dgl_moleblend.chem.similarity import write_training_set
 from dgl_moleblend.config import EncoderConfig, FeaturizerConfig, TrainingConfig, check
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.folder import write_json
@@ -26,7 +27,7 @@ from dgl_moleblend.models.targets import (
     shared_metrics,
 )
 from dgl_moleblend.predict.calibration import write_calibration
-from dgl_moleblend.predict.properties import PropertyModel, write_training_set
+from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report import figures
 from dgl_moleblend.report.page import write_report

@@ -150,8 +150,8 @@ class PropertyScores(Metric):
 
     def update(self, prediction: Tensor, labels: Tensor) -> None:
         """Add a batch: (b, t) predictions in the unit of the target or probabilities, (b, t) labels."""
-        self.prediction.append(prediction.float())
-        self.labels.append(labels.float())
+        self.prediction.append(prediction.double())
+        self.labels.append(labels.double())
 
     def compute(self) -> dict[str, Any]:
         """Score everything added; see `dgl_moleblend.models.targets.score`."""

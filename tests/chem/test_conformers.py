@@ -7,7 +7,7 @@ import pytest
 import torch
 from molecules import rewrite, set_positions
 from rdkit import Chem
-from rdkit.Chem import rdDistGeom, rdMolTransforms
+from rdkit.Chem import rdDepictor, rdDistGeom, rdMolTransforms
 
 from dgl_moleblend.chem import conformers
 from dgl_moleblend.chem.conformers import embed_positions, given_positions
@@ -284,3 +284,28 @@ def test_a_smiles_that_rdkit_writes_but_cannot_read_is_an_error(monkeypatch: pyt
     monkeypatch.setattr(Chem, "MolToSmiles", lambda mol: write(mol) + "(")
     with pytest.raises(MoleculeError, match="RDKit cannot read this SMILES, which it wrote itself"):
         embed_positions(mol)
+
+
+@pytest.mark.parametrize(
+    ("smiles", "cause"),
+    [
+        ("CC(C)C(=O)O", r"C \(atom 1\) with its neighbours"),
+        ("CS(C)(=O)=O", r"S \(atom 1\) with its neighbours"),
+        ("C1CCOCC1", "the ring of atoms 0 and 1"),
+        ("c1ccccc1", None),
+        ("CCCCCC", None),  # its zigzag lies in a plane
+        ("C1C=CCC=C1", None),  # two sp3 atoms, and flat
+        ("CC(=O)Nc1ccccc1", None),
+        ("C1CC1", None),
+    ],
+)
+def test_a_depiction_that_is_called_3d_is_none_where_it_cannot_be_flat(smiles, cause):
+    mol = Chem.MolFromSmiles(smiles)
+    rdDepictor.Compute2DCoords(mol)
+    block = Chem.MolToMolBlock(mol).replace("2D\n", "3D\n", 1)
+    mol = prepare_mol(Chem.MolFromMolBlock(block))
+    if cause is None:
+        assert given_positions(mol).shape == (1, mol.GetNumAtoms(), 3)
+        return
+    with pytest.raises(MoleculeError, match=rf"called 3D and every z is 0, but {cause} is not flat[\s\S]*\"embed\""):
+        given_positions(mol)

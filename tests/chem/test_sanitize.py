@@ -319,3 +319,29 @@ def test_threads_get_their_own_reasons(capfd: pytest.CaptureFixture[str]) -> Non
         assert answer.endswith(expected[k]), answer
     assert rdBase.LogStatus().count("enabled") == 2
     assert capfd.readouterr() == ("", "")
+
+
+def haptic(kind: int) -> str:
+    """Return ferrocene as a V3000 record: iron is bound, with one kind of bond, to the middle of each ring."""
+    rings = "".join(f"M  V30 {k} C {k} {k % 2} 0 0{' CHG=-1' * (k % 5 == 0)}\n" for k in range(1, 11))
+    bonds = [(2, 1, 2), (1, 2, 3), (2, 3, 4), (1, 4, 5), (1, 5, 1)]
+    lines = [(order, a + at, b + at, "") for at in (0, 5) for order, a, b in bonds]
+    lines += [(kind, 12, 11, " ENDPTS=(5 1 2 3 4 5) ATTACH=ALL"), (kind, 13, 11, " ENDPTS=(5 6 7 8 9 10) ATTACH=ALL")]
+    body = "".join(f"M  V30 {k} {order} {a} {b}{more}\n" for k, (order, a, b, more) in enumerate(lines, 1))
+    return (
+        "\n  test\n\n  0  0  0     0  0            999 V3000\nM  V30 BEGIN CTAB\nM  V30 COUNTS 13 12 0 0 0\n"
+        f"M  V30 BEGIN ATOM\n{rings}M  V30 11 Fe 20 0 0 0 CHG=2\nM  V30 12 * 21 0 0 0\nM  V30 13 * 22 0 0 0\n"
+        f"M  V30 END ATOM\nM  V30 BEGIN BOND\n{body}M  V30 END BOND\nM  V30 END CTAB\nM  END\n"
+    )
+
+
+def test_a_metal_that_is_bound_to_the_middle_of_a_ring_is_bound_to_its_atoms():
+    mol = prepare_mol(Chem.MolFromMolBlock(haptic(9)))
+    assert [atom.GetSymbol() for atom in mol.GetAtoms()] == ["C"] * 10 + ["Fe"], "no dummy atom"
+    assert mol.GetAtomWithIdx(10).GetDegree() == 10
+    assert len(Chem.GetMolFrags(mol)) == 1
+
+
+def test_a_bond_to_one_of_several_atoms_is_no_molecule():
+    with pytest.raises(MoleculeError, match=r"one of several atoms \(V3000 ENDPTS\)[\s\S]*draw the molecule"):
+        prepare_mol(Chem.MolFromMolBlock(haptic(1)))

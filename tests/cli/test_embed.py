@@ -27,13 +27,13 @@ def test_rows_keep_their_place_in_both_formats(table, pretrained, tmp_path):
 
 
 def test_embeddings_are_the_encoders_with_the_positions_of_its_training(table, pretrained, tmp_path):
-    succeed("embed", pretrained, table, "-o", tmp_path / "e.npz", "--pooling", "mean", "--workers", 0, "--quiet")
+    succeed("embed", pretrained, table, "-o", tmp_path / "e.npz", "--readout", "mean", "--workers", 0, "--quiet")
     encoder = mb.MoleBlendEncoder.from_pretrained(pretrained).eval()
     smiles = pd.read_csv(table)["smiles"][0]
     batch = mb.RelationBatch.from_graphs([mb.MoleculeFeaturizer(positions="embed", seed=0)(smiles)])
     expected = encoder(batch).atoms[0].mean(0).detach().numpy()
     np.testing.assert_allclose(np.load(tmp_path / "e.npz")["embedding"][0], expected, rtol=1e-3, atol=1e-5)
-    succeed("embed", pretrained, table, "-o", tmp_path / "flat.npz", "--pooling", "mean", "--positions", "none",
+    succeed("embed", pretrained, table, "-o", tmp_path / "flat.npz", "--readout", "mean", "--positions", "none",
             "--workers", 0, "--quiet")  # fmt: skip
     assert not np.allclose(np.load(tmp_path / "flat.npz")["embedding"][0], expected, atol=1e-3)
 
@@ -54,7 +54,7 @@ def test_atoms_have_a_row_each(table, model, tmp_path):
     assert frame["atom"].tolist() == [k for size in sizes.values() for k in range(size)]
     assert frame["id"].tolist() == arrays["id"].tolist()
     np.testing.assert_array_equal(np.stack(frame["embedding"]), arrays["embedding"])
-    succeed("embed", model, table, "-o", tmp_path / "m.npz", "--pooling", "sum", "--workers", 0, "--quiet")
+    succeed("embed", model, table, "-o", tmp_path / "m.npz", "--readout", "sum", "--workers", 0, "--quiet")
     sums = np.load(tmp_path / "m.npz")["embedding"]
     for row, part in frame.groupby("row"):
         np.testing.assert_allclose(np.stack(part["embedding"]).sum(0), sums[row], rtol=1e-3, atol=1e-4)
@@ -75,7 +75,7 @@ def test_a_picture_of_them(table, model, tmp_path, more):
         (["{pretrained}", "{table}", "-o", "nowhere/e.npz"], 2, "there is no folder 'nowhere'"),
         (["{pretrained}", "{table}", "-o", "e.npz", "--picture", "e.txt"], 2, "does not end in .png or .svg or .pdf"),
         (["{pretrained}", "{table}", "-o", "e.npz", "--color", "size"], 2, "give both"),
-        (["{pretrained}", "{table}", "-o", "e.npz", "--atoms", "--pooling", "sum"], 2, "leave out --pooling"),
+        (["{pretrained}", "{table}", "-o", "e.npz", "--atoms", "--readout", "sum"], 2, "leave out --readout"),
         (["{pretrained}", "nowhere.csv", "-o", "e.npz"], 2, "there is no such file"),
         (["{pretrained}", "-o", "e.npz"], 2, "Missing argument"),
         (["{model}", "{table}", "-o", "e.npz", "--positions", "embed"], 2, 'positions is "embed", expected "none"'),

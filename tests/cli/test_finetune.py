@@ -185,7 +185,7 @@ def test_a_pretrained_encoder_can_be_frozen(table, pretrained, tmp_path):
         (["--split-column", "ring", "--folds", "3"], "leave out --folds: --split-column says already"),
         (["--split-column", "ring", "--split", "random"], "leave out --split: --split-column says"),
         (["--split-column", "ring"], "'0' in column 'ring' names no part of the split"),
-        (["--split-column", "part"], "there is no split column 'part'"),
+        (["--split-column", "part"], "there is no column 'part'"),
         (["--split", "random", "--scaffold", "decompose"], "leave out --scaffold: the split is random"),
         (["--folds", "3", "--seeds", "2"], "leave out --seeds: --folds makes several models"),
         (["--folds", "3", "--split", "consecutive"], "--folds are by --split scaffold, random or stratified"),

@@ -8,7 +8,7 @@ import pytest
 from click.testing import CliRunner
 
 from dgl_moleblend import cli
-from dgl_moleblend.errors import DataError, SchemaError
+from dgl_moleblend.errors import ConfigError, DataError, SchemaError
 
 
 def test_help_lists_every_command_and_imports_none():
@@ -50,7 +50,7 @@ def run(monkeypatch: pytest.MonkeyPatch, error: BaseException):
     [
         (DataError("no such column", where="a.csv", fix="name another"), 2, "Error: no such column\n  where: a.csv\n"),
         (SchemaError("a field is missing"), 2, "Error: a field is missing"),
-        (ValueError("seed='x' is not allowed\n  fix:   seed must be a number"), 2, "Error: seed='x' is not allowed"),
+        (ConfigError("seed='x' is not allowed", fix="seed must be a number"), 2, "Error: seed='x' is not allowed"),
         (OSError(28, "No space left on device"), 1, "No space left on device"),
         (KeyboardInterrupt(), 1, "interrupted"),
         (click.ClickException("nothing was kept"), 1, "Error: nothing was kept"),

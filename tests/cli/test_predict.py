@@ -10,8 +10,8 @@ import pytest
 from commands import BAD_ROW, QUICK, SMILES, run, succeed
 from rdkit import Chem
 
+from dgl_moleblend.chem.similarity import write_training_set
 from dgl_moleblend.predict.calibration import write_calibration
-from dgl_moleblend.predict.properties import write_training_set
 
 
 def read(text):

@@ -154,3 +154,15 @@ def test_manifest_says_what_it_needs(path, tmp_path):
     assert set(manifest["versions"]) == {"dgl_moleblend", "numpy", "pyarrow", "rdkit"}
     assert manifest["featurizer"]["positions"] == "none"
     assert manifest["sources"] == [str(path)]
+
+
+def test_labels_keep_their_digits(tmp_path):
+    """999999999.98 and 1000000000 are one number in float32."""
+    path = tmp_path / "in.csv"
+    path.write_text("smiles,y\nCCO,999999999.98\nCCN,1000000000.00\nCCC,\n")
+    for dataset in (
+        MoleculeDataset.from_file(path, task_columns=["y"]),
+        MoleculeDataset.from_file(path, task_columns=["y"], store=tmp_path / "s"),
+        MoleculeDataset.from_store(tmp_path / "s"),
+    ):
+        np.testing.assert_array_equal(dataset.labels[:, 0], [999999999.98, 1000000000.0, np.nan])

@@ -1,26 +1,22 @@
-"""The pipeline: kept + rejected = rows, in order, whatever a molecule does to the process it is in."""
+"""The pipeline: kept + rejected = rows, in order, on disk and in memory, in one go or several."""
 
 import concurrent.futures as futures
 import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from featurized import assert_complete, essence, read
 from rdkit import Chem
-from rdkit.Chem import AllChem
+from stores import content
 
-from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data import featurize, molecules, workers
 from dgl_moleblend.data.featurize import featurize_to_store, featurize_to_table
 from dgl_moleblend.data.molecules import PipelineConfig
 from dgl_moleblend.data.store import MoleculeStore
-from dgl_moleblend.data.table import MoleculeTable
-from dgl_moleblend.data.workers import Task, run_tasks
-from dgl_moleblend.errors import DataError, MoleculeError
+from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.molecules import MoleculeReader
 
 SHARED = Path(__file__).parents[2] / "../shared/data"
@@ -44,29 +40,6 @@ def table_file(tmp_path: Path) -> Path:
     path = tmp_path / "in.csv"
     path.write_text("smiles,y\n" + "\n".join(ROWS * 20) + "\n")
     return path
-
-
-def read(path: Path) -> MoleculeReader:
-    return MoleculeReader(path, task_columns=["y"])
-
-
-def essence(table: MoleculeTable) -> list[tuple[object, ...]]:
-    return [
-        (s.row, s.line, s.smiles, s.labels.tobytes(), s.molecule.atom.tobytes(), s.molecule.positions.tobytes())
-        for s in table
-    ]
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in folder.iterdir()}
-
-
-def assert_complete(table: MoleculeTable, rows: int) -> None:
-    """Every row is in exactly one of the two places, and both are in order."""
-    kept, rejected = table.rows.tolist(), table.rejects["row"].tolist()
-    assert sorted(kept + rejected) == list(range(rows))
-    assert kept == sorted(kept)
-    assert rejected == sorted(rejected)
 
 
 def test_every_row_is_kept_or_rejected(table_file):
@@ -103,14 +76,6 @@ def test_max_atoms(table_file):
     assert (sizes["row"] % 10 == 4).all()
     assert set(sizes["reason"]) == {"30 atoms are more than 10"}
     assert table.num_atoms.max() == 6
-
-
-@pytest.mark.parametrize(
-    ("option", "value"), [("max_atoms", 0), ("max_atoms", 70_000), ("on_failed_conformer", "drop"), ("time_limit", -1)]
-)
-def test_wrong_settings_are_named(option, value):
-    with pytest.raises(ValueError, match=f"{option}={value!r} is not allowed"):
-        PipelineConfig(**{option: value})
 
 
 def test_the_output_does_not_depend_on_who_does_the_work(tmp_path, table_file):
@@ -198,194 +163,6 @@ def test_a_damaged_input_is_not_taken_for_its_end(tmp_path):
         featurize_to_store(MoleculeReader(path), tmp_path / "s", PipelineConfig(), shard_size=100)
     with pytest.raises(DataError, match="unfinished"):
         MoleculeStore(tmp_path / "s")
-
-
-def write_sdf(path: Path, smiles: list[str]) -> None:
-    with Chem.SDWriter(str(path)) as writer:
-        for k, text in enumerate(smiles):
-            mol = Chem.AddHs(Chem.MolFromSmiles(text))
-            AllChem.EmbedMolecule(mol, randomSeed=1)
-            mol.SetProp("_Name", f"m{k}")
-            mol.SetProp("y", str(k))
-            writer.write(mol)
-
-
-def test_structures_come_with_their_positions(tmp_path):
-    path = tmp_path / "in.sdf"
-    smiles = ["CCO", "c1ccccc1", "CC(=O)O"]
-    write_sdf(path, smiles)
-    table = featurize_to_table(read(path), PipelineConfig(FeaturizerConfig("given")))
-    assert_complete(table, 3)
-    assert [sample.id for sample in table] == ["m0", "m1", "m2"]
-    assert [Chem.CanonSmiles(s.smiles) for s in table] == [Chem.CanonSmiles(s) for s in smiles]
-    assert table.labels.ravel().tolist() == [0, 1, 2]
-    for mol, sample in zip(Chem.SDMolSupplier(str(path)), table, strict=True):
-        assert sample.molecule.positions.shape == (1, mol.GetNumAtoms(), 3)
-        expected = np.linalg.norm(mol.GetConformer().GetPositions(), axis=1)
-        found = np.linalg.norm(sample.molecule.positions[0], axis=1)
-        np.testing.assert_allclose(np.sort(found), np.sort(expected), atol=1e-5)
-
-
-def test_a_structure_that_rdkit_cannot_read(tmp_path):
-    path = tmp_path / "in.sdf"
-    write_sdf(path, ["CCO", "CCC", "CCN"])
-    blocks = path.read_text().split("$$$$\n")
-    blocks[1] = blocks[1].replace(" 11 10 ", " 99 10 ").replace("  1  2  1  0", "  1 88  1  0")
-    path.write_text("$$$$\n".join(blocks))
-    table = featurize_to_table(read(path), PipelineConfig())
-    assert_complete(table, 3)
-    assert table.rows.tolist() == [0, 2]
-    assert table.rejects[["id", "stage"]].values.tolist() == [["m1", "parse"]]
-    assert table.rejects["reason"][0].startswith("RDKit cannot read the structure: ")
-    assert "no reason" not in table.rejects["reason"][0]
-
-
-def test_a_structure_with_characters_cut_in_two(tmp_path):
-    """RDKit quotes the columns that it cannot read, which may be half of a character."""
-    path = tmp_path / "in.sdf"
-    write_sdf(path, ["CCO", "CCC"])
-    text = path.read_text()
-    place = text.splitlines()[4][:30]
-    path.write_text(text.replace(place, place + "é", 1), encoding="utf-8")
-    table = featurize_to_table(read(path), PipelineConfig())
-    assert table.rows.tolist() == [1]
-    assert table.rejects["stage"].tolist() == ["parse"]
-    assert table.rejects["reason"][0] == "RDKit cannot read the structure: Element '? C' not found"
-
-
-featurize_mol = molecules.featurize_mol
-
-
-def fail_to_featurize(mol: Chem.Mol, config: FeaturizerConfig) -> object:
-    """Have no positions for molecules of three atoms, whoever asks."""
-    if config.positions != "none" and mol.GetNumAtoms() == 3:
-        raise MoleculeError("no conformer after 10 attempts")
-    if mol.GetNumAtoms() == 4:
-        raise KeyError("a fault of ours")
-    return featurize_mol(mol, config)
-
-
-def test_failed_conformers_are_rejected_or_kept_without(tmp_path, monkeypatch):
-    monkeypatch.setattr(molecules, "featurize_mol", fail_to_featurize)
-    path = tmp_path / "in.smi"
-    path.write_text("CC\nCCO\nCCCC\nCCCCC\n")
-    embed = FeaturizerConfig("embed", num_conformers=2)
-    table = featurize_to_table(MoleculeReader(path), PipelineConfig(embed))
-    assert_complete(table, 4)
-    assert table.rows.tolist() == [0, 3]
-    assert table.num_conformers.tolist() == [2, 2]
-    assert table.rejects[["row", "stage", "reason"]].values.tolist() == [
-        [1, "conformer", "no conformer after 10 attempts"],
-        [2, "featurize", "KeyError: 'a fault of ours'"],
-    ]
-    kept = featurize_to_table(MoleculeReader(path), PipelineConfig(embed, on_failed_conformer="keep"))
-    assert kept.rows.tolist() == [0, 1, 3]
-    assert kept.num_conformers.tolist() == [2, 0, 2]
-    assert kept[1].molecule.positions.shape == (0, 3, 3), "no positions, neither flat nor zero"
-
-
-NASTY = """
-import os, sys, time
-from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data import featurize, molecules
-from dgl_moleblend.readers.molecules import MoleculeReader
-from dgl_moleblend.data.featurize import featurize_to_store
-from dgl_moleblend.data.molecules import PipelineConfig
-
-featurize_mol = molecules.featurize_mol
-
-def be_nasty(mol, config):
-    symbol = mol.GetAtomWithIdx(0).GetSymbol()
-    if symbol == "F":
-        os._exit(7)
-    if symbol == "Cl":
-        os.kill(os.getpid(), 11)
-    if symbol == "Br":
-        os.kill(os.getpid(), 9)
-    if symbol == "I" or (symbol == "P" and config.positions != "none"):
-        while True:
-            pass
-    return featurize_mol(mol, config)
-
-molecules.featurize_mol = be_nasty
-featurize.CHUNK.update(none=8, embed=8)
-
-if __name__ == "__main__":
-    config = PipelineConfig(FeaturizerConfig("embed"), on_failed_conformer="keep", time_limit=3.0)
-    featurize_to_store(MoleculeReader(sys.argv[1]), sys.argv[2], config, workers=2, shard_size=20)
-"""
-
-
-def test_a_molecule_that_ends_or_stops_its_process_costs_only_itself(tmp_path):
-    smiles = ["CO"] * 50
-    for row, text in {3: "FC", 4: "FCC", 17: "ClC", 30: "PC", 33: "BrC", 49: "IC"}.items():
-        smiles[row] = text
-    (tmp_path / "nasty.py").write_text(NASTY)
-    (tmp_path / "in.smi").write_text("\n".join(smiles) + "\n")
-    command = [sys.executable, tmp_path / "nasty.py", tmp_path / "in.smi", tmp_path / "s"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    store = MoleculeStore(tmp_path / "s")
-    assert_complete(store, 50)
-    assert store.rejects[["row", "stage", "reason"]].values.tolist() == [
-        [3, "crash", "the worker process ended with exit code 7"],
-        [4, "crash", "the worker process ended with exit code 7"],
-        [17, "crash", "the worker process was ended by SIGSEGV"],
-        [33, "crash", "the worker process was ended by SIGKILL (out of memory?)"],
-        [49, "time", "it took longer than the time limit of 3 s"],
-    ]
-    without = store.rows[store.num_conformers == 0].tolist()
-    assert without == [30], "what hangs in its conformers is kept without on request"
-
-
-def test_workers_that_cannot_start_are_no_fault_of_the_molecules(tmp_path):
-    (tmp_path / "in.smi").write_text("C\nCC\n")
-    (tmp_path / "script.py").write_text(
-        "from dgl_moleblend.data.dataset import MoleculeDataset\n"
-        f"MoleculeDataset.from_file({str(tmp_path / 'in.smi')!r}, workers=1)\n"
-    )
-    done = subprocess.run([sys.executable, tmp_path / "script.py"], capture_output=True, text=True, check=False)
-    assert done.returncode == 1
-    assert "DataError: worker processes cannot start" in done.stderr
-    assert '`if __name__ == "__main__":`' in done.stderr
-
-
-class BrokenExecutor(futures.Executor):
-    """Takes some work, does some of it, and then fails in every way there is."""
-
-    def __init__(self) -> None:
-        self.count = 0
-
-    def submit(self, function, /, *args, **kwargs):
-        self.count += 1
-        future: futures.Future = futures.Future()
-        if self.count == 1:
-            future.set_result(function(*args, **kwargs))
-        elif self.count == 2:
-            future.set_exception(RuntimeError("the worker is gone"))
-        elif self.count > 3:
-            raise RuntimeError("cannot schedule new futures after shutdown")
-        return future
-
-
-def test_an_executor_that_fails_or_never_answers(tmp_path):
-    path = tmp_path / "in.smi"
-    path.write_text("C\nCC\nCCC\nCCCC\nC1C\nCCO\n")
-    records = list(MoleculeReader(path))
-    tasks = [Task((record,), PipelineConfig(), 0, (str(path),)) for record in records]
-    chunks = list(run_tasks(tasks, executor=BrokenExecutor(), workers=2, stall=0.2))
-    assert [chunk.batch.column("row").to_pylist() for chunk in chunks] == [[0], [1], [2], [3], [], [5]]
-    assert [reject.row for chunk in chunks for reject in chunk.rejects] == [4]
-
-
-def test_conformers_do_not_depend_on_the_number_of_workers(tmp_path):
-    path = tmp_path / "in.smi"
-    path.write_text("\n".join(["CCO", "CC(C)Cc1ccccc1", "C1CCCCC1", "NCC(=O)O"] * 5))
-    config = PipelineConfig(FeaturizerConfig("embed", seed=5, num_conformers=2))
-    alone = featurize_to_table(MoleculeReader(path), config)
-    pool = featurize_to_table(MoleculeReader(path), config, workers=2)
-    assert set(alone.num_conformers) == {2}
-    assert essence(alone) == essence(pool)
 
 
 @pytest.mark.parametrize(

@@ -59,6 +59,23 @@ def test_it_learns_probabilities(features, classes):
         model.deviation(features)
 
 
+def test_held_out_rows_get_the_deviation_that_the_other_folds_give(features, labels):
+    folds = make_folds(len(SMILES))
+    model = KernelModel.fit(features, labels, "regression", folds, names=["morgan", "path"])
+    kernel = model.kernel.between().astype(float)
+    for task in range(labels.shape[1]):
+        for fold in np.unique(folds):
+            known = ~np.isnan(labels[:, task])
+            inside, others = known & (folds == fold), known & (folds != fold)
+            penalty = model.arrays["penalty"][task]
+            matrix = kernel[np.ix_(others, others)] + penalty * np.eye(others.sum())
+            cross = kernel[np.ix_(inside, others)]
+            rest = kernel[inside, inside] + penalty - (cross @ np.linalg.inv(matrix) * cross).sum(1)
+            expected = np.sqrt(model.arrays["variance"][task] * rest) * model.arrays["scale"][task]
+            np.testing.assert_allclose(model.out_of_fold_deviation[inside, task], expected, rtol=1e-4)
+    assert (np.isnan(model.out_of_fold_deviation) == np.isnan(labels)).all()
+
+
 def test_other_rows_change_nothing(features, labels):
     """Ranks and widths are those of the training rows, and a prediction does not look at its neighbours."""
     model = KernelModel.fit(features.take(np.arange(30)), labels[:30], "regression")

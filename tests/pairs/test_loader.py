@@ -1,5 +1,6 @@
 """The loader: every molecule once an epoch, the same batches whatever the number of workers."""
 
+import dataclasses
 import subprocess
 import sys
 
@@ -15,7 +16,7 @@ from dgl_moleblend.data.rows import Sample
 from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.data.writer import StoreWriter
 from dgl_moleblend.pairs.batch import MoleculeBatch
-from dgl_moleblend.pairs.loader import BucketSampler, collate, make_loader
+from dgl_moleblend.pairs.loader import BucketSampler, collate, make_loader, save_graphs
 
 SIZES = np.random.default_rng(0).integers(1, 60, 203)
 
@@ -215,3 +216,11 @@ if __name__ == "__main__":
     script.write_text(code)
     done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_graphs_for_dgl_say_where_single_precision_makes_labels_equal(tmp_path, caplog):
+    labels = np.array([[999999999.98], [1000000000.0], [np.nan], [np.nan]])
+    samples = [dataclasses.replace(sample(k, 3), labels=row) for k, row in enumerate(labels)]
+    table = MoleculeTable([record_batch(samples, 1)], ["y"])
+    save_graphs(MoleculeDataset(table), tmp_path / "graphs.bin")
+    assert "labels of 'y' differ by less than float32 can tell" in caplog.text

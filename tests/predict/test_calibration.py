@@ -13,12 +13,11 @@ from scipy.stats import binom
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.predict.calibration import (
     Calibration,
-    TaskCalibration,
     calibrate,
-    conformal_quantile,
     find_calibration,
     held_out,
 )
+from dgl_moleblend.predict.intervals import TaskCalibration, conformal_quantile
 from dgl_moleblend.predict.members import member_folders
 
 
@@ -68,6 +67,42 @@ def test_validation_rows_make_the_interval_and_test_rows_check_it():
     assert found.half_width(0.5) == 0.5
     assert found.test == {"rows": 3, "covered": {"0.5": 2 / 3, "0.8": 2 / 3, "0.9": 1.0, "0.95": 1.0}}
     assert calibrate(test, ["y"], "regression").tasks["y"].half_width(0.5) == math.inf
+
+
+def uneven(rows, seed, spread):
+    """Errors as large as a model holds possible, where that differs by `spread` between molecules."""
+    generator = np.random.default_rng(seed)
+    deviation = np.exp(spread * generator.normal(size=rows))
+    return generator.normal(size=rows) * deviation, deviation
+
+
+def test_intervals_are_wider_where_the_model_knows_less():
+    error, deviation = uneven(400, 0, 1.0)
+    test_error, test_deviation = uneven(4000, 1, 1.0)
+    known = table(np.zeros(400), error).assign(y_deviation=deviation)
+    both = pd.concat([known, table(np.zeros(4000), test_error, "test").assign(y_deviation=test_deviation)])
+    found = calibrate(both, ["y"], "regression", "kernel")
+    task = found.tasks["y"]
+    assert found.deviation_of == "kernel"
+    assert task.deviations == tuple(np.quantile(deviation, (0.05, 0.5, 0.95)))
+    width = task.half_width(0.9, test_deviation)
+    np.testing.assert_allclose(width / test_deviation, task.half_width(0.9)[1] / task.deviations[1])
+    assert task.test["covered"]["0.9"] == np.mean(np.abs(test_error) <= width)
+    assert abs(task.test["covered"]["0.9"] - 0.9) < 0.03
+    sure = test_deviation < 0.5
+    assert abs(np.mean(np.abs(test_error[sure]) <= width[sure]) - 0.9) < 0.03
+    alike = calibrate(both.drop(columns="y_deviation"), ["y"], "regression").tasks["y"]
+    assert np.mean(np.abs(test_error[sure]) <= alike.half_width(0.9)) > 0.99  # one width: too wide for these
+    assert width.mean() < alike.half_width(0.9)
+
+
+@pytest.mark.parametrize("rows", [10, 400])
+def test_intervals_are_alike_where_the_deviations_say_nothing(rows):
+    error = np.random.default_rng(0).normal(size=rows)
+    known = table(np.zeros(rows), error).assign(y_deviation=uneven(rows, 1, 1.0)[1])
+    found = calibrate(known, ["y"], "regression", "kernel")
+    assert found.deviation_of is None
+    assert found.tasks["y"] == calibrate(known.drop(columns="y_deviation"), ["y"], "regression").tasks["y"]
 
 
 @pytest.mark.parametrize(("validation", "test"), [(30, 40), (9, 200), (200, 20)])
@@ -128,8 +163,11 @@ def test_probabilities_stay_where_rescaling_does_not_help(label, probability):
 
 def test_a_file_holds_what_was_calibrated(tmp_path):
     path = tmp_path / "calibration.json"
-    for rows, task_type in ((table([1.0, 2, 3], [1.5, 2, 1]), "regression"), (table(*drawn(400, 5)), "classification")):
-        written = calibrate(rows, ["y"], task_type)
+    error, deviation = uneven(400, 0, 1.0)
+    wide = table(np.zeros(400), error).assign(y_deviation=deviation)
+    for rows, task_type in ((table([1.0, 2, 3], [1.5, 2, 1]), "regression"), (table(*drawn(400, 5)), "classification"),
+                            (wide, "regression")):  # fmt: skip
+        written = calibrate(rows, ["y"], task_type, "kernel")
         written.write(path)
         assert Calibration.read(path) == written
         assert find_calibration([tmp_path]) == written

@@ -19,15 +19,15 @@ def encoder() -> mb.MoleBlendEncoder:
     return encoder.eval()
 
 
-@pytest.mark.parametrize("pooling", ["token", "mean", "sum"])
-def test_embeddings_are_the_encoders(encoder, tmp_path, pooling):
+@pytest.mark.parametrize("readout", ["token", "mean", "sum"])
+def test_embeddings_are_the_encoders(encoder, tmp_path, readout):
     dataset = chains(9)
     encoder.save_pretrained(tmp_path)
-    found = embed(tmp_path, dataset, pooling=pooling, progress=False)
+    found = embed(tmp_path, dataset, readout=readout, progress=False)
     with torch.no_grad():
         for k, sample in enumerate(dataset):
             out = encoder(mb.MoleculeBatch.from_arrays([sample.molecule]).relations())
-            expected = {"token": out.token[0], "mean": out.atoms[0].mean(0), "sum": out.atoms[0].sum(0)}[pooling]
+            expected = {"token": out.token[0], "mean": out.atoms[0].mean(0), "sum": out.atoms[0].sum(0)}[readout]
             np.testing.assert_allclose(found[k], expected.numpy(), rtol=1e-3, atol=1e-4)
 
 
@@ -45,19 +45,19 @@ def test_embeddings_of_a_fine_tuned_model_use_its_relations(encoder, tmp_path):
 
 
 @pytest.mark.parametrize("readout", ["token", "mean", "sum"])
-def test_molecules_are_pooled_as_the_model_reads_them(encoder, tmp_path, readout):
+def test_molecules_are_read_out_as_the_model_reads_them(encoder, tmp_path, readout):
     mb.MoleBlendPredictor(1, encoder, readout=readout).save_pretrained(tmp_path / "fine-tuned")
     encoder.save_pretrained(tmp_path / "pretrained")
-    for folder, pooling in (("fine-tuned", readout), ("pretrained", "mean")):
+    for folder, kind in (("fine-tuned", readout), ("pretrained", "mean")):
         np.testing.assert_array_equal(
             embed(tmp_path / folder, chains(5), progress=False),
-            embed(tmp_path / folder, chains(5), pooling=pooling, progress=False),
+            embed(tmp_path / folder, chains(5), readout=kind, progress=False),
         )
 
 
-def test_unknown_pooling(tmp_path):
-    with pytest.raises(ValueError, match=r"pooling='max' is not allowed[\s\S]*'token', 'mean', 'sum'"):
-        embed(tmp_path, chains(2), pooling="max")
+def test_unknown_readout(tmp_path):
+    with pytest.raises(ValueError, match=r"readout='max' is not allowed[\s\S]*'token', 'mean', 'sum'"):
+        embed(tmp_path, chains(2), readout="max")
 
 
 def test_atom_embeddings_are_averaged_over_conformers(encoder, tmp_path):

@@ -12,10 +12,11 @@ import torch
 from rdkit import Chem
 
 import dgl_moleblend as mb
+from dgl_moleblend.chem.similarity import write_training_set
 from dgl_moleblend.errors import CheckpointError, ConfigError, DataError, MoleculeError
 from dgl_moleblend.models.targets import LabelScaling
 from dgl_moleblend.predict.inference import infer
-from dgl_moleblend.predict.properties import PropertyModel, write_training_set
+from dgl_moleblend.predict.properties import PropertyModel
 
 SMILES = ["CCO", "c1ccccc1", "CC(=O)O", "[Na+].[Cl-]", "C"]
 MIXED = ["CCO", "C1CC", "c1ccccc1", None, float("nan"), " ", pd.NA, "CC(=O)O", 7, "C"]
@@ -271,8 +272,8 @@ def test_other_arguments(model):
         mb.embed("mini", ["CCO"])
     with pytest.raises(ConfigError, match=r"model=5 is not allowed"):
         mb.load(5)
-    with pytest.raises(ConfigError, match=r"pooling='max' is not allowed"):
-        model.embed([], pooling="max")
+    with pytest.raises(ConfigError, match=r"readout='max' is not allowed"):
+        model.embed([], readout="max")
     with pytest.raises(ConfigError, match=r"accelerator='tpu' is not allowed[\s\S]*'auto', 'cpu', 'gpu', 'cuda'"):
         model.predict("CCO", accelerator="tpu")
     if not torch.cuda.is_available():

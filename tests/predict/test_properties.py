@@ -11,14 +11,16 @@ from scipy.special import expit, logit
 from tables import NAN, chains
 
 import dgl_moleblend as mb
+from dgl_moleblend.chem.similarity import write_training_set
 from dgl_moleblend.data.codec import record_batch
 from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.errors import CheckpointError, DataError
 from dgl_moleblend.models.targets import LabelScaling
-from dgl_moleblend.predict.calibration import Calibration, TaskCalibration
+from dgl_moleblend.predict.calibration import Calibration
 from dgl_moleblend.predict.embedding import embed
 from dgl_moleblend.predict.inference import infer
-from dgl_moleblend.predict.properties import Ensemble, PropertyModel, predict, write_training_set
+from dgl_moleblend.predict.intervals import TaskCalibration
+from dgl_moleblend.predict.properties import Ensemble, PropertyModel, predict
 from dgl_moleblend.predict.tables import align
 
 GIVEN = mb.FeaturizerConfig(positions="given")

@@ -14,6 +14,7 @@ from dgl_moleblend.data.featurize import featurize_to_table
 from dgl_moleblend.data.molecules import PipelineConfig
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.lmdb import UniMolReader, read_value
+from dgl_moleblend.unpacking import MAX_UNPACKED
 
 
 class Hostile:
@@ -99,3 +100,10 @@ def test_arrays_of_either_numpy_are_opened():
         array = read_value(pickle.dumps({"x": np.arange(6.0).reshape(2, 3), "y": np.float32(2)}, protocol))
         np.testing.assert_array_equal(array["x"], [[0, 1, 2], [3, 4, 5]])
         assert array["y"] == 2
+
+
+def test_a_value_that_would_fill_the_memory_is_a_row_of_its_own(tmp_path):
+    path = write(tmp_path / "a.lmdb", {"0": value("CO", ["C", "O"]), "1": gzip.compress(bytes(MAX_UNPACKED + 1))})
+    _, row = UniMolReader(path)
+    assert (row.id, row.stage) == ("1", "read")
+    assert row.error == "the value cannot be read: it unpacks to more than 67,108,864 bytes"

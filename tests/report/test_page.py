@@ -17,7 +17,8 @@ from tables import chains, parts
 import dgl_moleblend as mb
 from dgl_moleblend.data.folds import split_into_folds
 from dgl_moleblend.errors import CheckpointError, DataError
-from dgl_moleblend.predict.calibration import COVERAGES, Calibration, TaskCalibration
+from dgl_moleblend.predict.calibration import COVERAGES, Calibration
+from dgl_moleblend.predict.intervals import TaskCalibration
 from dgl_moleblend.report import page as page_module
 from dgl_moleblend.report.findings import number
 from dgl_moleblend.report.page import write_report

@@ -1,5 +1,6 @@
 """The comparison of models: what learns from which rows, what is kept, and that the folder predicts what was judged."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -9,6 +10,9 @@ from commands import SMILES, succeed
 
 import dgl_moleblend as mb
 from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.models.kernel import KernelModel
+from dgl_moleblend.predict import calibration
+from dgl_moleblend.predict.features import Features
 from dgl_moleblend.predict.properties import Ensemble, predict
 from dgl_moleblend.train.auto import finetune_auto
 
@@ -45,6 +49,32 @@ def test_all_stand_in_the_table_and_weights_add_up(result):
     page = (result.folder / "report.html").read_text()
     assert "kernel machine, counts and descriptors" in page
     assert "Left out: kernel machine, states of the encoder, because a fresh encoder knows nothing." in page
+
+
+def test_intervals_are_those_that_were_judged(dataset, tmp_path, monkeypatch):
+    """Widths that differ between molecules stand beside the right ones, in whatever order the rows are divided."""
+
+    def fit(features, labels, *args, **kwargs):  # a model that knows how far off it is
+        model = original(features, labels, *args, **kwargs)
+        return dataclasses.replace(model, out_of_fold_deviation=np.abs(model.out_of_fold - labels))
+
+    original = KernelModel.fit
+    monkeypatch.setattr(KernelModel, "fit", fit)
+    monkeypatch.setattr(calibration, "_spread", lambda error, wide: tuple(np.quantile(wide, (0.05, 0.5, 0.95))))
+    order = np.random.default_rng(0).permutation(30)
+    split = {"train": order[:15], "validation": order[15:20], "test": order[20:]}
+    settings = {**QUICK, "encoder": None, "candidates": ["kernel"]}
+    result = finetune_auto(dataset, split, tmp_path / "m", **settings)
+    model = Ensemble.from_pretrained(result.folder)
+    task, test = model.calibration.tasks["size"], dataset.subset(split["test"])
+    assert model.calibration.deviation_of == "kernel"
+    np.testing.assert_allclose(task.residuals, 1)
+    columns = model.predict_columns(test, progress=False)
+    deviation = model.knows_deviation.deviation(Features(test, progress=False))[:, 0]
+    np.testing.assert_allclose(columns["size_upper"] - columns["size_predicted"], task.half_width(0.9, deviation))
+    error = np.abs(columns["size_predicted"] - test.labels[:, 0])
+    for coverage, share in task.test["covered"].items():
+        assert share == np.mean(error <= task.half_width(float(coverage), deviation))
 
 
 def test_the_folder_predicts_what_was_judged(dataset, result):

@@ -11,7 +11,7 @@ from torch import nn
 
 import dgl_moleblend as mb
 from dgl_moleblend.errors import MoleBlendError
-from dgl_moleblend.models.targets import LabelScaling, score
+from dgl_moleblend.models.targets import LabelScaling, property_loss, score, to_prediction
 from dgl_moleblend.report.results import read_curves
 from dgl_moleblend.train.loop import MoleculeData, fit
 from dgl_moleblend.train.modules import (
@@ -236,3 +236,15 @@ def test_states_of_a_frozen_encoder_are_computed_once_and_the_head_learns_the_sa
     assert calls[0] == 4 * 20
     assert 20 <= calls[1] <= 2 * 20, "a molecule is met again where its first batches were others, never in every epoch"
     torch.testing.assert_close(heads[1], heads[0], rtol=1e-4, atol=1e-5)
+
+
+def test_labels_keep_their_digits_until_they_are_scaled():
+    """999999999.98 and 1000000000 are one number in float32."""
+    labels = torch.tensor([[999999999.98], [1000000000.0], [float("nan")]], dtype=torch.float64)
+    scaling = LabelScaling.fit(labels.numpy())
+    output = torch.tensor([[-1.0], [1.0], [0.0]])
+    assert property_loss(output, labels, "regression", scaling) < 1e-8
+    assert property_loss(-output, labels, "regression", scaling) == pytest.approx(4, rel=1e-4)
+    scores = PropertyScores("regression", ["y"])
+    scores.update(to_prediction(-output, "regression", scaling), labels)
+    assert scores.compute()["rmse"] == pytest.approx(0.02, rel=1e-4)

@@ -6,6 +6,7 @@ import torch
 from dgl import DGLGraph
 from torch import Tensor
 
+from dgl_moleblend.config import check
 from dgl_moleblend.nn.views.graph import GraphView
 from dgl_moleblend.nn.views.packed import PackedTokens, PackedView
 from dgl_moleblend.nn.views.padded import PaddedView
@@ -13,6 +14,7 @@ from dgl_moleblend.pairs.batch import RelationBatch
 from dgl_moleblend.pairs.checks import check_pairs
 from dgl_moleblend.schema import check_graph
 
+BACKENDS = ("auto", "dense", "message_passing")
 View = PaddedView | PackedView | GraphView
 LayerView = PaddedView | PackedTokens | GraphView
 
@@ -52,8 +54,7 @@ def open_view(data: RelationBatch | DGLGraph, backend: str = "auto") -> tuple[Vi
         If a field of the schema is missing, an edge says what cannot be true, or "dense" is asked of a graph that
         lacks pairs.
     """
-    if backend not in ("auto", "dense", "message_passing"):
-        raise ValueError(f"backend={backend!r} is not allowed\n  fix:   one of 'auto', 'dense', 'message_passing'")
+    check(backend in BACKENDS, "backend", backend, f"one of {', '.join(map(repr, BACKENDS))}")
     if isinstance(data, DGLGraph):
         check_graph(data)
         if backend == "auto":

@@ -1,0 +1,286 @@
+"""A saved model as a user holds it: it predicts and embeds, and shows what its folder knows of how good it is."""
+
+import os
+import shutil
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from dgl_moleblend.config import check
+from dgl_moleblend.errors import DataError
+from dgl_moleblend.folder import read_json
+from dgl_moleblend.predict.front import Saved, SavedModel
+from dgl_moleblend.predict.properties import PropertyModel
+from dgl_moleblend.predict.tables import predicted
+from dgl_moleblend.report.results import Results, read_curves, read_results
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+REPORT_FILE = "report.html"
+METRICS_FILE = "metrics.json"
+
+
+class LoadedModel(SavedModel):
+    """A saved model in memory: loaded once, asked often; `load`, `finetune` and `pretrain` give it.
+
+    It speaks in the unit of the labels, or in probabilities of class 1.
+
+    Parameters
+    ----------
+    saved : name, path or paths
+
+    Attributes
+    ----------
+    name : str
+        Name or folder that it was loaded from.
+    task_names : tuple of str
+        Properties that it predicts; empty for a pretrained model.
+    featurizer : FeaturizerConfig
+        How it turns molecules into numbers.
+    """
+
+    @property
+    def folder(self) -> Path | None:
+        """Its folder; None of several, or of weights that ship."""
+        folder = Path(self._folders[0])
+        return folder if len(self._folders) == 1 and folder.is_dir() else None
+
+    @property
+    def report(self) -> Path:
+        """The page that says how good it is, to be opened in a browser.
+
+        Raises
+        ------
+        DataError
+            If there is none.
+        """
+        return self._file(REPORT_FILE)
+
+    @property
+    def metrics(self) -> dict[str, Any]:
+        """Scores as in metrics.json: "validation", "test", "mean_predictor" and what was compared.
+
+        Raises
+        ------
+        DataError
+            If there are none, as of a pretrained model.
+        """
+        return read_json(self._file(METRICS_FILE))
+
+    @property
+    def predictions(self) -> pd.DataFrame:
+        """Held-out rows: row, id, smiles, split, and each label beside its prediction.
+
+        Raises
+        ------
+        DataError
+            If there are none, or a file is damaged.
+        """
+        return self._results().predictions
+
+    @property
+    def rows(self) -> pd.DataFrame:
+        """Every input row: row, split ("train", "validation", "test", "rejected" or "left out") and reason.
+
+        Raises
+        ------
+        DataError
+            If it was not fine-tuned, or a file is damaged.
+        """
+        results = self._results()
+        split = results.split.assign(row=results.split["row"].astype(int), reason="")
+        tables = [split[["row", "split", "reason"]]]
+        if results.rejects is not None:
+            lost = results.rejects.assign(row=results.rejects["row"].astype(int), split="rejected")
+            tables.append(lost[["row", "split", "reason"]])
+        table = pd.concat(tables).set_index("row").sort_index()
+        every = pd.RangeIndex(int(table.index.max()) + 1, name="row")
+        return table.reindex(every).fillna({"split": "left out", "reason": ""}).reset_index()
+
+    def save(self, folder: str | os.PathLike[str]) -> Path:
+        """Copy the model folder, with its report.
+
+        Raises
+        ------
+        DataError
+            If it has no folder of its own, or there is something of this name.
+        """
+        source = self._own_folder()
+        if os.path.lexists(folder):
+            raise DataError("there is something of this name", where=str(folder), fix="choose another name")
+        shutil.copytree(source, Path(folder).with_name(Path(folder).name + ".part"))
+        return Path(folder).with_name(Path(folder).name + ".part").rename(folder)
+
+    def explain(self, molecule: Any) -> pd.DataFrame:
+        """Say what each atom adds to the prediction, by integrated gradients (see `predict.attribution`).
+
+        Parameters
+        ----------
+        molecule : str or RDKit Mol
+
+        Returns
+        -------
+        DataFrame
+            A row for each heavy atom: element, and for each property what the atom adds, in its unit (of classes, in
+            log odds). ``attrs`` holds "prediction" and "baseline", what is predicted of the bare skeleton.
+
+        Raises
+        ------
+        ConfigError
+            If not all its models are networks.
+        MoleculeError
+            If the molecule cannot be read.
+        """
+        return self._attribute(molecule)[1]
+
+    def plot_atoms(self, molecule: Any) -> "Figure":
+        """Draw a molecule with what each atom adds to the prediction: orange raises it, purple lowers it.
+
+        Raises
+        ------
+        ConfigError, MoleculeError
+            As `explain`.
+        """
+        from dgl_moleblend.report.drawings import atom_contributions
+
+        mol, table = self._attribute(molecule)
+        names = [f"{name} (log odds)" if self._classifies else name for name in self.task_names]
+        captions = [f"predicted {a:.3g} = skeleton {b:.3g} + atoms {a - b:+.3g}"
+                    for a, b in zip(table.attrs["prediction"], table.attrs["baseline"], strict=True)]  # fmt: skip
+        return _shown(atom_contributions(mol, table[list(self.task_names)].to_numpy(), names, captions))
+
+    def plot_parity(self) -> "Figure":
+        """Draw predicted against measured values of the test rows (of the validation rows where there are none).
+
+        Raises
+        ------
+        ConfigError
+            If it tells classes.
+        DataError
+            If it was not fine-tuned, or a file is damaged.
+        """
+        from dgl_moleblend.report.figures import parity
+
+        results = self._results()
+        check(not results.classifies, "model", self.name, "a regression; of classes draw plot_roc()")
+        scores = results.metrics[results.part]["tasks"]
+        captions = [f"{results.part}, RMSE {scores[name]['rmse']:.3g}" if scores[name].get("rmse") is not None else ""
+                    for name in results.tasks]  # fmt: skip
+        return _shown(parity(*_values(results), results.tasks, captions))
+
+    def plot_roc(self) -> "Figure":
+        """Draw ROC curves of the test rows (of the validation rows where there are none).
+
+        Raises
+        ------
+        ConfigError
+            If it is a regression.
+        DataError
+            If it was not fine-tuned, or a file is damaged.
+        """
+        from dgl_moleblend.report.figures import roc
+
+        results = self._results()
+        check(results.classifies, "model", self.name, "a classification; of numbers draw plot_parity()")
+        return _shown(roc(*_values(results), results.tasks))
+
+    def plot_losses(self) -> "Figure":
+        """Draw what was logged while a network was trained.
+
+        Raises
+        ------
+        DataError
+            If there are no logs.
+        """
+        from dgl_moleblend.report.figures import loss_curves
+
+        return _shown(loss_curves(read_curves(self._own_folder())))
+
+    @property
+    def _classifies(self) -> bool:
+        return self._ensemble is not None and self._ensemble.members[0].task_type == "classification"
+
+    def _attribute(self, molecule: Any) -> tuple[Any, pd.DataFrame]:
+        from dgl_moleblend.chem.compact import prepare
+        from dgl_moleblend.pairs.graph import MoleculeFeaturizer
+        from dgl_moleblend.predict.attribution import attribute
+
+        members = () if self._ensemble is None else self._ensemble.members
+        networks = [one for one in members if isinstance(one, PropertyModel)]
+        check(0 < len(networks) == len(members), "model", self.name,
+              "a network, whose atoms can be asked: finetune(..., head='network')")  # fmt: skip
+        mol = prepare(molecule)
+        arrays = MoleculeFeaturizer.from_config(self.featurizer).arrays(mol, prepared=True)
+        found = [attribute(one.predictor, arrays).scaled(one.scaling.scale, one.scaling.mean) for one in networks]
+        assert self._ensemble is not None
+        weights = self._ensemble.weights or [1.0] * len(found)
+
+        def mean(name: str) -> np.ndarray:
+            return np.average([getattr(one, name) for one in found], axis=0, weights=weights)
+
+        table = pd.DataFrame(mean("atoms"), columns=list(self.task_names))
+        table.insert(0, "element", [atom.GetSymbol() for atom in mol.GetAtoms()])
+        table.index.name = "atom"
+        table.attrs |= {name: mean(name).tolist() for name in ("prediction", "baseline")}
+        return mol, table
+
+    def _results(self) -> Results:
+        self._file(METRICS_FILE)
+        return read_results(self._own_folder())
+
+    def _own_folder(self) -> Path:
+        if self.folder is None:
+            raise DataError(f"{self.name} is no folder of one fine-tuned model", fix="ask a model that finetune made")
+        return self.folder
+
+    def _file(self, name: str) -> Path:
+        path = self._own_folder() / name
+        if not path.is_file():
+            raise DataError(f"there is no {name}", where=str(path.parent), fix="ask a model that finetune made")
+        return path
+
+
+def load(model: Saved | Iterable[Saved]) -> LoadedModel:
+    """Load a saved model, to ask it as often as you like.
+
+    Parameters
+    ----------
+    model : name, path or paths
+        A folder that `pretrain` or `finetune` wrote, of one model or of several; the name of weights that ship
+        (`mb.pretrained()`); or several folders of fine-tuned models, whose mean is predicted.
+
+    Returns
+    -------
+    LoadedModel
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such model, or its files are damaged.
+
+    Examples
+    --------
+    >>> import dgl_moleblend as mb
+    >>> mb.load("mini")
+    <mini: encoder, 0.87 million weights, width 128>
+    """
+    if isinstance(model, LoadedModel):
+        return model
+    check(isinstance(model, str | os.PathLike | Iterable), "model", model, "a name or folder of a model, or folders")
+    return LoadedModel(model)
+
+
+def _values(results: Results) -> tuple[np.ndarray, np.ndarray]:
+    names: Sequence[str] = results.tasks
+    return results.shown[[predicted(name) for name in names]].to_numpy(float), results.shown[names].to_numpy(float)
+
+
+def _shown(figure: "Figure") -> "Figure":
+    """Return a picture that a notebook shows: it does so from when pyplot is there."""
+    import matplotlib.pyplot  # noqa: F401
+
+    return figure

@@ -1,0 +1,270 @@
+"""Molecules in any form -> a trained model, ready to be asked: `finetune` and `pretrain` of the top level."""
+
+import os
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from dgl_moleblend import folder as model_folder
+from dgl_moleblend.config import EncoderConfig, FeaturizerConfig, TrainingConfig, check
+from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.data.duplicates import describe_duplicates, find_duplicates
+from dgl_moleblend.data.inputs import open_inputs
+from dgl_moleblend.data.labelled import Labelled, divide, open_labelled
+from dgl_moleblend.data.splits import Split
+from dgl_moleblend.errors import DataError
+from dgl_moleblend.report.loaded import LoadedModel, load
+from dgl_moleblend.schema import FEATURE_KINDS
+from dgl_moleblend.train import auto
+from dgl_moleblend.train import finetune as network
+from dgl_moleblend.train import pretrain as pretraining
+
+Start = EncoderConfig | str | os.PathLike[str]
+HEADS = {"auto": auto.CANDIDATES, "kernel": ("mean", "kernel"), "trees": ("mean", "trees"), "network": ()}
+"""Kinds of models, and what is compared for each."""
+SHIPPED = "mini"
+
+
+def finetune(
+    molecules: Any,
+    target: Any = None,
+    *,
+    encoder: Start | None = SHIPPED,
+    out: str | os.PathLike[str] | None = None,
+    split: Any = "scaffold",
+    fractions: Sequence[float] = (0.8, 0.1, 0.1),
+    head: str = "auto",
+    fast: bool = False,
+    features: Sequence[str] = (),
+    task_type: str | None = None,
+    metric: str | None = None,
+    training: TrainingConfig | None = None,
+    positions: str = "none",
+    smiles_column: str | None = None,
+    seed: int = 0,
+    workers: int = 0,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    accelerator: str = "auto",
+) -> LoadedModel:
+    """Fit a model to measured properties, and judge it on molecules that it has not seen.
+
+    Parameters
+    ----------
+    molecules
+        A DataFrame with a column of SMILES; the path of a CSV, TSV, SMI, SDF or Parquet file or of a data set that
+        `featurize` wrote; a MoleculeDataset; a list, array or Series of SMILES or RDKit Mols; or the pair
+        ``(smiles, values)``.
+    target : str, sequence of str, or values; optional
+        Columns of labels, or a value (a row of values, of several properties) for each molecule; NaN = missing. By
+        default the one column of numbers that can be it (said on stderr), or all labels of a data set.
+    encoder : name, path or EncoderConfig, optional
+        Weights to start from (`mb.pretrained()`), or the size of fresh ones; None does without.
+    out : path, optional
+        Folder for the model, its report and tables. By default a new temporary folder, which ``model.folder`` names
+        and ``model.save`` keeps: a cell of a notebook that runs twice neither fails nor overwrites anything.
+    split : str, mapping, or sequence of 3 sequences
+        "scaffold", "random", "molecular_weight", "stratified" or "consecutive"; the name of a column that says train,
+        validation or test; or the input rows of "train", "validation" and "test".
+    fractions : sequence of 3 floats
+        Shares of training, validation and test.
+    head : {"auto", "network", "kernel", "trees"}
+        "auto" compares forest, trees, kernel machine and fine-tuned encoder by cross-validation, and keeps their
+        weighted mean; the others are one kind alone.
+    fast : bool
+        "auto" without fine-tuning: seconds instead of minutes.
+    features : sequence of str, optional
+        What trees and kernel machine read: "morgan", "atom_pair", "path", "rdkit2d", and columns of the table. By
+        default the first four.
+    task_type, metric
+        See `dgl_moleblend.train.finetune.finetune`.
+    training : TrainingConfig, optional
+        Of the network.
+    positions : {"none", "given", "embed"}
+        3D coordinates of molecules that are featurized here.
+    smiles_column : str, optional
+        Of a DataFrame or file; by default found by its name.
+    seed : int
+        Of everything random.
+    workers : int
+        Processes that featurize; 0 for this one. From a script, needs the usual ``if __name__ == "__main__":``.
+    resume, overwrite : bool
+        Go on with the run in `out`, or delete it.
+    progress : bool
+        Whether to show bars, and to say what was decided.
+    accelerator : {"auto", "cpu", "gpu", "cuda"}
+
+    Returns
+    -------
+    LoadedModel
+        With ``metrics``, ``report``, ``folder``; ``rows`` accounts for every input row.
+
+    Raises
+    ------
+    DataError
+        If no column can be found, labels or split cannot be used, or `out` holds another run.
+    CheckpointError
+        If there is no such encoder, or a resumed run had other settings.
+
+    Examples
+    --------
+    >>> import dgl_moleblend as mb
+    >>> smiles = ["C" * k + end for k in range(1, 11) for end in "NO"]
+    >>> model = mb.finetune((smiles, [len(s) for s in smiles]), split="random", head="trees", progress=False)
+    >>> model.predict("CCCCO")["y_predicted"].round().tolist()
+    [5.0]
+    """
+    tell = _teller(progress)
+    check(head in HEADS, "head", head, f"one of {', '.join(map(repr, HEADS))}")
+    check(not isinstance(features, str), "features", features, "a list of names")
+    check(not (fast and head != "auto"), "fast", fast, "False: it is of head='auto'")
+    check(not (features and head == "network"), "features", features, "left out: a network reads the molecule alone")
+    columns = tuple(name for name in features if name not in FEATURE_KINDS)
+    kinds = tuple(name for name in FEATURE_KINDS if name in features) or FEATURE_KINDS
+    if encoder is not None and not isinstance(encoder, EncoderConfig):
+        model_folder.read(encoder)  # what is wrong with it is said before molecules are read
+    data = open_labelled(molecules, target, FeaturizerConfig(positions, seed=seed), columns=columns,
+                         smiles_column=smiles_column, workers=workers, progress=progress, tell=tell)  # fmt: skip
+    _check_kept(data.dataset, data.name)
+    parts = divide(data, split, fractions=fractions, seed=seed)
+    facts = {**parts.facts, "duplicates": _describe(data, parts, tell), "inputs": [data.path or "memory"]}
+    out = Path(out) if out is not None else _temporary(data.dataset.task_names[0], tell)
+    if data.path:
+        model_folder.keep_inputs(out, [data.path])
+    run(data.dataset, Split(parts.parts, facts), out, encoder=encoder, head=head, fast=fast, features=kinds,
+        columns=columns, task_type=task_type, metric=metric, training=training, seed=seed, workers=workers,
+        resume=resume, overwrite=overwrite, progress=progress, accelerator=accelerator, tell=tell)  # fmt: skip
+    return load(out)
+
+
+def run(
+    dataset: MoleculeDataset,
+    split: Split,
+    out: str | os.PathLike[str],
+    *,
+    encoder: Start | None,
+    head: str,
+    fast: bool,
+    features: Sequence[str],
+    columns: Sequence[str] = (),
+    training: TrainingConfig | None = None,
+    seed: int = 0,
+    workers: int = 0,
+    tell: Callable[[str], None] = lambda text: None,
+    **shared: Any,
+) -> None:
+    """Fit the kind of model that is asked for: where `finetune` and the estimators of `sklearn` meet the workflows.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+    split : Split
+    out, encoder, head, fast, features, columns, training, seed, workers, tell
+        See `finetune`.
+    **shared
+        task_type, metric, resume, overwrite, progress, accelerator, report: see `train.finetune.finetune`.
+    """
+    shared["facts"] = split.facts
+    if head == "network":
+        rows = sum(len(split.parts[name]) for name in ("train", "validation"))
+        training = training or TrainingConfig(max_epochs=auto.epochs_for(rows), seed=seed, **auto.NETWORK)  # type: ignore[arg-type]
+        network.finetune(dataset, split.parts, out, encoder=encoder, training_config=training, **shared)
+        return
+    candidates = [name for name in HEADS[head] if not (fast and name == "network")]
+    auto.finetune_auto(dataset, split.parts, out, encoder=encoder, candidates=candidates, features=features,
+                       columns=columns, training_config=training, seed=seed, workers=workers, tell=tell,
+                       **shared)  # fmt: skip
+
+
+def pretrain(
+    molecules: Any,
+    *,
+    encoder: Start | None = None,
+    out: str | os.PathLike[str] | None = None,
+    training: TrainingConfig | None = None,
+    validation: float = 0.05,
+    positions: str = "embed",
+    smiles_column: str | None = None,
+    seed: int = 0,
+    workers: int = 0,
+    resume: bool = False,
+    overwrite: bool = False,
+    progress: bool = True,
+    accelerator: str = "auto",
+) -> LoadedModel:
+    """Pretrain a model on molecules without labels, by blend-then-predict.
+
+    Parameters
+    ----------
+    molecules
+        As for `embed`: a list, array or Series of SMILES or Mols, a DataFrame, a path, a MoleculeDataset.
+    encoder : name, path or EncoderConfig, optional
+        Weights to go on from, or the size of fresh ones; by default ``EncoderConfig.small()``.
+    out : path, optional
+        Folder for the model; by default a new temporary one, see `finetune`.
+    training : TrainingConfig, optional
+    validation : float
+        Share of the molecules whose loss chooses the weights that are kept.
+    positions : {"embed", "none", "given"}
+        3D coordinates of molecules that are featurized here; without them there is one relation less to recover.
+    smiles_column, seed, workers, resume, overwrite, progress, accelerator
+        See `finetune`.
+
+    Returns
+    -------
+    LoadedModel
+        For ``embed``, and as the `encoder` of `finetune`: ``encoder=model.folder``.
+
+    Raises
+    ------
+    DataError
+        If there are too few molecules, or `out` holds another run.
+    CheckpointError
+        If there is no such encoder, or a resumed run had other settings.
+    """
+    tell = _teller(progress)
+    featurizer = FeaturizerConfig(positions, seed=seed)
+    found = open_inputs(molecules, featurizer, smiles_column=smiles_column, workers=workers, progress=progress)
+    _check_kept(found.dataset, "molecules")
+    if found.reasons:
+        tell(f"{len(found):,} rows: {len(found.dataset):,} kept, {len(found.reasons):,} rejected")
+    out = Path(out) if out is not None else _temporary("pretrained", tell)
+    pretraining.pretrain(
+        found.dataset, out, encoder=encoder, training_config=training or TrainingConfig(seed=seed),
+        validation=validation, resume=resume, overwrite=overwrite, progress=progress, accelerator=accelerator,
+    )  # fmt: skip
+    return load(out)
+
+
+def _teller(progress: bool) -> Any:
+    return (lambda text: print(text, file=sys.stderr)) if progress else (lambda text: None)
+
+
+def _check_kept(dataset: Any, name: str) -> None:
+    if not len(dataset):
+        why = f"; the first was rejected: {dataset.rejects['reason'].iloc[0]}" if len(dataset.rejects) else ""
+        raise DataError(f"no molecule was kept{why}", where=name, fix="correct the rows")
+
+
+def _describe(data: Labelled, split: Split, tell: Any) -> dict[str, int]:
+    """Say how many rows there are and how they are divided; return what is known of rows of the same molecule."""
+    kept, lost = len(data.dataset), len(data.dataset.rejects)
+    tell(f"{kept + lost:,} rows: {kept:,} kept, {lost:,} rejected")
+    tell(f"{split.facts['split']} split ({split.facts['split_variant']}): {split}")
+    if "split_warning" in split.facts:
+        tell(f"WARNING: {split.facts['split_warning']}; split='random' divides otherwise")
+    found = find_duplicates(data.dataset, split.parts)
+    if text := describe_duplicates(found):
+        tell(text)
+    return found
+
+
+def _temporary(name: str, tell: Any) -> Path:
+    """Return a new folder that says what is in it."""
+    out = Path(tempfile.mkdtemp(prefix=f"{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:40]}-model-"))
+    tell(f"model: {out}, a temporary folder; model.save('NAME') keeps it, or give out='NAME'")
+    return out

@@ -1,0 +1,73 @@
+"""Columns of a file: found by name, pattern or content; labels: numbers, missing, or neither."""
+
+import math
+
+import pytest
+from molecule_files import ESOL, read, write
+
+from dgl_moleblend.errors import DataError
+from dgl_moleblend.readers.molecules import MoleculeReader
+
+
+@pytest.mark.parametrize(
+    ("name", "header", "options"),
+    [
+        ("a.csv", "name,SMILES", {}),
+        ("a.csv", "name,Canonical_Smiles", {}),
+        ("a.csv", "name;smiles", {}),
+        ("a.tsv", "name\tmol", {}),
+        ("a.dat", "name\tsmiles", {}),
+        ("a.csv", "\ufeffname,smiles", {}),
+        ("a.csv", '"name","smiles"', {}),
+        ("a.csv", "name,whatever", {"smiles_column": "whatever"}),
+        ("a.csv", "name,Whatever", {"smiles_column": "whatever"}),
+    ],
+)
+def test_columns_and_delimiters_are_found(tmp_path, name, header, options):
+    delimiter = next(d for d in ",;\t" if d in header)
+    (record,) = read(write(tmp_path, name, f"{header}\nethanol{delimiter}CCO\n"), **options)
+    assert (record.id, record.smiles) == ("ethanol", "CCO")
+
+
+def test_a_missing_column_lists_those_there_are(tmp_path):
+    path = write(tmp_path, "a.csv", "compound,weight\nx,1\n")
+    with pytest.raises(DataError, match=r"no column looks like SMILES; the columns are: 'compound', 'weight'") as error:
+        MoleculeReader(path)
+    assert "--smiles-column" in str(error.value)
+    assert str(path) in str(error.value)
+    with pytest.raises(DataError, match=r"no SMILES column 'smile'; the columns are"):
+        MoleculeReader(path, smiles_column="smile")
+    with pytest.raises(DataError, match=r"no task column 'logP'.*'Compound ID', 'smiles', 'logS', 'note'"):
+        MoleculeReader(write(tmp_path, "b.csv", ESOL), task_columns=["logP"])
+    with pytest.raises(DataError, match=r"no id column 'nr'"):
+        MoleculeReader(write(tmp_path, "b.csv", ESOL), id_column="nr")
+
+
+def test_a_column_named_twice_is_refused_if_it_is_wanted(tmp_path):
+    path = write(tmp_path, "a.csv", "smiles,y,y\nC,1,2\n")
+    assert len(read(path)) == 1
+    with pytest.raises(DataError, match="2 columns are named 'y'"):
+        MoleculeReader(path, task_columns=["y"])
+
+
+def test_task_names_patterns_and_all(tmp_path):
+    path = write(tmp_path, "a.csv", 'id,smiles,NR-A,NR-B,SR-C,"a,b",text\n1,C,0,1,,5,word\n2,CC,,0,0.5,6,7\n')
+    assert MoleculeReader(path, task_columns=["NR-*"]).task_names == ("NR-A", "NR-B")
+    assert MoleculeReader(path, task_columns=["SR-C,NR-A"]).task_names == ("SR-C", "NR-A")
+    assert MoleculeReader(path, task_columns=["a,b", "NR-A"]).task_names == ("a,b", "NR-A")
+    assert MoleculeReader(path, task_columns=["all"]).task_names == ("NR-A", "NR-B", "SR-C", "a,b")
+    records = read(path, task_columns=["all"])
+    assert [r.labels for r in records][1][1:] == (0.0, 0.5, 6.0)
+    assert [r.row for r in records] == [0, 1], "rows that were looked at beforehand are read as well"
+
+
+def test_labels_that_are_missing_or_no_numbers(tmp_path):
+    cells = ["", " ", "NaN", "n/a", "NULL", "-1", "-1.0", "true", "0", "1e3", ">10", "inf", "1e39", "1_0", "3,5"]
+    path = write(tmp_path, "a.csv", "smiles\ty\n" + "".join(f"C\t{cell}\n" for cell in cells))
+    records = read(path, task_columns=["y"], missing_labels=[-1], input_format="tsv")
+    missing = [math.isnan(r.labels[0]) and r.error is None for r in records]
+    assert missing == [True] * 7 + [False] * 8
+    assert [r.labels[0] for r in records[7:10]] == [1.0, 0.0, 1000.0]
+    for cell, record in zip(cells[10:], records[10:], strict=True):
+        assert record.stage == "labels"
+        assert record.error == f"the label {cell!r} in column 'y' is not a finite number"
