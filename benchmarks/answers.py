@@ -23,10 +23,12 @@ from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.folds import split_into_folds
 from dgl_moleblend.data.given_splits import split_by_column
 from dgl_moleblend.data.splits import split_by_method
-from dgl_moleblend.folder import write_json
+from dgl_moleblend.files import write_json
 from dgl_moleblend.models.targets import METRICS
 from dgl_moleblend.readers.published import moleculenet
-from dgl_moleblend.train.auto import CANDIDATES, finetune_auto
+from dgl_moleblend.request import Compute
+from dgl_moleblend.train.auto import finetune_auto
+from dgl_moleblend.train.comparison import CANDIDATES, Comparison, network_training
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 OUT = Path(__file__).parent / "results" / "answers"
@@ -71,8 +73,10 @@ def compute(problem: Problem, args: argparse.Namespace) -> dict[str, Any]:
     for split in problem.splits:
         with tempfile.TemporaryDirectory() as folder:
             found = finetune_auto(
-                problem.dataset, split.parts, Path(folder) / "model", encoder=args.encoder, candidates=args.candidates,
-                facts=split.facts, seed=args.seed, workers=args.workers, progress=False,
+                problem.dataset, split, Path(folder) / "model", start=args.encoder,
+                comparison=Comparison(tuple(args.candidates)),
+                training=network_training(len(split.parts["train"]) + len(split.parts["validation"]), args.seed),
+                compute=Compute(workers=args.workers, progress=False),
             )  # fmt: skip
         shutil.rmtree(folder, ignore_errors=True)
         metric = METRICS[found.metrics["task_type"]][0]

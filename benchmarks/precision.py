@@ -20,6 +20,7 @@ import dgl_moleblend as mb
 from dgl_moleblend.config import FeaturizerConfig, TrainingConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.report.results import read_curves
+from dgl_moleblend.request import Compute
 from dgl_moleblend.train.pretrain import pretrain
 
 NCI = Path(RDConfig.RDDataDir) / "NCI" / "first_200.props.sdf"
@@ -55,10 +56,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, object]:
     curves, seconds = {}, {}
     with tempfile.TemporaryDirectory() as folder:
         for name, precision in PRECISIONS.items():
-            config = TrainingConfig(max_epochs=args.epochs, batch_size=args.batch, precision=precision)
+            config = TrainingConfig(max_epochs=args.epochs, batch_size=args.batch)
             began = time.perf_counter()
-            out = pretrain(dataset, os.path.join(folder, name), encoder=SIZES[args.size](), training_config=config,
-                           validation=0.1, accelerator=args.accelerator)  # fmt: skip
+            out = pretrain(dataset, os.path.join(folder, name), start=SIZES[args.size](), training=config,
+                           validation=0.1, compute=Compute(args.accelerator, precision=precision))  # fmt: skip
             seconds[name] = time.perf_counter() - began
             curves[name] = read_curves(out)
     every = max(1, args.epochs // 10)

@@ -23,8 +23,9 @@ from lightning.pytorch import Callback
 from dgl_moleblend.config import BlendConfig, EncoderConfig, TrainingConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.molecule_targets import MoleculeTargets
-from dgl_moleblend.train.loop import is_finished
+from dgl_moleblend.request import Compute
 from dgl_moleblend.train.pretrain import pretrain
+from dgl_moleblend.train.run import is_finished
 
 SIZES: dict[str, dict[str, int]] = {
     "tiny": {"num_layers": 2, "feat_size": 32, "ffn_size": 32, "num_heads": 4, "num_kernels": 8},
@@ -99,15 +100,15 @@ def train(args: argparse.Namespace) -> None:
     dataset, targets = open_prepared(args.prepared, variant)
     config = TrainingConfig(
         max_epochs=100_000, max_steps=args.steps, batch_size=args.batch, warmup=0.05, seed=args.seed,
-        learning_rate=args.learning_rate or LEARNING_RATE[args.size], weight_decay=0.01, precision=args.precision,
-        num_workers=args.loader_workers,
+        learning_rate=args.learning_rate or LEARNING_RATE[args.size], weight_decay=0.01,
     )  # fmt: skip
 
     def run(out: Path, config: TrainingConfig, **settings: Any) -> Path:
         return pretrain(
-            dataset, out, encoder=EncoderConfig(**SIZES[args.size], **variant.get("encoder", {})), targets=targets,
-            training_config=config,
-            blend_config=BlendConfig(**variant.get("blend", {})), validation=0.002, progress=False, **settings,
+            dataset, out, start=EncoderConfig(**SIZES[args.size], **variant.get("encoder", {})), targets=targets,
+            training=config, blend=BlendConfig(**variant.get("blend", {})), validation=0.002,
+            compute=Compute(precision=args.precision, workers=args.loader_workers, progress=False,
+                            callbacks=tuple(settings.pop("callbacks", ()))), **settings,
         )  # fmt: skip
 
     began = time.perf_counter()

@@ -25,15 +25,16 @@ from baselines import HELD_OUT, Problem, make_problem
 from measure import machine, parse, parser, report
 
 import dgl_moleblend as mb
-from dgl_moleblend.config import BlendConfig, FeaturizerConfig, TrainingConfig
+from dgl_moleblend.config import BlendConfig, FeaturizerConfig, PredictorConfig, TrainingConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.folder import write_json
+from dgl_moleblend.files import write_json
 from dgl_moleblend.models.targets import METRICS
 from dgl_moleblend.readers.published import MOLECULENET, moleculenet, qm9
+from dgl_moleblend.request import Compute
 from dgl_moleblend.train.finetune import finetune
-from dgl_moleblend.train.loop import is_finished, library_versions
 from dgl_moleblend.train.pretrain import pretrain
+from dgl_moleblend.train.run import is_finished, library_versions
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 MINI = {"num_layers": 4, "feat_size": 128, "ffn_size": 128, "num_heads": 8}
@@ -184,10 +185,12 @@ def ours(cell: Cell, problem: Problem, settings: Mapping[str, Any], args: argpar
     if cell.is_variant:
         encoder = pretrained_variant(cell.model, cell.seed, args)
     folder = args.out / "runs" / cell.path(Path()).with_suffix("")
-    config = TrainingConfig(max_epochs=settings["epochs"], seed=cell.seed, **settings["training"])
-    result = finetune(problem.dataset, problem.parts, folder, encoder=encoder, task_type=problem.task_type,
-                      metric=problem.metric, training_config=config, progress=False, **settings["predictor"],
-                      **taken_up(folder))  # fmt: skip
+    config = TrainingConfig(
+        max_epochs=settings["epochs"], seed=cell.seed, metric=problem.metric, **settings["training"]
+    )
+    result = finetune(problem.dataset, problem.parts, folder, tasks=problem.task_type, start=encoder,
+                      model=PredictorConfig.from_dict(settings["predictor"]), training=config,
+                      compute=Compute(progress=False), **taken_up(folder))  # fmt: skip
     scores = {part: result.metrics[part] for part in HELD_OUT} | {"epochs": result.metrics["epochs"]}
     shutil.rmtree(folder)
     return scores
@@ -208,8 +211,8 @@ def pretrained_variant(name: str, seed: int, args: argparse.Namespace) -> Path:
     if is_finished(folder) is True:
         return folder
     config = TrainingConfig(max_steps=args.steps, seed=seed, **PRETRAINING)
-    return pretrain(dataset, folder, encoder=SIZES[args.size](), blend_config=BlendConfig(**VARIANTS[name]),
-                    training_config=config, validation=0.0, progress=False, **taken_up(folder))  # fmt: skip
+    return pretrain(dataset, folder, start=SIZES[args.size](), blend=BlendConfig(**VARIANTS[name]), training=config,
+                    validation=0.0, compute=Compute(progress=False), **taken_up(folder))  # fmt: skip
 
 
 def taken_up(folder: Path) -> dict[str, bool]:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from dgl_moleblend import predict
-    from dgl_moleblend.config import BlendConfig, EncoderConfig, FeaturizerConfig, TrainingConfig
+    from dgl_moleblend.config import BlendConfig, EncoderConfig, FeaturizerConfig, PredictorConfig, TrainingConfig
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.dgllife import MoleBlendAtomFeaturizer, MoleBlendBondFeaturizer, MoleBlendPairFeaturizer
     from dgl_moleblend.errors import CheckpointError, ConfigError, DataError, MoleBlendError, MoleculeError, SchemaError
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from dgl_moleblend.pairs.graph import MoleculeFeaturizer
     from dgl_moleblend.predict.front import embed
     from dgl_moleblend.report.loaded import LoadedModel, load
+    from dgl_moleblend.request import Compute, Task
     from dgl_moleblend.shipped import pretrained
     from dgl_moleblend.train.front import finetune, pretrain
 
@@ -39,6 +40,7 @@ _HOMES = {
     "BlendConfig": "config",
     "BlendPretraining": "models.pretraining",
     "CheckpointError": "errors",
+    "Compute": "request",
     "ConfigError": "errors",
     "DataError": "errors",
     "EncoderConfig": "config",
@@ -55,8 +57,10 @@ _HOMES = {
     "MoleculeDataset": "data.dataset",
     "MoleculeError": "errors",
     "MoleculeFeaturizer": "pairs.graph",
+    "PredictorConfig": "config",
     "RelationBatch": "pairs.batch",
     "SchemaError": "errors",
+    "Task": "request",
     "TrainingConfig": "config",
     "cut_off": "pairs.cut_off",
     "draw_blend": "nn.blend",
@@ -74,6 +78,7 @@ __all__ = [
     "BlendConfig",
     "BlendPretraining",
     "CheckpointError",
+    "Compute",
     "ConfigError",
     "DataError",
     "EncoderConfig",
@@ -90,8 +95,10 @@ __all__ = [
     "MoleculeDataset",
     "MoleculeError",
     "MoleculeFeaturizer",
+    "PredictorConfig",
     "RelationBatch",
     "SchemaError",
+    "Task",
     "TrainingConfig",
     "__version__",
     "cut_off",

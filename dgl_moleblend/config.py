@@ -177,6 +177,30 @@ class EncoderConfig(Config):
 
 
 @dataclass(frozen=True)
+class PredictorConfig(Config):
+    """What stands on an encoder to predict properties.
+
+    Parameters
+    ----------
+    readout : {"token", "mean", "sum"}, optional
+        What represents a molecule: its graph token, or mean or sum over its atoms. By default "token" for a fresh
+        encoder, that of a predictor, and "mean" for any other pretrained encoder whose objectives never scored the
+        token.
+    relations : tuple of str
+        Those that the encoder is shown.
+    dropout : float
+        Rate in the property head, in [0, 1).
+    """
+
+    readout: str | None = None
+    relations: tuple[str, ...] = ("spd", "bond_path", "distance")
+    dropout: float = 0.0
+
+    def __post_init__(self) -> None:
+        check(0 <= self.dropout < 1, "dropout", self.dropout, "in [0, 1)")
+
+
+@dataclass(frozen=True)
 class BlendConfig(Config):
     """What is shown and what is asked for in pretraining (METHOD.md sections 6 and 7).
 
@@ -238,12 +262,14 @@ class TrainingConfig(Config):
         Molecules per optimiser step and device.
     learning_rate, weight_decay : float
         Peak learning rate and decoupled weight decay of Adam (0.9, 0.999, 1e-8).
+    schedule : {"cosine", "constant"}
+        What the learning rate does after the warm-up: it falls as a cosine to 0 at the last step, or stays. A run
+        whose rate stays can be resumed with more epochs or more patience, also after it is finished.
     warmup : float
-        Share of the steps over which the learning rate grows linearly; then it falls as a cosine to 0.
+        Share of the steps over which the learning rate grows linearly, of those of the first epoch where the rate then
+        stays.
     clip_norm : float
         Gradients are scaled down to this norm; 0 for never.
-    precision : {"32-true", "bf16-mixed", "16-mixed"}
-        As Lightning names it; softmax stays in float32.
     patience : int
         Epochs without a better validation score before fine-tuning stops; 0 for never.
     layer_decay : float
@@ -255,13 +281,15 @@ class TrainingConfig(Config):
     averaging : float
         Share of the steps that a moving average of the weights reaches back; the average is what is judged and kept.
         0 for the weights as they are.
+    metric : str, optional
+        Fine-tuning: validation score that chooses the weights: "rmse" (default), "mae" or "r2", and of several tasks
+        "scaled" (default): the mean RMSE in units of each task's training deviation; "roc_auc" (default) or "pr_auc";
+        or "loss", which also takes the place of one that no task has on the validation rows; metrics.json says which.
     keep : {"best", "last"}
         Fine-tuning: the weights of the best validation score, or of the last step, which validation rows then did not
         choose.
     class_weights : bool
         Fine-tuning: the rarer class of each task weighs as much as the other, counted on the training rows.
-    num_workers : int
-        Processes that load batches.
     seed : int
         Seed of weights, shuffling, blending and noise.
     """
@@ -271,17 +299,17 @@ class TrainingConfig(Config):
     batch_size: int = 32
     learning_rate: float = 1e-4
     weight_decay: float = 0.0
+    schedule: str = "cosine"
     warmup: float = 0.1
     clip_norm: float = 5.0
-    precision: str = "32-true"
     patience: int = 0
     layer_decay: float = 1.0
     freeze_encoder: bool = False
     head_first: float = 0.0
     averaging: float = 0.0
+    metric: str | None = None
     keep: str = "best"
     class_weights: bool = False
-    num_workers: int = 0
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -290,14 +318,15 @@ class TrainingConfig(Config):
         check(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         check(self.learning_rate > 0, "learning_rate", self.learning_rate, "positive")
         check(self.weight_decay >= 0, "weight_decay", self.weight_decay, "at least 0")
+        check(self.schedule in ("cosine", "constant"), "schedule", self.schedule, "'cosine' or 'constant'")
         check(0 <= self.warmup <= 1, "warmup", self.warmup, "in [0, 1]")
         check(self.clip_norm >= 0, "clip_norm", self.clip_norm, "at least 0")
-        check(self.precision in ("32-true", "bf16-mixed", "16-mixed"), "precision", self.precision,
-              "'32-true', 'bf16-mixed' or '16-mixed'")  # fmt: skip
         check(self.patience >= 0, "patience", self.patience, "at least 0")
         check(0 < self.layer_decay <= 1, "layer_decay", self.layer_decay, "above 0 and at most 1")
         check(0 <= self.head_first < 1, "head_first", self.head_first, "in [0, 1)")
         check(0 <= self.averaging < 1, "averaging", self.averaging, "in [0, 1)")
+        for name in ("head_first", "averaging"):
+            check(self.schedule == "cosine" or not getattr(self, name), name, getattr(self, name),
+                  "0 with schedule='constant': a share of all steps, whose number is open then")  # fmt: skip
         check(self.keep in ("best", "last"), "keep", self.keep, "'best' or 'last'")
-        check(self.num_workers >= 0, "num_workers", self.num_workers, "at least 0")
         check(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")

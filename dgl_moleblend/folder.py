@@ -1,13 +1,8 @@
-"""A model's folder: names of its files, weights and configuration without pickle; refuses what does not fit."""
+"""A model's folder: weights and configuration without pickle; refuses what does not fit."""
 
-import fnmatch
-import glob
-import itertools
 import json
 import os
-import stat
-import uuid
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,23 +15,12 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dgl_moleblend._version import __version__
-from dgl_moleblend.errors import CheckpointError, DataError
+from dgl_moleblend.errors import CheckpointError, ConfigError
+from dgl_moleblend.files import CONFIG_FILE, ENSEMBLE_FILE, WEIGHTS_FILE, write_atomically
 from dgl_moleblend.schema import SCHEMA_VERSION
 from dgl_moleblend.shipped import locate, names
 
 FORMAT = "dgl_moleblend"
-CONFIG_FILE = "config.json"
-WEIGHTS_FILE = "model.safetensors"
-RUN_FILE = "run.json"
-ENSEMBLE_FILE = "ensemble.json"
-"""Names the model folders that several runs left in one folder."""
-CHECKPOINTS = "checkpoints"
-LOGS = "logs"
-RESULTS = (
-    RUN_FILE, ENSEMBLE_FILE, CONFIG_FILE, WEIGHTS_FILE, "calibration.json", "training_set.npz", "metrics.json",
-    "predictions.csv", "split.csv", "rejects.csv", "report.html", "curves.png", "parity.png", "roc.png",
-)  # fmt: skip
-"""Files that a run leaves; those of the run before are deleted when it is overwritten."""
 WEIGHTS_VERSION = 3
 """Grows when weights of the same names and shapes change in meaning. 3: the factor before the 3D atom term."""
 NETWORKS = ("encoder", "pretraining", "predictor")
@@ -103,7 +87,7 @@ def save(
 
     Raises
     ------
-    ValueError
+    ConfigError
         If `kind` is unknown.
     CheckpointError
         If `folder` is a file.
@@ -118,7 +102,7 @@ def save(
     {'encoder': {'feat_size': 2}}
     """
     if kind not in KINDS:
-        raise ValueError(f"kind={kind!r} is not allowed\n  fix:   kind must be one of {', '.join(map(repr, KINDS))}")
+        raise ConfigError(f"kind={kind!r} is not allowed", fix=f"kind must be one of {', '.join(map(repr, KINDS))}")
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise CheckpointError(f"{folder} is a file", fix="name a folder to save the model in")
@@ -143,91 +127,6 @@ def save(
         write_atomically(folder / WEIGHTS_FILE, lambda path: save_arrays(arrays, path, metadata))
     write_atomically(folder / CONFIG_FILE, lambda path: path.write_text(text, encoding="utf-8"))
     return folder
-
-
-_WRITTEN = (
-    *RESULTS, CHECKPOINTS, LOGS, "manifest.json", "shard-*.arrow", "trials", "trials.csv", "seed-*", "fold-*",
-    "network-*", "forest", "trees", "kernel", "frozen", "encoder",
-)  # fmt: skip
-"""What commands write in, or delete from, the folder that is their output."""
-
-
-def keep_inputs(output: str | os.PathLike[str], inputs: Iterable[str | os.PathLike[str]]) -> None:
-    """Refuse an output that would replace what is read, before anything is touched.
-
-    Parameters
-    ----------
-    output : path
-        File or folder that is to be written.
-    inputs : iterable of paths
-        Files, globs and folders that are read; "-" and what does not exist are passed over.
-
-    Raises
-    ------
-    DataError
-        If the output is one of the inputs (by whatever name or link), lies where an input folder has its files, or is
-        a folder in which an input lies where results go.
-    """
-    out = Path(output).resolve()
-    for name in itertools.chain.from_iterable([one] if Path(one).exists() else glob.glob(str(one)) for one in inputs):
-        real = Path(name).resolve()
-        same = real == out or (out.exists() and real.samefile(out))
-        if same or _is_written(real, out) or (real.is_dir() and _is_written(out, real)):
-            what = (
-                "is what the command reads"
-                if same
-                else f"would replace parts of {str(name)!r}, which the command reads"
-            )
-            raise DataError(f"the output {str(output)!r} {what}", where=str(name), fix="give the output another name")
-
-
-def _is_written(path: Path, folder: Path) -> bool:
-    """Whether a path lies in a folder where a command's results go."""
-    if folder not in path.parents:
-        return False
-    return any(fnmatch.fnmatch(path.relative_to(folder).parts[0], pattern) for pattern in _WRITTEN)
-
-
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it: readers see the old or the new, always whole."""
-    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        with temporary.open("xb") as file:
-            mode = os.fstat(file.fileno()).st_mode  # as the umask has it; what `write` makes may be its owner's alone
-        write(temporary)
-        temporary.chmod(stat.S_IMODE(mode))
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_json(path: Path, values: dict[str, Any]) -> None:
-    """Write a JSON file, whole or not at all; NaN is no JSON and is refused."""
-    text = json.dumps(values, indent=2, allow_nan=False) + "\n"
-    write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
-
-
-def read_json(path: Path, names: Iterable[str] = ()) -> dict[str, Any]:
-    """Read a JSON object with certain names in it.
-
-    Raises
-    ------
-    CheckpointError
-        If the file is missing, damaged or lacks one.
-    """
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("it holds no object")
-        if missing := [name for name in names if name not in found]:
-            raise ValueError(f"it lacks {', '.join(missing)}")
-    except (OSError, ValueError, RecursionError) as error:
-        why = "it is empty" if path.is_file() and not path.stat().st_size else str(error)
-        raise CheckpointError(f"{path.name} cannot be read: {why}", where=str(path),
-                              fix="restore the file, or begin anew with --overwrite") from error  # fmt: skip
-    return found
 
 
 def read_arrays(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:

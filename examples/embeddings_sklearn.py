@@ -46,10 +46,10 @@ if args.model is None:
     args.model = pretrain(
         mb.MoleculeDataset.from_smiles(smiles),  # no measured value is seen
         args.out / "pretrained",
-        encoder=mb.EncoderConfig.tiny(),
-        training_config=mb.TrainingConfig(max_epochs=args.epochs, seed=args.seed),
+        start=mb.EncoderConfig.tiny(),
+        training=mb.TrainingConfig(max_epochs=args.epochs, seed=args.seed),
         overwrite=True,
-        progress=False,
+        compute=mb.Compute(progress=False),
     )
 dataset = mb.MoleculeDataset.from_smiles(smiles, featurizer=featurizer_of(args.model))
 print(f"{len(dataset)} molecules, {len(dataset.rejects)} left out")

@@ -51,15 +51,15 @@ def main(arguments: Sequence[str] | None = None) -> None:
     pretrain(
         dataset,
         args.out,
-        encoder=getattr(mb.EncoderConfig, args.size)(),
-        blend_config=mb.BlendConfig(ratio=(0.2, 0.2, 0.6), objective_3d="distance"),
-        training_config=mb.TrainingConfig(
+        start=getattr(mb.EncoderConfig, args.size)(),
+        blend=mb.BlendConfig(ratio=(0.2, 0.2, 0.6), objective_3d="distance"),
+        training=mb.TrainingConfig(
             max_epochs=args.epochs,
             batch_size=args.batch_size,
             learning_rate=args.lr,
-            num_workers=args.workers,
             seed=args.seed,
         ),
+        compute=mb.Compute(workers=args.workers),
         validation=0.1,
         overwrite=args.overwrite,
     )

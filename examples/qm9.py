@@ -61,19 +61,18 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
     result = finetune(
         dataset,
-        split.parts,
+        split,
         args.out,
-        encoder=args.pretrained or getattr(mb.EncoderConfig, args.size)(),
-        task_type="regression",
-        metric="loss",  # of standardised labels: a mean over twelve units would be that of the largest numbers
-        training_config=mb.TrainingConfig(
+        tasks=[mb.Task(name, "regression", unit) for name, unit in reader.units.items()],
+        start=args.pretrained or getattr(mb.EncoderConfig, args.size)(),
+        training=mb.TrainingConfig(
             max_epochs=args.epochs,
             batch_size=args.batch_size,
             learning_rate=args.lr,
-            num_workers=args.workers,
+            metric="loss",  # of standardised labels: a mean over twelve units would be that of the largest numbers
             seed=args.seed,
         ),
-        facts=split.facts,
+        compute=mb.Compute(workers=args.workers),
         overwrite=args.overwrite,
     )
     ours, mean = (scores["test"]["tasks"] for scores in (result.metrics, result.metrics["mean_predictor"]))

@@ -9,6 +9,12 @@ from dgl_moleblend.data.rows import Reject, Sample, rejects_frame
 from dgl_moleblend.data.table import MoleculeTable
 
 NAN = float("nan")
+QUIET = mb.Compute(progress=False)
+
+
+def watched(*callbacks: object) -> dict[str, mb.Compute]:
+    """The argument of a workflow that lets callbacks look on."""
+    return {"compute": QUIET.replace(callbacks=callbacks)}
 
 
 def chain(length: int, generator: np.random.Generator, conformers: int = 1) -> MoleculeArrays:

@@ -11,7 +11,7 @@ import numpy as np
 from typing_extensions import Self
 
 from dgl_moleblend.errors import CheckpointError, MoleculeError
-from dgl_moleblend.folder import write_atomically
+from dgl_moleblend.files import write_atomically
 from dgl_moleblend.unpacking import read_npz
 
 TRAINING_SET_FILE = "training_set.npz"

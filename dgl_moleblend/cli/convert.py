@@ -23,7 +23,7 @@ def command(checkpoint: Path, output: str) -> None:
     \b
       dgl-moleblend convert checkpoint_best.pt -o pretrained
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    from dgl_moleblend.folder import keep_inputs
+    from dgl_moleblend.files import keep_inputs
     from dgl_moleblend.models import reference
 
     keep_inputs(output, [checkpoint])

@@ -70,7 +70,7 @@ def command(
     if color is not None:
         reading["task_columns"] = (color,)
 
-    from dgl_moleblend.folder import keep_inputs
+    from dgl_moleblend.files import keep_inputs
     from dgl_moleblend.predict.embedding import embed, embed_atoms, read_model
     from dgl_moleblend.predict.properties import featurizer_of
     from dgl_moleblend.predict.tables import align, tabulate_atoms, write_embeddings

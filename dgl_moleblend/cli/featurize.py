@@ -118,7 +118,7 @@ def command(
     from dgl_moleblend.data.molecules import PipelineConfig
     from dgl_moleblend.data.store import REJECTS
     from dgl_moleblend.data.table import MoleculeTable
-    from dgl_moleblend.folder import keep_inputs, write_atomically
+    from dgl_moleblend.files import keep_inputs, write_atomically
     from dgl_moleblend.pairs.loader import save_graphs
 
     rejects_path = Path(output, REJECTS)

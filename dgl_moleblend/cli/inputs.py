@@ -1,6 +1,5 @@
 """What commands are given: molecules from a data set or from files, and the settings of a training run."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from dgl_moleblend.cli import options
+from dgl_moleblend.env.processes import is_first_process
+from dgl_moleblend.files import MANIFEST_FILE
 
 if TYPE_CHECKING:
-    from dgl_moleblend.config import EncoderConfig, FeaturizerConfig, TrainingConfig
+    from dgl_moleblend.config import EncoderConfig, FeaturizerConfig
     from dgl_moleblend.data.dataset import MoleculeDataset
 
 READING = ("smiles_column", "id_column", "input_format", "encoding")
@@ -38,7 +38,7 @@ def open_molecules(
     """
     from dgl_moleblend.data.dataset import MoleculeDataset
 
-    stores = [name for name in inputs if Path(name, "manifest.json").is_file()]
+    stores = [name for name in inputs if Path(name, MANIFEST_FILE).is_file()]
     if stores and len(stores) < len(inputs):
         raise click.UsageError(f"{stores[0]} is a data set, and not all of the others are: give data sets or files")
     if stores:
@@ -82,15 +82,6 @@ def unless_given(ctx: click.Context, defaults: dict[str, Any]) -> dict[str, Any]
     }
 
 
-def training_config(values: dict[str, Any]) -> "TrainingConfig":
-    """Make a TrainingConfig of the options `options.training`, taking them out of `values`."""
-    from dgl_moleblend.config import TrainingConfig
-
-    settings = {name: values.pop(name) for name in options.TRAINING}
-    settings["max_steps"] = settings["max_steps"] or -1
-    return TrainingConfig(**settings)
-
-
 def encoder_choice(ctx: click.Context, size: str, encoder: str | None) -> "EncoderConfig | str":
     """Return the size of a fresh encoder, or the folder of one to start from."""
     from dgl_moleblend.config import EncoderConfig
@@ -118,5 +109,5 @@ def resumable(how: str = "; the same command with --resume goes on") -> Iterator
 
 def say(text: str) -> None:
     """Write a message to standard error; of the processes of a parallel run, the first does."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":
+    if is_first_process():
         click.echo(text, err=True)

@@ -63,7 +63,7 @@ def command(
     if tasks and model is None:
         raise click.UsageError("--task goes with --model")
     if figure is not None:
-        from dgl_moleblend.folder import keep_inputs
+        from dgl_moleblend.files import keep_inputs
 
         keep_inputs(figure, [path for path in (store, model) if path is not None])
     if smiles is None and not Path(str(store)).is_file():

@@ -1,10 +1,15 @@
 """Options that several commands share, so that the same thing has the same name everywhere."""
 
+import functools
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+if TYPE_CHECKING:
+    from dgl_moleblend.config import TrainingConfig
+    from dgl_moleblend.request import Compute
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,6 +26,38 @@ def _combine(*decorators: Callable[[F], F]) -> Callable[[F], F]:
 
     return decorate
 
+
+def grouped(name: str, make: Callable[..., Any], *decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Return a decorator of several options whose values reach a command as one argument.
+
+    Parameters
+    ----------
+    name : str
+        Of the argument.
+    make : callable
+        From the options' values, by their names, to the argument.
+    *decorators
+        The options.
+    """
+
+    def decorate(function: F) -> F:
+        options: list[str] = []
+
+        @functools.wraps(function)
+        def command(*args: Any, **values: Any) -> Any:
+            return function(*args, **{name: make(**{option: values.pop(option) for option in options})}, **values)
+
+        before = len(getattr(command, "__click_params__", []))
+        decorated: Any = _combine(*decorators)(command)  # type: ignore[arg-type]
+        options += [parameter.name for parameter in decorated.__click_params__[before:]]
+        return decorated  # type: ignore[no-any-return]
+
+    return decorate
+
+
+seed = click.option(
+    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of everything random."
+)
 
 input_files = click.argument("inputs", nargs=-1, required=True, metavar="FILE...")
 """One or several files, globs, or - for standard input."""
@@ -54,15 +91,40 @@ featurizer = _combine(
 )  # fmt: skip
 """FeaturizerConfig without its seed: positions, num_conformers, timeout."""
 
+reading = grouped("reading", dict, columns)
+"""One argument of all of `columns`, a dict."""
+
+labels = grouped("labels", dict, tasks)
+"""One argument of all of `tasks`, a dict."""
+
+featurizing = grouped("featurizing", dict, featurizer)
+"""One argument of all of `featurizer`, a dict."""
+
+start = grouped(
+    "start",
+    dict,
+    click.option("--size", type=click.Choice(["tiny", "small", "base"]), default="small", show_default=True,
+                 help="Size of a fresh encoder: tiny is for tests, base is the paper's."),
+    click.option("--encoder", type=click.Path(), metavar="FOLDER|NAME",
+                 help="Start from the encoder of this saved model (pretrained or fine-tuned) instead, or from"
+                 " weights that ship: mini, small."),
+)  # fmt: skip
+"""Where a training run starts: size and encoder, for `inputs.encoder_choice`."""
+
+again = grouped(
+    "again",
+    dict,
+    click.option("--resume", is_flag=True, help="Go on with the interrupted run in the output folder."),
+    click.option("--overwrite", is_flag=True, help="Delete the run in the output folder first."),
+)
+"""What to do with a run that is there: resume, overwrite."""
+
 
 def training(*, epochs: int, batch_size: int, learning_rate: float, patience: int) -> Callable[[F], F]:
-    """Options of a training run, with the defaults of a command; `training_config` makes a TrainingConfig of them."""
-    return _combine(
-        click.option("--size", type=click.Choice(["tiny", "small", "base"]), default="small", show_default=True,
-                     help="Size of a fresh encoder: tiny is for tests, base is the paper's."),
-        click.option("--encoder", type=click.Path(), metavar="FOLDER|NAME",
-                     help="Start from the encoder of this saved model (pretrained or fine-tuned) instead, or from"
-                     " weights that ship: mini, small."),
+    """Options of a training run, with the defaults of a command: the argument `training`, a TrainingConfig."""
+    return grouped(
+        "training",
+        _training_config,
         click.option("--epochs", "max_epochs", type=click.IntRange(1), default=epochs, show_default=True,
                      help="Passes over the training molecules."),
         click.option("--steps", "max_steps", type=click.IntRange(1), metavar="N",
@@ -73,25 +135,25 @@ def training(*, epochs: int, batch_size: int, learning_rate: float, patience: in
                      show_default=True, help="Peak of the learning rate."),
         click.option("--weight-decay", type=click.FloatRange(0), default=0.0, show_default=True,
                      help="Decoupled weight decay of Adam."),
+        click.option("--schedule", type=click.Choice(["cosine", "constant"]), default="cosine", show_default=True,
+                     help="What the learning rate does after the warm-up: it falls to 0 at the last step, or stays;"
+                     " then --resume takes more --epochs or --patience, also of a finished run."),
         click.option("--warmup", type=click.FloatRange(0, 1), default=0.1, show_default=True, metavar="SHARE",
-                     help="Share of the steps in which the learning rate grows; then it falls as a cosine."),
+                     help="Share of the steps in which the learning rate grows (of those of the first epoch where it"
+                     " then stays)."),
         click.option("--clip-norm", type=click.FloatRange(0), default=5.0, show_default=True,
                      help="Largest norm of the gradients; 0 for any."),
         click.option("--patience", type=click.IntRange(0), default=patience, show_default=True, metavar="EPOCHS",
                      help="Stop after so many epochs without a better validation score; 0 for never."),
-        click.option("--precision", type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]), default="32-true",
-                     show_default=True, help="Arithmetic; softmax is always in float32."),
-        click.option("--loader-workers", "num_workers", type=click.IntRange(0), default=0, show_default=True,
-                     metavar="N", help="Processes that load batches."),
-        click.option("--resume", is_flag=True, help="Go on with the interrupted run in the output folder."),
-        click.option("--overwrite", is_flag=True, help="Delete the run in the output folder first."),
         seed,
     )  # fmt: skip
 
 
-TRAINING = ("max_epochs", "max_steps", "batch_size", "learning_rate", "weight_decay", "warmup", "clip_norm", "patience",
-            "precision", "num_workers", "seed")  # fmt: skip
-"""Options that are settings of a TrainingConfig."""
+def _training_config(**settings: Any) -> "TrainingConfig":
+    from dgl_moleblend.config import TrainingConfig
+
+    return TrainingConfig(**{**settings, "max_steps": settings["max_steps"] or -1})
+
 
 accelerator = click.option(
     "--accelerator",
@@ -101,9 +163,28 @@ accelerator = click.option(
     help="Where to compute; auto takes a GPU if there is one.",
 )
 
-seed = click.option(
-    "--seed", type=click.IntRange(0, 2**31 - 1), default=0, show_default=True, help="Seed of everything random."
-)
+
+def _compute(*, num_workers: int, quiet: bool, **settings: Any) -> "Compute":
+    from dgl_moleblend.request import Compute
+
+    return Compute(workers=num_workers, progress=not quiet, **settings)
+
+
+quiet = click.option("--quiet", is_flag=True, help="No progress bars.")
+
+compute = grouped(
+    "compute",
+    _compute,
+    click.option("--precision", type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]), default="32-true",
+                 show_default=True, help="Arithmetic; softmax is always in float32."),
+    accelerator,
+    click.option("--devices", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+                 help="Devices that train together."),
+    click.option("--loader-workers", "num_workers", type=click.IntRange(0), default=0, show_default=True,
+                 metavar="N", help="Processes that load batches."),
+    quiet,
+)  # fmt: skip
+"""On what to compute, a Compute."""
 
 workers = click.option(
     "--workers",
@@ -114,5 +195,3 @@ workers = click.option(
 )
 
 output = click.option("-o", "--output", required=True, type=click.Path(), metavar="PATH", help="Where results go.")
-
-quiet = click.option("--quiet", is_flag=True, help="No progress bars.")

@@ -69,7 +69,7 @@ def command(
     check_output(output, (".csv", ".parquet"))
 
     from dgl_moleblend.data.dataset import MoleculeDataset
-    from dgl_moleblend.folder import keep_inputs
+    from dgl_moleblend.files import keep_inputs
     from dgl_moleblend.predict.members import is_model
     from dgl_moleblend.predict.properties import Ensemble
     from dgl_moleblend.predict.tables import write_csv, write_table
@@ -91,9 +91,9 @@ def command(
         dataset = open_molecules(ctx, files, ensemble.featurizer, workers=workers, quiet=quiet, **reading)
     table = ensemble.predict_table(dataset, coverage=coverage, progress=not quiet, accelerator=accelerator)
     if output is None:
-        write_csv(table, sys.stdout)
+        write_csv(table, sys.stdout, digits=7)
     else:
-        write_table(table, output)
+        write_table(table, output, digits=7)
     for text in describe(ensemble, coverage):
         say(text)
     warned = f", {(table['warning'] != '').sum():,} warned (unlike the training set)" if "warning" in table else ""

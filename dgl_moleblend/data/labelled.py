@@ -19,7 +19,7 @@ from dgl_moleblend.data.inputs import column_of_smiles, entries, open_inputs, pa
 from dgl_moleblend.data.splits import PARTS, Split, check_parts, split_by_method
 from dgl_moleblend.data.store import MANIFEST
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.folder import WEIGHTS_FILE
+from dgl_moleblend.files import WEIGHTS_FILE
 from dgl_moleblend.readers.cells import number
 from dgl_moleblend.readers.columns import choose_label, find_id, label_candidates, listed, no_column
 from dgl_moleblend.readers.memory import is_missing

@@ -29,7 +29,7 @@ from dgl_moleblend.data.store import (
     sha256,
 )
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.folder import write_atomically
+from dgl_moleblend.files import write_atomically
 from dgl_moleblend.schema import SCHEMA_VERSION
 
 _LEFTOVER = re.compile(r"\.tmp-|\.(manifest\.json|shard-\d+\.arrow)\.[0-9a-f]+$")

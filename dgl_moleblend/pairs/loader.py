@@ -19,7 +19,7 @@ from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.molecule_targets import MoleculeTargets
 from dgl_moleblend.data.rows import Sample
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.folder import write_atomically
+from dgl_moleblend.files import write_atomically
 from dgl_moleblend.pairs.batch import MoleculeBatch, TensorStruct
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.folder import ENSEMBLE_FILE
+from dgl_moleblend.files import ENSEMBLE_FILE
 from dgl_moleblend.models.predictor import readout_of
 from dgl_moleblend.nn.encoder import MoleBlendEncoder
 from dgl_moleblend.nn.readout import READOUTS

@@ -11,7 +11,8 @@ from jaxtyping import Float
 
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.inputs import open_inputs
-from dgl_moleblend.folder import ENSEMBLE_FILE, KINDS, NETWORKS, read
+from dgl_moleblend.files import ENSEMBLE_FILE
+from dgl_moleblend.folder import KINDS, NETWORKS, read
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.predict.embedding import EmbeddingModel, read_model
 from dgl_moleblend.predict.members import is_model

@@ -8,7 +8,7 @@ from pathlib import Path
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.data.store import sha256
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.folder import ENSEMBLE_FILE
+from dgl_moleblend.files import ENSEMBLE_FILE
 
 
 def member_folders(folder: str | PathLike[str]) -> list[Path]:

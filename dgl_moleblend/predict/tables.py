@@ -67,18 +67,26 @@ def tabulate_atoms(dataset: MoleculeDataset, embeddings: Sequence[np.ndarray] | 
     return table.sort_values(["row", "atom"], kind="stable", ignore_index=True)
 
 
-def write_table(table: pd.DataFrame, path: str | PathLike[str]) -> None:
-    """Write predictions, whole or not at all: Parquet where the name ends in .parquet, else CSV."""
+def write_table(table: pd.DataFrame, path: str | PathLike[str], *, digits: int | None = None) -> None:
+    """Write a table, whole or not at all: Parquet where the name ends in .parquet, else CSV.
+
+    Parameters
+    ----------
+    table : DataFrame
+    path : path
+    digits : int, optional
+        Of the numbers in CSV; by default all that they have.
+    """
     parquet = Path(path).suffix == ".parquet"
     model_folder.write_atomically(
         Path(path),
-        lambda temporary: table.to_parquet(temporary, index=False) if parquet else write_csv(table, temporary),
+        lambda temporary: table.to_parquet(temporary, index=False) if parquet else write_csv(table, temporary, digits),
     )
 
 
-def write_csv(table: pd.DataFrame, target: Path | TextIO) -> None:
-    """Write CSV with the seven digits that float32 holds."""
-    table.to_csv(target, index=False, float_format="%.7g")
+def write_csv(table: pd.DataFrame, target: Path | TextIO, digits: int | None = None) -> None:
+    """Write CSV; see `write_table`."""
+    table.to_csv(target, index=False, float_format=None if digits is None else f"%.{digits}g")
 
 
 def write_embeddings(table: pd.DataFrame, path: str | PathLike[str]) -> None:

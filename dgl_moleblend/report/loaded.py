@@ -11,7 +11,7 @@ import pandas as pd
 
 from dgl_moleblend.config import check
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.folder import read_json
+from dgl_moleblend.files import METRICS_FILE, REPORT_FILE, read_json
 from dgl_moleblend.predict.front import Saved, SavedModel
 from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.tables import predicted
@@ -19,9 +19,6 @@ from dgl_moleblend.report.results import Results, read_curves, read_results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-REPORT_FILE = "report.html"
-METRICS_FILE = "metrics.json"
 
 
 class LoadedModel(SavedModel):

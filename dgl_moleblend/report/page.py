@@ -326,8 +326,8 @@ def _settings(run: Results) -> dict[str, dict[str, str]]:
         **({"Calibration": run.calibration.to_dict()} if run.calibration else {}),
         "Versions": run.versions,
     }  # fmt: skip
-    start = run.settings.get("encoder")
-    if started_from := start.get("started_from") if isinstance(start, dict) else start:
+    start = run.settings.get("start", run.settings.get("encoder"))
+    if started_from := start.get("from", start.get("started_from")) if isinstance(start, dict) else start:
         sections["Model"] = {"started from": started_from, **sections["Model"]}
     return {name: _flat(values, "" if isinstance(values, Mapping) else "value") for name, values in sections.items()}
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.folder import ENSEMBLE_FILE, LOGS, RUN_FILE
+from dgl_moleblend.files import ENSEMBLE_FILE, LOGS, RUN_FILE
 from dgl_moleblend.models.targets import METRICS
 from dgl_moleblend.predict.calibration import CALIBRATION_FILE, Calibration
 from dgl_moleblend.predict.intervals import TaskCalibration

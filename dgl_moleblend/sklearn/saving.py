@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from dgl_moleblend._version import __version__
 from dgl_moleblend.config import TrainingConfig
 from dgl_moleblend.errors import CheckpointError, DataError
-from dgl_moleblend.folder import read_json, write_json
+from dgl_moleblend.files import read_json, write_json
 
 ESTIMATOR_FILE = "estimator.json"
 """Parameters and classes of an estimator, beside its model."""

@@ -12,24 +12,36 @@ import numpy as np
 from jaxtyping import Float
 
 from dgl_moleblend.chem.similarity import write_training_set
-from dgl_moleblend.config import EncoderConfig, FeaturizerConfig, TrainingConfig, check
+from dgl_moleblend.config import FeaturizerConfig, TrainingConfig
+from dgl_moleblend.data.splits import Split
 from dgl_moleblend.data.store import sha256
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.folder import ENSEMBLE_FILE, WEIGHTS_FILE, write_json
+from dgl_moleblend.files import (
+    CALIBRATION_FILE,
+    ENSEMBLE_FILE,
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    REJECTS_FILE,
+    SPLIT_FILE,
+    WEIGHTS_FILE,
+    write_json,
+)
 from dgl_moleblend.models.blend_weights import blend, blend_weights
 from dgl_moleblend.models.kernel import KernelModel
 from dgl_moleblend.models.targets import LabelScaling, score
 from dgl_moleblend.models.trees import TreeModel
-from dgl_moleblend.predict.calibration import CALIBRATION_FILE, calibrate, deviation_column
+from dgl_moleblend.predict.calibration import calibrate, deviation_column
 from dgl_moleblend.predict.classical import FeatureModel
 from dgl_moleblend.predict.features import COLUMNS, STATES, Features
 from dgl_moleblend.predict.properties import PropertyModel
-from dgl_moleblend.predict.tables import predicted
+from dgl_moleblend.predict.tables import predicted, write_table
 from dgl_moleblend.report.page import write_report
-from dgl_moleblend.schema import FEATURE_KINDS
+from dgl_moleblend.request import Compute, Task
+from dgl_moleblend.train.comparison import Comparison, network_training
 from dgl_moleblend.train.ensemble import remove_runs
 from dgl_moleblend.train.finetune import (
     FinetuneResult,
+    Request,
     check_request,
     finetune,
     split_facts,
@@ -37,32 +49,15 @@ from dgl_moleblend.train.finetune import (
     tabulate,
 )
 from dgl_moleblend.train.lock import holds_its_folder
-from dgl_moleblend.train.loop import close_run, is_finished, open_run, write_table
-from dgl_moleblend.train.plan import describe_data
-from dgl_moleblend.train.start import describe_start, keep_start
+from dgl_moleblend.train.plan import RunPlan
+from dgl_moleblend.train.run import close_run, is_finished, open_run
+from dgl_moleblend.train.start import Source, Start
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
 
-CANDIDATES = ("mean", "forest", "trees", "kernel", "frozen", "network")
-"""What is compared: the mean of the labels, a random forest on Morgan counts, extra trees and a kernel machine on all
-features, a kernel machine on the states of the frozen encoder, and the fine-tuned encoder."""
-CHEAP = ("mean", "forest", "trees", "kernel", "frozen")
 FOLDS = 4
 NETWORK_FOLDS = 3
-NETWORK = {"learning_rate": 3e-4, "batch_size": 32, "averaging": 0.1, "head_first": 0.1, "keep": "last"}
-"""How the encoder is fine-tuned, found on validation rows (benchmarks/README.md); epochs go by the number of rows."""
-
-
-def epochs_for(rows: int) -> int:
-    """Return the epochs of fine-tuning on so many rows: 50 for a thousand, fewer for more.
-
-    Examples
-    --------
-    >>> [epochs_for(rows) for rows in (100, 1_000, 4_000, 100_000)]
-    [60, 50, 25, 8]
-    """
-    return int(np.clip(round(50 * (1000 / max(rows, 1)) ** 0.5), 8, 60))
 
 
 @dataclass
@@ -91,23 +86,16 @@ class Candidate:
 @holds_its_folder
 def finetune_auto(
     dataset: "MoleculeDataset",
-    split: Mapping[str, Sequence[int] | np.ndarray],
+    split: "Split | Mapping[str, Sequence[int] | np.ndarray]",
     out: str | PathLike[str],
     *,
-    encoder: EncoderConfig | str | PathLike[str] | None = None,
-    candidates: Sequence[str] = CANDIDATES,
-    features: Sequence[str] = FEATURE_KINDS,
-    columns: Sequence[str] = (),
-    task_type: str | None = None,
-    metric: str | None = None,
-    training_config: TrainingConfig | None = None,
-    seed: int = 0,
-    facts: Mapping[str, object] | None = None,
+    tasks: Sequence[Task] | str | None = None,
+    start: Source | Start | None = None,
+    comparison: "Comparison | None" = None,
+    training: TrainingConfig | None = None,
+    compute: Compute | None = None,
     resume: bool = False,
     overwrite: bool = False,
-    workers: int = 0,
-    progress: bool = True,
-    accelerator: str = "auto",
     report: bool = True,
     tell: Callable[[str], None] = lambda text: None,
 ) -> FinetuneResult:
@@ -119,27 +107,25 @@ def finetune_auto(
     ----------
     dataset : MoleculeDataset
         With labels; NaN = missing. Its table may hold further labels, which are `columns`.
-    split : mapping of "train", "validation" and "test" to indices into `dataset`
+    split : Split, or mapping of "train", "validation" and "test" to indices into `dataset`
         All models learn from training and validation rows.
     out : path
         Receives a model folder for every model that has a weight, ensemble.json with the weights, metrics.json with
         all candidates' scores, predictions.csv, calibration.json, training_set.npz, split.csv and report.html.
-    encoder : EncoderConfig, path or name, optional
+    tasks
+        See `finetune`.
+    start : EncoderConfig, path or name, optional
         What "frozen" and "network" start from; None leaves both out.
-    candidates : sequence of str
-        Some of `CANDIDATES`.
-    features : sequence of str
-        Some of ``schema.FEATURE_KINDS``, for trees and kernel machine.
-    columns : sequence of str
-        Further labels of the data set's table that are features.
-    task_type, metric, facts, resume, overwrite, progress, accelerator
+    comparison : Comparison, optional
+        What is compared, on which features.
+    training : TrainingConfig, optional
+        Of the network, with the seed of all; by default `network_training` of the number of rows.
+    compute : Compute, optional
+        Its workers compute features.
+    resume, overwrite
         See `finetune`.
     report : bool
         Whether to write report.html.
-    training_config : TrainingConfig, optional
-        Of the network, and the seed of all; by default `NETWORK` with `epochs_for` the rows and `seed`.
-    workers : int
-        Processes that compute features.
     tell : callable, optional
         Is given a line as each candidate is done.
 
@@ -154,33 +140,32 @@ def finetune_auto(
     DataError
         If labels or split cannot be used, no candidate can be fitted, or `out` holds another run.
     """
-    out = Path(out)
-    keep_start(out, encoder)
-    known = set(CANDIDATES)
-    check(not isinstance(candidates, str) and 0 < len(set(candidates)) == len(candidates) and {*candidates} <= known,
-          "candidates", candidates, f"some of {', '.join(CANDIDATES)}, each once")  # fmt: skip
-    rows = len(split.get("train", ())) + len(split.get("validation", ()))
-    config = training_config or TrainingConfig(max_epochs=epochs_for(rows), seed=seed, **NETWORK)  # type: ignore[arg-type]
-    parts, task_type, metric = check_request(dataset, split, task_type, metric, config)
-    settings = {
-        "head": "auto", "candidates": list(candidates), "features": list(features), "columns": list(columns),
-        "encoder": describe_start(encoder) if {"frozen", "network"} & {*candidates} else None,
-        "training": config.to_dict(), "task_type": task_type, "metric": metric, "by_scaffold": by_scaffold(facts),
-        **describe_data(dataset, parts, columns=columns),
-    }  # fmt: skip
+    out, comparison, compute = Path(out), comparison or Comparison(), compute or Compute()
+    start = None if start is None else Start.of(start)
+    if start is not None:
+        start.keep_from(out)
+    parts = split if isinstance(split, Mapping) else split.parts
+    rows = len(parts.get("train", ())) + len(parts.get("validation", ()))
+    request = check_request(dataset, split, tasks, training or network_training(rows))
+    uses_start = {"frozen", "network"} & {*comparison.candidates}
+    plan = RunPlan.of(
+        "comparison", request.dataset, [request.parts], comparison.columns, start=start if uses_start else None,
+        training=request.training, compute=compute, tasks=request.tasks,
+        work={**comparison.to_dict(), "by_scaffold": by_scaffold(request.facts)},
+    )  # fmt: skip
     if overwrite and not resume:
         remove_runs(out)
-    open_run(out, settings, resume=resume, overwrite=overwrite)
-    work = _Comparison(dataset, parts, out, task_type, metric, config, encoder, tuple(features), tuple(columns),
-                       Features(dataset, workers=workers, progress=progress, accelerator=accelerator),
-                       dict(facts or {}), progress, accelerator)  # fmt: skip
+    open_run(out, plan, resume=resume, overwrite=overwrite)
+    features = Features(request.dataset, workers=compute.workers, progress=compute.progress,
+                        accelerator=compute.accelerator)  # fmt: skip
+    work = _Comparison(request, out, start, comparison, compute, features)
     found: dict[str, Candidate] = {}
     skipped: dict[str, str] = {}
-    for name in candidates:
-        if encoder is None and name in ("frozen", "network"):
+    for name in comparison.candidates:
+        if start is None and name in ("frozen", "network"):
             skipped[name] = "there is no encoder to start from"
             continue
-        if name == "frozen" and isinstance(encoder, EncoderConfig):
+        if name == "frozen" and start is not None and start.is_fresh:
             skipped[name] = "a fresh encoder knows nothing"
             continue
         try:
@@ -198,21 +183,16 @@ def finetune_auto(
 class _Comparison:
     """What the candidates share."""
 
-    dataset: "MoleculeDataset"
-    parts: dict[str, np.ndarray]
+    request: Request
     out: Path
-    task_type: str
-    metric: str
-    config: TrainingConfig
-    encoder: EncoderConfig | str | PathLike[str] | None
-    feature_names: tuple[str, ...]
-    columns: tuple[str, ...]
+    start: Start | None
+    comparison: Comparison
+    compute: Compute
     features: Features
-    facts: dict[str, object]
-    progress: bool
-    accelerator: str
 
     def __post_init__(self) -> None:
+        self.dataset, self.parts, self.config = self.request.dataset, self.request.parts, self.request.training
+        self.task_type = self.request.task_type
         self.labels = self.dataset.labels.astype(np.float64)
         self.rows = np.concatenate([self.parts["train"], self.parts["validation"]])
         self.folds = self.make_folds(FOLDS)
@@ -222,7 +202,7 @@ class _Comparison:
         from dgl_moleblend.data.folds import divide_rows
 
         known = self.dataset.subset(self.rows)
-        return divide_rows(known, count, by_scaffold=by_scaffold(self.facts), seed=self.config.seed)
+        return divide_rows(known, count, by_scaffold=by_scaffold(self.request.facts), seed=self.config.seed)
 
     def mean(self) -> Candidate:
         """Predict the mean of the other folds' labels."""
@@ -266,14 +246,14 @@ class _Comparison:
             inner = {"train": self.rows[folds != k], "validation": self.rows[folds == k], "test": test}
             if is_finished(self.out / name) is not True:
                 finetune(
-                    self.dataset, inner, self.out / name, encoder=self.encoder, task_type=self.task_type,
-                    metric=self.metric, training_config=self.config.replace(seed=self.config.seed + k),
-                    facts=self.facts, resume=is_finished(self.out / name) is False, report=False,
-                    progress=self.progress, accelerator=self.accelerator,
+                    self.dataset, Split(inner, self.request.facts), self.out / name, tasks=self.request.tasks,
+                    start=self.start, training=self.config.replace(seed=self.config.seed + k),
+                    compute=self.compute.replace(workers=0), resume=is_finished(self.out / name) is False, report=False,
                 )  # fmt: skip
             model = PropertyModel.from_pretrained(self.out / name)
             asked = np.concatenate([inner["validation"], test])
-            predicted = model.predict(self.dataset.subset(asked), progress=self.progress, accelerator=self.accelerator)
+            predicted = model.predict(self.dataset.subset(asked), progress=self.compute.progress,
+                                      accelerator=self.compute.accelerator)  # fmt: skip
             out_of_fold[folds == k] = predicted[: len(inner["validation"])]
             values.append(predicted[len(inner["validation"]) :])
             names.append(name)
@@ -281,13 +261,12 @@ class _Comparison:
 
     @property
     def _names(self) -> tuple[str, ...]:
-        return (*self.feature_names, *([COLUMNS] if self.columns else ()))
+        return (*self.comparison.features, *([COLUMNS] if self.comparison.columns else ()))
 
     def _fit(self, name: str, model_class: Any, names: tuple[str, ...], **settings: Any) -> Candidate:
         began = time.perf_counter()
-        encoder = self.encoder if STATES in names else None
-        assert not isinstance(encoder, EncoderConfig)
-        table = self.features.table(names, encoder=encoder, columns=self.columns)
+        encoder = self.start.source if self.start is not None and STATES in names else None
+        table = self.features.table(names, encoder=encoder, columns=self.comparison.columns)
         model = model_class.fit(table.take(self.rows), self.labels[self.rows], self.task_type, self.folds,
                          seed=self.config.seed, **settings)  # fmt: skip
         featurizer = self.dataset.featurizer or FeaturizerConfig()
@@ -323,7 +302,7 @@ def _finish(
 
     validation = len(work.parts["train"]) + np.arange(len(work.parts["validation"]))
     metrics: dict[str, Any] = {
-        "task_type": work.task_type, "metric": work.metric, "chosen_by": "cross-validation", "head": "auto",
+        "task_type": work.task_type, "metric": work.config.metric, "chosen_by": "cross-validation", "head": "auto",
         "validation": scored(held_out[validation], work.parts["validation"]),
         "test": scored(test, work.parts["test"]),
         "cross_validation": scored(held_out, work.rows),
@@ -340,7 +319,7 @@ def _finish(
     metrics["mean_predictor"] = {
         part: scored(np.tile(constant, (len(index), 1)), index) for part, index in work.parts.items() if part != "train"
     }
-    metrics |= split_facts(work.facts)
+    metrics |= split_facts(work.request.facts)
     members = {
         folder: weight[name] / len(one.folders) for name, one in found.items() for folder in one.folders
         if weight[name] > 0
@@ -350,19 +329,20 @@ def _finish(
             if folder not in members:
                 shutil.rmtree(out / folder, ignore_errors=True)
     featurizer = work.dataset.featurizer or FeaturizerConfig()
+    facts = work.request.facts
     extra = {"task_names": names, "task_type": work.task_type, "featurizer": featurizer.to_dict(),
-             "scaling": {"mean": list(scaling.mean), "scale": list(scaling.scale)}, "facts": work.facts}  # fmt: skip
-    write_json(out / "metrics.json", metrics)
+             "scaling": {"mean": list(scaling.mean), "scale": list(scaling.scale)}, "facts": facts}  # fmt: skip
+    write_json(out / METRICS_FILE, metrics)
     table = tabulate(work.dataset, work.parts, {"validation": held_out[validation], "test": test})
     training_set = write_training_set(out, work.dataset.subset(work.rows).smiles)
     if training_set is not None:
         table["similarity"] = training_set.similarity(table["smiles"].tolist())
         known = (table["split"] == "validation").to_numpy()
         table.loc[known, "similarity"] = np.nan  # they are in the training set: nothing is known of being unlike it
-    write_table(out / "predictions.csv", table)
-    write_table(out / "split.csv", split_table(work.dataset, work.parts))
+    write_table(table, out / PREDICTIONS_FILE)
+    write_table(split_table(work.dataset, work.parts), out / SPLIT_FILE)
     if len(work.dataset.rejects):
-        write_table(out / "rejects.csv", work.dataset.rejects)
+        write_table(work.dataset.rejects, out / REJECTS_FILE)
     every = tabulate(work.dataset, {"validation": work.rows, "test": work.parts["test"]},
                      {"validation": held_out, "test": test})  # fmt: skip
     deviation_of = None

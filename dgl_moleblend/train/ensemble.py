@@ -9,18 +9,28 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dgl_moleblend.config import EncoderConfig, TrainingConfig, check
-from dgl_moleblend.folder import CONFIG_FILE, ENSEMBLE_FILE, RUN_FILE, read_json, write_json
+from dgl_moleblend.config import PredictorConfig, TrainingConfig, check
+from dgl_moleblend.data.splits import Split
+from dgl_moleblend.files import (
+    CONFIG_FILE,
+    ENSEMBLE_FILE,
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    RUN_FILE,
+    SPLIT_FILE,
+    read_json,
+    write_json,
+)
 from dgl_moleblend.models.targets import METRICS, score, shared_metrics
 from dgl_moleblend.predict.calibration import write_calibration
-from dgl_moleblend.predict.tables import predicted
+from dgl_moleblend.predict.tables import predicted, write_table
 from dgl_moleblend.report.page import write_report
-from dgl_moleblend.schema import RELATIONS
+from dgl_moleblend.request import Compute
 from dgl_moleblend.train.finetune import SPLITS, FinetuneResult, check_request, finetune, split_facts, split_table
 from dgl_moleblend.train.lock import holds_its_folder
-from dgl_moleblend.train.loop import close_run, is_finished, open_run, write_table
-from dgl_moleblend.train.plan import describe_data
-from dgl_moleblend.train.start import describe_start, keep_start
+from dgl_moleblend.train.plan import Parts, RunPlan
+from dgl_moleblend.train.run import close_run, is_finished, open_run, read_run
+from dgl_moleblend.train.start import Start
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -29,11 +39,12 @@ if TYPE_CHECKING:
 @holds_its_folder
 def finetune_seeds(
     dataset: "MoleculeDataset",
-    split: Mapping[str, Sequence[int] | np.ndarray],
+    split: "Split | Parts",
     out: str | PathLike[str],
     *,
     seeds: int,
-    facts: Mapping[str, object] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
     **settings: Any,
 ) -> FinetuneResult:
     """Fit a model for each of several seeds on one split, into ``seed-0``, ``seed-1``, ..; then judge their mean.
@@ -43,13 +54,14 @@ def finetune_seeds(
 
     Parameters
     ----------
-    dataset, split, out, facts
+    dataset, split, out
         See `dgl_moleblend.train.finetune.finetune`.
     seeds : int
         At least 2; the first is that of the training config.
+    resume, overwrite : bool
+        Go on with the runs in `out`: those that are finished are kept, and the interrupted one goes on; or delete them.
     **settings
-        Further arguments of `finetune`. With ``resume=True`` runs that are finished are kept, and the interrupted one
-        goes on.
+        Further arguments of `finetune`.
 
     Returns
     -------
@@ -63,34 +75,32 @@ def finetune_seeds(
         As `finetune`.
     """
     check(seeds >= 2, "seeds", seeds, "at least 2")
-    config = settings.pop("training_config", None) or TrainingConfig()
-    runs = {
-        f"seed-{config.seed + k}": (split, config.replace(seed=config.seed + k), dict(facts or {}))
-        for k in range(seeds)
-    }
-    out = Path(out)
-    results = _finetune_each(dataset, runs, out, settings)
+    first_seed = (settings.get("training") or TrainingConfig()).seed
+    runs = {f"seed-{first_seed + k}": (split, first_seed + k) for k in range(seeds)}
+    work = _Runs("seeds", dataset, runs, Path(out), settings)
+    results = work.finetune_each(resume=resume, overwrite=overwrite)
     tables = [result.predictions for result in results.values()]
-    table = tables[0].copy()
-    columns = [predicted(name) for name in dataset.task_names]
+    table, names = tables[0].copy(), work.dataset.task_names
+    columns = [predicted(name) for name in names]
     table[columns] = np.mean([one[columns].to_numpy(float) for one in tables], axis=0)
     first = next(iter(results.values())).metrics
     scores: dict[str, Any] = {
-        name: _score(table[table["split"] == name], dataset.task_names, first["task_type"], first["label_scale"])
+        name: _score(table[table["split"] == name], names, first["task_type"], first["label_scale"])
         for name in SPLITS[1:]
     }
     scores["mean_predictor"] = first["mean_predictor"]
-    divided = split_table(dataset, {name: np.asarray(split.get(name, ()), np.int64) for name in SPLITS})
-    return _finish(out, results, scores, table, divided, split_facts(facts or {}))
+    request = next(iter(work.requests.values()))
+    return _finish(work.out, results, scores, table, split_table(dataset, request.parts), split_facts(request.facts))
 
 
 @holds_its_folder
 def finetune_folds(
     dataset: "MoleculeDataset",
-    folds: Sequence[Mapping[str, Sequence[int] | np.ndarray]],
+    folds: "Sequence[Split | Parts]",
     out: str | PathLike[str],
     *,
-    facts: Sequence[Mapping[str, object]] | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
     **settings: Any,
 ) -> FinetuneResult:
     """Fit a model for each fold, into ``fold-0``, ``fold-1``, ..; then score the test rows of all folds together.
@@ -102,11 +112,9 @@ def finetune_folds(
     ----------
     dataset, out
         See `dgl_moleblend.train.finetune.finetune`.
-    folds : sequence of mappings
+    folds : sequence of Split, or of mappings
         Each as `split` of `finetune`; `dgl_moleblend.data.splits.split_into_folds` makes them.
-    facts : sequence of mappings, optional
-        Facts to keep with each fold's model.
-    **settings
+    resume, overwrite, **settings
         As `finetune_seeds`.
 
     Returns
@@ -121,62 +129,74 @@ def finetune_folds(
         As `finetune`.
     """
     check(len(folds) >= 2, "folds", len(folds), "at least 2")
-    config = settings.pop("training_config", None) or TrainingConfig()
-    known = [dict(fact) for fact in facts] if facts is not None else [{} for _ in folds]
-    runs = {f"fold-{k}": (split, config, fact) for k, (split, fact) in enumerate(zip(folds, known, strict=True))}
-    out = Path(out)
-    results = _finetune_each(dataset, runs, out, settings)
+    seed = (settings.get("training") or TrainingConfig()).seed
+    work = _Runs("folds", dataset, {f"fold-{k}": (fold, seed) for k, fold in enumerate(folds)}, Path(out), settings)
+    results = work.finetune_each(resume=resume, overwrite=overwrite)
     tables = [
         result.predictions[result.predictions["split"] == "test"].assign(fold=k)
         for k, result in enumerate(results.values())
     ]
     table = pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
-    task_type = next(iter(results.values())).metrics["task_type"]
-    labels = dataset.labels.astype(np.float64)
+    task_type, names = next(iter(results.values())).metrics["task_type"], work.dataset.task_names
+    labels = work.dataset.labels.astype(np.float64)
     scale = np.mean([result.metrics["label_scale"] for result in results.values()], axis=0)  # of the folds' trainings
-    means = np.stack([np.nanmean(labels[np.asarray(fold["train"], np.int64)], axis=0) for fold in folds])  # (folds, t)
-    constant = table.assign(**{predicted(name): means[table["fold"], k] for k, name in enumerate(dataset.task_names)})
+    requests = list(work.requests.values())
+    means = np.stack([np.nanmean(labels[request.parts["train"]], axis=0) for request in requests])  # (folds, t)
+    constant = table.assign(**{predicted(name): means[table["fold"], k] for k, name in enumerate(names)})
     scores: dict[str, Any] = {
-        "out_of_fold": _score(table, dataset.task_names, task_type, scale),
-        "mean_predictor": {"out_of_fold": _score(constant, dataset.task_names, task_type, scale)},
+        "out_of_fold": _score(table, names, task_type, scale),
+        "mean_predictor": {"out_of_fold": _score(constant, names, task_type, scale)},
     }
-    shared = {name: value for name, value in split_facts(known[0]).items() if name != "duplicates"}
-    return _finish(out, results, scores, table, table[["row", "fold"]], shared | {"folds": len(folds)})
+    shared = {name: value for name, value in split_facts(requests[0].facts).items() if name != "duplicates"}
+    return _finish(work.out, results, scores, table, table[["row", "fold"]], shared | {"folds": len(folds)})
 
 
-def _finetune_each(
-    dataset: "MoleculeDataset",
-    runs: Mapping[str, tuple[Mapping[str, Sequence[int] | np.ndarray], TrainingConfig, dict[str, object]]],
-    out: Path,
-    settings: Mapping[str, Any],
-) -> dict[str, FinetuneResult]:
-    """Do every run, or read those that are finished."""
-    keep_start(out, settings.get("encoder"))
-    settings = dict(settings)
-    resume, overwrite = settings.pop("resume", False), settings.pop("overwrite", False)
-    plan = {
-        "runs": {name: config.to_dict() for name, (_, config, _) in runs.items()},
-        "encoder": describe_start(settings.get("encoder") or EncoderConfig.small()),
-        "relations": list(settings.get("relations", RELATIONS)),
-        **{name: settings.get(name) for name in ("readout", "dropout", "task_type", "metric")},
-        **describe_data(dataset, *(split for split, _, _ in runs.values())),
-    }
-    for split, config, _ in runs.values():
-        check_request(dataset, split, settings.get("task_type"), settings.get("metric"), config)
-    if overwrite and not resume:
-        remove_runs(out)
-    open_run(out, plan, resume=resume, overwrite=overwrite)
-    results = {}
-    for name, (split, config, facts) in runs.items():
-        folder = out / name
-        finished = is_finished(folder)
-        if finished:
-            results[name] = read_result(folder)
-        else:
-            results[name] = finetune(
-                dataset, split, folder, training_config=config, facts=facts, resume=finished is False, **settings
-            )
-    return results
+class _Runs:
+    """Several runs of `finetune` in one folder: each by its split and seed, all with the same other settings."""
+
+    def __init__(
+        self,
+        kind: str,
+        dataset: "MoleculeDataset",
+        runs: "Mapping[str, tuple[Split | Parts, int]]",
+        out: Path,
+        settings: Mapping[str, Any],
+    ) -> None:
+        self.out = out
+        self.settings = {**settings, "start": Start.of(settings.get("start"))}
+        training = settings.get("training") or TrainingConfig()
+        tasks = self.settings.pop("tasks", None)
+        self.requests = {
+            name: check_request(dataset, split, tasks, training.replace(seed=seed))
+            for name, (split, seed) in runs.items()
+        }
+        first = next(iter(self.requests.values()))
+        self.dataset = first.dataset
+        model = settings.get("model") or PredictorConfig()
+        self.plan = RunPlan.of(
+            kind, self.dataset, [request.parts for request in self.requests.values()], start=self.settings["start"],
+            model=model.to_dict(), training=first.training, compute=settings.get("compute") or Compute(),
+            tasks=first.tasks, work={"runs": {name: seed for name, (_, seed) in runs.items()}},
+        )  # fmt: skip
+
+    def finetune_each(self, *, resume: bool, overwrite: bool) -> dict[str, FinetuneResult]:
+        """Do every run, or read those that are finished."""
+        self.settings["start"].keep_from(self.out)
+        if overwrite and not resume:
+            remove_runs(self.out)
+        grows = resume and is_finished(self.out) is not None and self.plan.grows(read_run(self.out)["settings"])
+        open_run(self.out, self.plan, resume=resume, overwrite=overwrite)
+        results = {}
+        for name, request in self.requests.items():
+            folder = self.out / name
+            finished = is_finished(folder)
+            if finished and not (grows and self.plan.grows(read_run(folder)["settings"])):
+                results[name] = read_result(folder)
+                continue
+            settings = {**self.settings, "tasks": request.tasks, "training": request.training}
+            split = Split(request.parts, request.facts)
+            results[name] = finetune(request.dataset, split, folder, resume=finished is not None, **settings)
+        return results
 
 
 def remove_runs(out: Path) -> None:
@@ -191,8 +211,8 @@ def remove_runs(out: Path) -> None:
 
 def read_result(folder: Path) -> FinetuneResult:
     """Read back what a finished run gave."""
-    metrics = read_json(folder / "metrics.json")
-    table = pd.read_csv(folder / "predictions.csv", dtype={"id": str, "smiles": str}, keep_default_na=False,
+    metrics = read_json(folder / METRICS_FILE)
+    table = pd.read_csv(folder / PREDICTIONS_FILE, dtype={"id": str, "smiles": str}, keep_default_na=False,
                         na_values={})  # fmt: skip
     for name in table.columns.difference(["row", "id", "smiles", "split"]):
         table[name] = pd.to_numeric(table[name].replace("", np.nan))
@@ -227,9 +247,9 @@ def _finish(
         }
         metrics["mean"][part] = {m: float(np.mean(v)) if v else None for m, v in columns.items()}
         metrics["deviation"][part] = {m: float(np.std(v, ddof=1)) if len(v) > 1 else None for m, v in columns.items()}
-    write_json(out / "metrics.json", metrics)
-    write_table(out / "predictions.csv", table)
-    write_table(out / "split.csv", divided)
+    write_json(out / METRICS_FILE, metrics)
+    write_table(table, out / PREDICTIONS_FILE)
+    write_table(divided, out / SPLIT_FILE)
     write_json(out / ENSEMBLE_FILE, {"models": list(results), "task_type": first["task_type"]})
     write_calibration(out)
     write_report(out)

@@ -8,12 +8,20 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from lightning.pytorch import Callback
 
 from dgl_moleblend.chem.similarity import write_training_set
-from dgl_moleblend.config import EncoderConfig, FeaturizerConfig, TrainingConfig, check
+from dgl_moleblend.config import FeaturizerConfig, PredictorConfig, TrainingConfig, check
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.folder import write_json
+from dgl_moleblend.files import (
+    CURVES_FILE,
+    METRICS_FILE,
+    PARITY_FILE,
+    PREDICTIONS_FILE,
+    REJECTS_FILE,
+    ROC_FILE,
+    SPLIT_FILE,
+    write_json,
+)
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.targets import (
     METRICS,
@@ -28,27 +36,21 @@ from dgl_moleblend.models.targets import (
 )
 from dgl_moleblend.predict.calibration import write_calibration
 from dgl_moleblend.predict.properties import PropertyModel
-from dgl_moleblend.predict.tables import predicted
+from dgl_moleblend.predict.tables import predicted, write_table
 from dgl_moleblend.report import figures
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.report.results import read_curves
-from dgl_moleblend.schema import RELATIONS
+from dgl_moleblend.request import Compute, Task
 from dgl_moleblend.train.lock import holds_its_folder
-from dgl_moleblend.train.loop import (
-    MoleculeData,
-    close_run,
-    fit,
-    library_versions,
-    open_run,
-    set_seeds,
-    write_table,
-)
+from dgl_moleblend.train.loop import MoleculeData, fit, set_seeds
 from dgl_moleblend.train.modules import FinetuningModule
-from dgl_moleblend.train.plan import describe_data
-from dgl_moleblend.train.start import default_readout, describe_start, keep_start, make_encoder
+from dgl_moleblend.train.plan import RunPlan
+from dgl_moleblend.train.run import close_run, library_versions, open_run
+from dgl_moleblend.train.start import Source, Start
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
+    from dgl_moleblend.data.splits import Split
 
 SPLITS = ("train", "validation", "test")
 KEPT_BYTES = 2**30
@@ -80,25 +82,19 @@ class FinetuneResult:
 @holds_its_folder
 def finetune(
     dataset: "MoleculeDataset",
-    split: Mapping[str, Sequence[int] | np.ndarray],
+    split: "Split | Mapping[str, Sequence[int] | np.ndarray]",
     out: str | PathLike[str],
     *,
-    encoder: EncoderConfig | str | PathLike[str] | None = None,
-    readout: str | None = None,
-    relations: Sequence[str] = RELATIONS,
-    dropout: float = 0.0,
-    task_type: str | None = None,
-    metric: str | None = None,
-    training_config: TrainingConfig | None = None,
-    facts: Mapping[str, object] | None = None,
+    tasks: Sequence[Task] | str | None = None,
+    start: Source | Start | None = None,
+    model: PredictorConfig | None = None,
+    training: TrainingConfig | None = None,
+    compute: Compute | None = None,
     resume: bool = False,
     overwrite: bool = False,
     report: bool = True,
-    progress: bool = True,
-    accelerator: str = "auto",
-    callbacks: Sequence[Callback] = (),
 ) -> FinetuneResult:
-    """Fit a model to measured properties.
+    """Fit a network to measured properties.
 
     Labels of training rows alone decide scaling and weights; validation rows choose the epoch whose weights are kept,
     and when to stop; test rows are looked at once, at the end.
@@ -107,39 +103,26 @@ def finetune(
     ----------
     dataset : MoleculeDataset
         With labels; NaN = missing.
-    split : mapping of "train", "validation" and "test" to indices into `dataset`
-        No index twice. "test" may be empty or absent.
+    split : Split, or mapping of "train", "validation" and "test" to indices into `dataset`
+        No index twice. "test" may be empty or absent. The facts of a Split are kept with the model, and stand in
+        metrics.json if they say how molecules were divided.
     out : path
         Receives the model (config.json, model.safetensors, calibration.json, training_set.npz), report.html,
         metrics.json, predictions.csv, split.csv, rejects.csv, run.json, logs and pictures.
-    encoder : EncoderConfig or path, optional
-        Size of a fresh encoder, or the folder of a pretrained one. By default ``EncoderConfig.small()``.
-    readout : {"token", "mean", "sum"}, optional
-        See `MoleBlendPredictor`. By default "token" for a fresh encoder, that of a predictor, and "mean" for any other
-        pretrained encoder, whose objectives never scored the token.
-    relations, dropout
-        See `MoleBlendPredictor`.
-    task_type : {"regression", "classification"}, optional
-        By default classification if every label is 0 or 1.
-    metric : str, optional
-        Validation score that chooses the weights: "rmse" (default), "mae" or "r2", and of several tasks "scaled"
-        (default): the mean RMSE in units of each task's training deviation; "roc_auc" (default) or "pr_auc"; or "loss".
-        Where no task has it on the validation rows, the loss takes its place; metrics.json says which.
-    training_config : TrainingConfig, optional
-    facts : mapping, optional
-        Further facts to keep with the model, such as how the split was made (`dgl_moleblend.data.splits`); those whose
-        names begin with "split", and "duplicates", also stand in metrics.json.
+    tasks : sequence of Task, or {"regression", "classification"}, optional
+        The labels to learn, or the kind of all of them. By default every label of the data set, as classification if
+        each is 0 or 1.
+    start : EncoderConfig, path or name, optional
+        Size of a fresh encoder, or a model whose encoder to start from. By default ``EncoderConfig.small()``.
+    model : PredictorConfig, optional
+    training : TrainingConfig, optional
+    compute : Compute, optional
     resume, overwrite : bool
-        Go on with the run in `out`, or delete it.
+        Go on with the run in `out`, or delete it. A finished run whose learning rate stays
+        (``TrainingConfig(schedule="constant")``) goes on with more epochs or patience.
     report : bool
         Whether to write what only a model that is kept needs: report.html, pictures, calibration.json (`predict` makes
         do without), training_set.npz and the similarity to it in predictions.csv.
-    progress : bool
-        Whether there are progress bars.
-    accelerator : str
-        As for Lightning's Trainer.
-    callbacks : sequence of Callback
-        Further Lightning callbacks.
 
     Returns
     -------
@@ -150,51 +133,43 @@ def finetune(
     DataError
         If labels or split cannot be used, or `out` holds another run.
     CheckpointError
-        If the encoder does not fit, or a resumed run had other settings.
+        If the start does not fit, or a resumed run had another plan.
     """
-    out = Path(out)
-    encoder = encoder or EncoderConfig.small()
-    keep_start(out, encoder)
-    config = training_config or TrainingConfig()
-    parts, task_type, metric = check_request(dataset, split, task_type, metric, config)
-    readout = readout or default_readout(encoder)
+    out, start = Path(out), Start.of(start)
+    start.keep_from(out)
+    compute, model = compute or Compute(), model or PredictorConfig()
+    request = check_request(dataset, split, tasks, training or TrainingConfig())
+    dataset, parts, config = request.dataset, request.parts, request.training
+    task_type, metric = request.task_type, config.metric
+    assert metric is not None
+    model = model.replace(readout=model.readout or start.readout)
     names, labels = dataset.task_names, dataset.labels.astype(np.float64)
-    train_labels, validation_labels = labels[parts["train"]], labels[parts["validation"]]
-    scaling = LabelScaling.fit(train_labels) if task_type == "regression" else LabelScaling.none(len(names))
-    possible = score(np.zeros_like(validation_labels), validation_labels, task_type, names, scaling.scale)
-    monitor = metric if possible.get(metric) is not None else "loss"
+    train_labels, scaling, monitor = labels[parts["train"]], request.scaling, request.monitor
     weights = positive_weights(train_labels) if config.class_weights else None
-    settings = {
-        "encoder": describe_start(encoder),
-        "predictor": {"readout": readout, "relations": list(relations), "dropout": dropout},
-        "training": config.to_dict(),
-        "task_type": task_type,
-        "metric": metric,
-        **describe_data(dataset, parts),
-    }
+    plan = RunPlan.of("finetuning", dataset, [parts], start=start, model=model.to_dict(), training=config,
+                      compute=compute, tasks=request.tasks)  # fmt: skip
     set_seeds(config.seed)
-    predictor = MoleBlendPredictor(
-        len(names), make_encoder(encoder), readout=readout, relations=relations, dropout=dropout
-    )
-    states = len(dataset) + (0 if readout == "token" else int(dataset.num_atoms.sum()))
+    predictor = MoleBlendPredictor(len(names), start.make_encoder(), **model.to_dict())
+    states = len(dataset) + (0 if model.readout == "token" else int(dataset.num_atoms.sum()))
     fits = 4 * states * predictor.encoder.config.feat_size <= KEPT_BYTES
     keep_states = config.freeze_encoder and fits and dataset.num_conformers.max(initial=0) <= 1
-    open_run(out, settings, resume=resume, overwrite=overwrite)
+    open_run(out, plan, resume=resume, overwrite=overwrite)
     done = fit(
         FinetuningModule(predictor, config, task_type, names, scaling, weights, keep_states=keep_states),
-        MoleculeData(dataset, parts, config),
+        MoleculeData(dataset, parts, config, workers=compute.workers),
         out,
         description="finetune",
         monitor=monitor,
         resume=resume,
-        progress=progress,
-        accelerator=accelerator,
-        callbacks=callbacks,
+        compute=compute,
     )
-    featurizer = dataset.featurizer or FeaturizerConfig()
-    model = PropertyModel(predictor, featurizer, tuple(names), task_type, scaling)
+    property_model = PropertyModel(
+        predictor, dataset.featurizer or FeaturizerConfig(), tuple(names), task_type, scaling
+    )
     held_out = np.concatenate([parts["validation"], parts["test"]])
-    values = model.predict(dataset.subset(held_out), progress=progress, accelerator=accelerator)
+    values = property_model.predict(
+        dataset.subset(held_out), progress=compute.progress, accelerator=compute.accelerator
+    )
     predictions = dict(zip(("validation", "test"), np.split(values, [len(parts["validation"])]), strict=True))
     constant = np.nanmean(train_labels, 0)
     metrics: dict[str, Any] = {"task_type": task_type, "metric": metric, "chosen_by": monitor, **done}
@@ -208,17 +183,16 @@ def finetune(
     metrics["rows"] = {name: len(part) for name, part in parts.items()}
     if weights is not None:
         metrics["class_weights"] = dict(zip(names, weights, strict=True))
-    facts = dict(facts or {})
-    metrics |= split_facts(facts)
-    model.save_pretrained(out, versions=library_versions(), metric=metric, facts=facts)
-    write_json(out / "metrics.json", metrics)
+    metrics |= split_facts(request.facts)
+    property_model.save_pretrained(out, versions=library_versions(), metric=metric, facts=request.facts)
+    write_json(out / METRICS_FILE, metrics)
     table = tabulate(dataset, parts, predictions)
     if report and (training_set := write_training_set(out, dataset.subset(parts["train"]).smiles)) is not None:
         table["similarity"] = training_set.similarity(table["smiles"].tolist())
-    write_table(out / "predictions.csv", table)
-    write_table(out / "split.csv", split_table(dataset, parts))
+    write_table(table, out / PREDICTIONS_FILE)
+    write_table(split_table(dataset, parts), out / SPLIT_FILE)
     if len(dataset.rejects):
-        write_table(out / "rejects.csv", dataset.rejects)
+        write_table(dataset.rejects, out / REJECTS_FILE)
     if report:
         write_calibration(out)
         _draw(out, table, names, task_type, metrics)
@@ -232,42 +206,83 @@ def split_facts(facts: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in facts.items() if name.startswith("split") or name == "duplicates"}
 
 
+@dataclass(frozen=True)
+class Request:
+    """What fine-tuning is asked for, checked: labels alone that are asked for, and everything found that was open.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+    parts : dict of "train", "validation", "test" to indices
+    facts : dict
+        Of the split.
+    tasks : tuple of Task
+        With their kinds.
+    task_type : {"regression", "classification"}
+        Of all.
+    training : TrainingConfig
+        With its metric.
+    monitor : str
+        The metric, or "loss" where no task has it on the validation rows.
+    scaling : LabelScaling
+        Of the training rows.
+    """
+
+    dataset: "MoleculeDataset"
+    parts: dict[str, np.ndarray]
+    facts: dict[str, Any]
+    tasks: tuple[Task, ...]
+    task_type: str
+    training: TrainingConfig
+    monitor: str
+    scaling: LabelScaling
+
+
 def check_request(
     dataset: "MoleculeDataset",
-    split: Mapping[str, Sequence[int] | np.ndarray],
-    task_type: str | None,
-    metric: str | None,
-    config: TrainingConfig,
-) -> tuple[dict[str, np.ndarray], str, str]:
+    split: "Split | Mapping[str, Sequence[int] | np.ndarray]",
+    tasks: Sequence[Task] | str | None,
+    training: TrainingConfig,
+) -> Request:
     """Check what `finetune` is asked for, before anything is written.
-
-    Returns
-    -------
-    tuple
-        The three parts of the split, the type of task and the metric.
 
     Raises
     ------
-    DataError, ValueError
+    DataError, ConfigError
         See `finetune`.
     """
-    parts = _check_split(split, len(dataset))
+    named = isinstance(split, Mapping)
+    parts = _check_split(split if isinstance(split, Mapping) else split.parts, len(dataset))
+    facts = {} if named else {**split.facts}  # type: ignore[union-attr]
+    if tasks is not None and not isinstance(tasks, str):
+        dataset = dataset.select_tasks([task.name for task in tasks])
     names, labels = dataset.task_names, dataset.labels.astype(np.float64)
     if not names:
         raise DataError("the molecules have no labels", fix="name their columns with --tasks")
     if taken := sorted({*names} & {*PREDICTION_COLUMNS}):
-        raise DataError(f"a property cannot be called {', '.join(map(repr, taken))}: predictions.csv has a column of "
-                        "that name", fix="rename the column of labels")  # fmt: skip
-    task_type = task_type or find_task_type(labels)
+        raise DataError(f"a property cannot be called {', '.join(map(repr, taken))}: {PREDICTIONS_FILE} has a column "
+                        "of that name", fix="rename the column of labels")  # fmt: skip
+    asked = {tasks} if isinstance(tasks, str) else {task.kind for task in tasks or () if task.kind}
+    if len(asked) > 1:
+        raise DataError("some properties are to be classified and others not, and one model does one of these",
+                        fix="give the same kind to all, and train two models")  # fmt: skip
+    task_type = next(iter(asked), None) or find_task_type(labels)
     check(task_type in TASK_TYPES, "task_type", task_type, "'regression' or 'classification'")
-    metric = metric or shared_metrics(task_type, len(names))[0]
-    known = list(dict.fromkeys((*METRICS[task_type], *shared_metrics(task_type, len(names)))))
-    check(metric in ("loss", *known), "metric", metric, f"one of {', '.join(known)}, loss")
-    if config.class_weights and task_type != "classification":
+    known = tasks if tasks is not None and not isinstance(tasks, str) else [Task(name) for name in names]
+    metric = training.metric or shared_metrics(task_type, len(names))[0]
+    metrics = list(dict.fromkeys((*METRICS[task_type], *shared_metrics(task_type, len(names)))))
+    check(metric in ("loss", *metrics), "metric", metric, f"one of {', '.join(metrics)}, loss")
+    if training.class_weights and task_type != "classification":
         raise DataError("class weights are for classification, and the labels are numbers", fix="leave them out")
     check_labels(labels, task_type, names)
-    check_presence(labels[parts["train"]], labels[parts["validation"]], names)
-    return parts, task_type, metric
+    train, validation = labels[parts["train"]], labels[parts["validation"]]
+    check_presence(train, validation, names)
+    scaling = LabelScaling.fit(train) if task_type == "regression" else LabelScaling.none(len(names))
+    possible = score(np.zeros_like(validation), validation, task_type, names, scaling.scale)
+    return Request(
+        dataset, parts, facts, tuple(task.replace(kind=task_type) for task in known), task_type,
+        training.replace(metric=metric), metric if possible.get(metric) is not None else "loss", scaling,
+    )  # fmt: skip
 
 
 def _check_split(split: Mapping[str, Sequence[int] | np.ndarray], size: int) -> dict[str, np.ndarray]:
@@ -307,14 +322,14 @@ def split_table(dataset: "MoleculeDataset", parts: Mapping[str, np.ndarray]) -> 
 
 def _draw(out: Path, table: pd.DataFrame, names: Sequence[str], task_type: str, metrics: Mapping[str, Any]) -> None:
     """Draw learning curves, and the test rows (or the validation rows where there are none)."""
-    figures.save(figures.loss_curves(read_curves(out)), out / "curves.png")
+    figures.save(figures.loss_curves(read_curves(out)), out / CURVES_FILE)
     name = "test" if (table["split"] == "test").any() else "validation"
     rows = table[table["split"] == name]
     values = rows[[predicted(task) for task in names]].to_numpy(float)
     labels = rows[list(names)].to_numpy(float)
     if task_type == "classification":
-        figures.save(figures.roc(values, labels, names), out / "roc.png")
+        figures.save(figures.roc(values, labels, names), out / ROC_FILE)
     else:
         captions = [f"{name}\nRMSE {task['rmse']:.3g}" if task["rmse"] is not None else ""
                     for task in metrics[name]["tasks"].values()]  # fmt: skip
-        figures.save(figures.parity(values, labels, names, captions), out / "parity.png")
+        figures.save(figures.parity(values, labels, names, captions), out / PARITY_FILE)

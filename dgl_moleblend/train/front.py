@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from dgl_moleblend import files
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import EncoderConfig, FeaturizerConfig, TrainingConfig, check
 from dgl_moleblend.data.dataset import MoleculeDataset
@@ -17,13 +18,14 @@ from dgl_moleblend.data.labelled import Labelled, divide, open_labelled
 from dgl_moleblend.data.splits import Split
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.report.loaded import LoadedModel, load
+from dgl_moleblend.request import Compute
 from dgl_moleblend.schema import FEATURE_KINDS
-from dgl_moleblend.train import auto
+from dgl_moleblend.train import auto, comparison
 from dgl_moleblend.train import finetune as network
 from dgl_moleblend.train import pretrain as pretraining
 
 Start = EncoderConfig | str | os.PathLike[str]
-HEADS = {"auto": auto.CANDIDATES, "kernel": ("mean", "kernel"), "trees": ("mean", "trees"), "network": ()}
+HEADS = {"auto": comparison.CANDIDATES, "kernel": ("mean", "kernel"), "trees": ("mean", "trees"), "network": ()}
 """Kinds of models, and what is compared for each."""
 SHIPPED = "mini"
 
@@ -134,7 +136,7 @@ def finetune(
     facts = {**parts.facts, "duplicates": _describe(data, parts, tell), "inputs": [data.path or "memory"]}
     out = Path(out) if out is not None else _temporary(data.dataset.task_names[0], tell)
     if data.path:
-        model_folder.keep_inputs(out, [data.path])
+        files.keep_inputs(out, [data.path])
     run(data.dataset, Split(parts.parts, facts), out, encoder=encoder, head=head, fast=fast, features=kinds,
         columns=columns, task_type=task_type, metric=metric, training=training, seed=seed, workers=workers,
         resume=resume, overwrite=overwrite, progress=progress, accelerator=accelerator, tell=tell)  # fmt: skip
@@ -151,9 +153,13 @@ def run(
     fast: bool,
     features: Sequence[str],
     columns: Sequence[str] = (),
+    task_type: str | None = None,
     training: TrainingConfig | None = None,
     seed: int = 0,
+    metric: str | None = None,
     workers: int = 0,
+    progress: bool = True,
+    accelerator: str = "auto",
     tell: Callable[[str], None] = lambda text: None,
     **shared: Any,
 ) -> None:
@@ -163,21 +169,24 @@ def run(
     ----------
     dataset : MoleculeDataset
     split : Split
-    out, encoder, head, fast, features, columns, training, seed, workers, tell
+    out, encoder, head, fast, features, columns, task_type, training, seed, metric, workers, progress, accelerator, tell
         See `finetune`.
     **shared
-        task_type, metric, resume, overwrite, progress, accelerator, report: see `train.finetune.finetune`.
+        resume, overwrite, report: see `train.finetune.finetune`.
     """
-    shared["facts"] = split.facts
+    rows = sum(len(split.parts[name]) for name in ("train", "validation"))
+    training = (training or comparison.network_training(rows, seed)).replace(
+        **{} if metric is None else {"metric": metric}
+    )
+    compute = Compute(accelerator, progress=progress)
     if head == "network":
-        rows = sum(len(split.parts[name]) for name in ("train", "validation"))
-        training = training or TrainingConfig(max_epochs=auto.epochs_for(rows), seed=seed, **auto.NETWORK)  # type: ignore[arg-type]
-        network.finetune(dataset, split.parts, out, encoder=encoder, training_config=training, **shared)
+        network.finetune(dataset, split, out, tasks=task_type, start=encoder, training=training, compute=compute,
+                         **shared)  # fmt: skip
         return
-    candidates = [name for name in HEADS[head] if not (fast and name == "network")]
-    auto.finetune_auto(dataset, split.parts, out, encoder=encoder, candidates=candidates, features=features,
-                       columns=columns, training_config=training, seed=seed, workers=workers, tell=tell,
-                       **shared)  # fmt: skip
+    candidates = tuple(name for name in HEADS[head] if not (fast and name == "network"))
+    auto.finetune_auto(dataset, split, out, tasks=task_type, start=encoder, training=training,
+                       comparison=comparison.Comparison(candidates, tuple(features), tuple(columns)),
+                       compute=compute.replace(workers=workers), tell=tell, **shared)  # fmt: skip
 
 
 def pretrain(
@@ -234,8 +243,8 @@ def pretrain(
         tell(f"{len(found):,} rows: {len(found.dataset):,} kept, {len(found.reasons):,} rejected")
     out = Path(out) if out is not None else _temporary("pretrained", tell)
     pretraining.pretrain(
-        found.dataset, out, encoder=encoder, training_config=training or TrainingConfig(seed=seed),
-        validation=validation, resume=resume, overwrite=overwrite, progress=progress, accelerator=accelerator,
+        found.dataset, out, start=encoder, training=training or TrainingConfig(seed=seed), validation=validation,
+        compute=Compute(accelerator, progress=progress), resume=resume, overwrite=overwrite,
     )  # fmt: skip
     return load(out)
 

@@ -9,8 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import ParamSpec, TypeVar
 
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
-
+from dgl_moleblend.env.processes import is_first_process
 from dgl_moleblend.errors import DataError
 
 LOCK_FILE = ".run.lock"
@@ -27,7 +26,7 @@ def holds_its_folder(function: Callable[P, R]) -> Callable[P, R]:
     @functools.wraps(function)
     def held(*args: P.args, **kwargs: P.kwargs) -> R:
         out = Path(signature.bind(*args, **kwargs).arguments["out"]).resolve()
-        if getattr(rank_zero_only, "rank", 0) or out in _held:  # others of a parallel run write nothing
+        if not is_first_process() or out in _held:  # others of a parallel run write nothing
             return function(*args, **kwargs)
         _held[out] = None
         try:

@@ -1,52 +1,35 @@
-"""One training run in one folder: its settings, logs and checkpoints, how it is resumed, and which weights it keeps."""
+"""Training: batches, logs and checkpoints, how a run is resumed, and which weights it keeps."""
 
-import json
 import pickle
-import platform
-import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, WeightAveraging
 from lightning.pytorch.loggers import CSVLogger
-from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.utils.data import DataLoader
 
 from dgl_moleblend.config import TrainingConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.molecule_targets import MoleculeTargets
-from dgl_moleblend.errors import CheckpointError, DataError
-from dgl_moleblend.folder import (
-    CHECKPOINTS,
-    CONFIG_FILE,
-    LOGS,
-    RESULTS,
-    RUN_FILE,
-    read_json,
-    write_atomically,
-    write_json,
-)
+from dgl_moleblend.env.processes import is_first_process
+from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.files import CHECKPOINTS, LOGS
 from dgl_moleblend.models.targets import LOWER_IS_BETTER
 from dgl_moleblend.pairs.loader import TrainingBatch, make_loader
 from dgl_moleblend.progress import RunProgress, quiet_lightning
-from dgl_moleblend.train.lock import hold
+from dgl_moleblend.request import Compute
 from dgl_moleblend.train.modules import TrainingModule
-from dgl_moleblend.train.plan import check_plan
+from dgl_moleblend.train.run import LAST
 
 SAVE_EVERY = timedelta(minutes=10)
 """A run that is interrupted within an epoch loses at most so much."""
 _FIX_CHECKPOINT = "delete it, and --resume begins the run from its start; or begin anew with --overwrite"
-_PACKAGES = ("dgl-moleblend", "torch", "dgl", "dgllife", "rdkit", "lightning", "numpy", "pandas")
-
-
 ATOMS_EACH = 64
 """A batch has room for so many atoms in each of its molecules; of larger ones it holds fewer."""
 
@@ -66,6 +49,8 @@ class MoleculeData(LightningDataModule):
     config : TrainingConfig
     targets : MoleculeTargets, optional
         Of the data set's molecules, in the place of its labels.
+    workers : int
+        Processes that load batches.
     """
 
     def __init__(
@@ -74,8 +59,10 @@ class MoleculeData(LightningDataModule):
         split: Mapping[str, np.ndarray],
         config: TrainingConfig,
         targets: MoleculeTargets | None = None,
+        workers: int = 0,
     ) -> None:
         super().__init__()
+        self.workers = workers
         self._targets = {
             name: None if targets is None else targets.take(split[name]) for name in ("train", "validation")
         }
@@ -112,7 +99,7 @@ class MoleculeData(LightningDataModule):
 
     def _loader(self, dataset: MoleculeDataset, **settings: Any) -> DataLoader[TrainingBatch]:
         on_gpu = self.trainer is not None and self.trainer.strategy.root_device.type == "cuda"
-        settings |= {"num_workers": self.config.num_workers, "pin_memory": on_gpu}
+        settings |= {"num_workers": self.workers, "pin_memory": on_gpu}
         settings["max_pairs"] = self.config.batch_size * ATOMS_EACH**2
         return make_loader(dataset, self.config.batch_size, **settings)
 
@@ -137,6 +124,20 @@ class MovingAverage(WeightAveraging):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Find out how many steps there will be."""
         self._share = 1.0 / max(self.reach * int(trainer.estimated_stepping_batches), 1.0)
+
+
+class Patience(EarlyStopping):
+    """Stops after some epochs without a better score; a resumed run has the patience that it asks for now."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on counting."""
+        super().load_state_dict({**state_dict, "patience": self.patience})
+
+    @staticmethod
+    def is_over(state: dict[str, Any], patience: int) -> bool:
+        """Whether a checkpoint was written when its run had waited that long."""
+        waits = [one["wait_count"] for one in state["callbacks"].values() if "wait_count" in one]
+        return bool(patience) and any(waited >= patience for waited in waits)
 
 
 class ResumableLoader:
@@ -176,112 +177,6 @@ class ResumableLoader:
             yield batch
 
 
-def open_run(
-    out: Path, settings: dict[str, Any], *, resume: bool = False, overwrite: bool = False, extend: bool = False
-) -> None:
-    """Make the folder of a run and write down its settings, or check that a run that is resumed has the same.
-
-    Parameters
-    ----------
-    out : Path
-    settings : dict
-        Whatever decides the result; values that JSON can hold.
-    resume, overwrite : bool
-        What to do with a run that is there: go on with it, or delete it. Files that are not a run's stay.
-    extend : bool
-        A run that is finished may be resumed, too.
-
-    Raises
-    ------
-    DataError
-        If there is a run and it is neither resumed nor overwritten, or one to be resumed is missing or finished.
-    CheckpointError
-        If a run is resumed with other settings, which the message names, or run.json is damaged.
-    """
-    if not is_first_process():
-        return
-    if out.exists() and not out.is_dir():
-        raise DataError("this is a file", where=str(out), fix="name a folder for the results")
-    file = out / RUN_FILE
-    settings = json.loads(json.dumps(settings))
-    if out.is_dir() or not resume:
-        out.mkdir(parents=True, exist_ok=True)
-        hold(out)
-    if file.exists() and overwrite and not resume:
-        delete_run(out)
-    if file.exists():
-        run = read_run(out)
-        if not resume:
-            raise DataError(
-                "the folder already holds a " + ("finished run" if run["finished"] else "run that did not finish"),
-                where=str(out),
-                fix="choose another folder, or pass --overwrite" + ("" if run["finished"] else " or --resume"),
-            )
-        if run["finished"] and not extend:
-            raise DataError("the run is finished; there is nothing to resume", where=str(out),
-                            fix="start another run from its weights")  # fmt: skip
-        check_plan(run["settings"], settings, str(file))
-    elif resume:
-        raise DataError("there is no run to resume", where=str(out), fix="leave out --resume to start one")
-    elif (out / CONFIG_FILE).exists() and not overwrite:
-        raise DataError("the folder already holds a model", where=str(out), fix="choose another folder, or --overwrite")
-    _write_run(out, settings, finished=False)
-
-
-def delete_run(out: Path) -> None:
-    """Delete the files that a run left in a folder; others stay."""
-    for folder in (CHECKPOINTS, LOGS):
-        shutil.rmtree(out / folder, ignore_errors=True)
-    for name in reversed(RESULTS):  # run.json last: without it, what is left would be nobody's
-        (out / name).unlink(missing_ok=True)
-
-
-def close_run(out: Path) -> None:
-    """Write down that the run is finished, and delete its checkpoints: the model's weights are saved by now."""
-    settings = read_run(out)["settings"]
-    _write_run(out, settings, finished=True)
-    shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
-
-
-def is_finished(out: Path) -> bool | None:
-    """Whether the run in a folder is finished; None where there is no run."""
-    return bool(read_run(out)["finished"]) if (out / RUN_FILE).exists() else None
-
-
-def read_run(out: Path) -> dict[str, Any]:
-    """Read run.json.
-
-    Raises
-    ------
-    CheckpointError
-        If it is damaged.
-    """
-    return read_json(out / RUN_FILE, ("settings", "finished"))
-
-
-def _write_run(out: Path, settings: dict[str, Any], *, finished: bool) -> None:
-    write_json(out / RUN_FILE, {"settings": settings, "versions": library_versions(), "finished": finished})
-
-
-def write_table(path: Path, table: pd.DataFrame) -> None:
-    """Write a CSV file, whole or not at all."""
-    write_atomically(path, lambda temporary: table.to_csv(temporary, index=False))
-
-
-def library_versions() -> dict[str, str]:
-    """Versions of Python and of those packages that results depend on and that are there: training needs no RDKit."""
-    found = {"python": platform.python_version()}
-    for name in _PACKAGES:
-        with suppress(PackageNotFoundError):
-            found[name] = version(name)
-    return found
-
-
-def is_first_process() -> bool:
-    """Whether this process writes the files of a run; of those of a parallel run, one does."""
-    return not getattr(rank_zero_only, "rank", 0)
-
-
 def fit(
     module: TrainingModule,
     data: LightningDataModule,
@@ -290,10 +185,7 @@ def fit(
     description: str,
     monitor: str | None,
     resume: bool = False,
-    progress: bool = True,
-    accelerator: str = "auto",
-    devices: int | str = 1,
-    callbacks: Sequence[Callback] = (),
+    compute: Compute | None = None,
 ) -> dict[str, Any]:
     """Train, and leave the module with its best weights (by `monitor`) or, without one, with its last.
 
@@ -311,12 +203,7 @@ def fit(
         Score of the validation rows that chooses the best weights and stops early, such as "rmse" or "loss".
     resume : bool
         Go on from ``checkpoints/last.ckpt``, or from the start where the run had not come to write one.
-    progress : bool
-        Whether there is a progress bar.
-    accelerator, devices
-        As for Lightning's Trainer.
-    callbacks : sequence of Callback
-        Further callbacks.
+    compute : Compute, optional
 
     Returns
     -------
@@ -328,33 +215,41 @@ def fit(
     KeyboardInterrupt
         After Ctrl-C, with the checkpoints in place.
     """
-    config = module.config
+    config, compute = module.config, compute or Compute()
     mode = "min" if monitor in LOWER_IS_BETTER else "max"
     saved = ModelCheckpoint(
         dirpath=out / CHECKPOINTS,
         filename="best",
         monitor=f"validation/{monitor}" if monitor else None,
         mode=mode,
-        save_last=True,
+        save_last=monitor is None,
         enable_version_counter=False,
     )
+    # where a score chooses, Lightning writes the last epoch only if it is the best: it has a callback of its own
+    every_epoch = [ModelCheckpoint(out / CHECKPOINTS, "last", enable_version_counter=False)] if monitor else []
     within_epochs = ModelCheckpoint(
         dirpath=out / CHECKPOINTS, filename="last", train_time_interval=SAVE_EVERY, enable_version_counter=False
     )
-    callbacks = [saved, within_epochs, LearningRateMonitor("step"), *callbacks]
+    callbacks: list[Callback] = [saved, *every_epoch, within_epochs, LearningRateMonitor("step"), *compute.callbacks]
     if monitor and config.patience:
-        callbacks.append(EarlyStopping(f"validation/{monitor}", mode=mode, patience=config.patience))
-    if progress:
+        callbacks.append(Patience(f"validation/{monitor}", mode=mode, patience=config.patience))
+    if compute.progress:
         callbacks.append(RunProgress(description))
     if config.averaging:
         callbacks.append(MovingAverage(config.averaging))
-    last = out / CHECKPOINTS / "last.ckpt"
+    last = out / CHECKPOINTS / LAST
+    start = last if resume and last.exists() else None
+    state = None if start is None else read_checkpoint(start)  # what is wrong with it is said in words
+    if state is not None and monitor and Patience.is_over(state, config.patience):
+        warnings.warn(f"the run had ended by its patience of {config.patience} epochs, as it would with more epochs; "
+                      "ask for more patience for it to go on", stacklevel=2)  # fmt: skip
+        return _take_up(module, out, state)
     with quiet_lightning():
         trainer = Trainer(
             default_root_dir=out,
-            accelerator=accelerator,
-            devices=devices,
-            precision=config.precision,  # type: ignore[arg-type]
+            accelerator="gpu" if compute.accelerator == "cuda" else compute.accelerator,
+            devices=compute.devices,
+            precision=compute.precision,  # type: ignore[arg-type]
             max_epochs=config.max_epochs,
             max_steps=config.max_steps,
             # an epoch that the steps do not fill ends with them: it is validated and saved, as any is
@@ -364,24 +259,31 @@ def fit(
             num_sanity_val_steps=0,
             logger=CSVLogger(out, LOGS),
             callbacks=callbacks,
-            enable_progress_bar=progress,
+            enable_progress_bar=compute.progress,
             enable_model_summary=False,
             use_distributed_sampler=False,  # the loader shares molecules out by their sizes
         )
         module.train()
-        start = last if resume and last.exists() else None
-        if start is not None:
-            read_checkpoint(start)  # what is wrong with it is said in words
         try:
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
         except SystemExit as error:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from error
     best = None
-    if saved.best_model_score is not None and config.keep == "best":
-        kept = read_checkpoint(Path(saved.best_model_path))
+    if saved.best_model_score is not None and config.keep == "best" and is_first_process():  # the others write nothing
+        kept = read_checkpoint(out / CHECKPOINTS / "best.ckpt")
         module.load_state_dict(kept["state_dict"])
         best = float(saved.best_model_score)
     return {"epochs": trainer.current_epoch, "steps": trainer.global_step, "best": best}
+
+
+def _take_up(module: TrainingModule, out: Path, state: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run gave that has nothing left to train, and its weights to the module."""
+    scores = [one["best_model_score"] for name, one in state["callbacks"].items() if "best_model_score" in one]
+    best = next((float(score) for score in scores if score is not None), None)
+    kept = read_checkpoint(out / CHECKPOINTS / "best.ckpt") if module.config.keep == "best" else state
+    module.load_state_dict(kept["state_dict"])
+    done = {"epochs": state["epoch"] + 1, "steps": state["global_step"]}
+    return {**done, "best": best if module.config.keep == "best" else None}
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:

@@ -78,6 +78,9 @@ class TrainingModule(LightningModule):
 
     def _schedule(self, waits: float, total: int) -> Callable[[int], float]:
         """Return the learning rate's course for weights that learn nothing in a first share of the steps."""
+        if self.config.schedule == "constant":
+            first = max(round(self.config.warmup * float(self.trainer.num_training_batches)), 1)  # of the first epoch
+            return lambda step: min((step + 1) / first, 1.0)
         start = round(waits * total)
         warmup = round(self.config.warmup * (total - start))
         return lambda step: 0.0 if step < start else warmup_cosine(step - start, warmup, total - start)

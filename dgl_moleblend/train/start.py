@@ -1,68 +1,97 @@
 """Where a training run starts: a fresh encoder of some size, or one that was saved."""
 
+from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import Self
+
+from dgl_moleblend import files
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import EncoderConfig
 from dgl_moleblend.data.store import sha256
 from dgl_moleblend.models.predictor import readout_of
 from dgl_moleblend.nn.encoder import MoleBlendEncoder
 
+Source = EncoderConfig | str | PathLike[str]
+"""How a user names a start: the size of a fresh encoder, or a model's folder or name."""
 
-def make_encoder(start: EncoderConfig | str | PathLike[str]) -> MoleBlendEncoder:
-    """Return a fresh encoder of the size of a config, or that of a model folder.
 
-    Raises
-    ------
-    CheckpointError
-        If the folder is missing or damaged.
+@dataclass(frozen=True)
+class Start:
+    """Where a training run starts; `Start.of` makes one of what a user gives.
+
+    Parameters
+    ----------
+    size : EncoderConfig
+        Of the encoder.
+    source : str, optional
+        Folder or name of the saved model that holds it; None for a fresh encoder.
+    weights : str, optional
+        Hash of the model's weights.
+    saved : dict, optional
+        The saved model's settings.
+    readout : {"token", "mean", "sum"}
+        What suits it: "token" for a fresh encoder, for a predictor its own, for any other pretrained model "mean",
+        unless it says otherwise.
     """
-    if isinstance(start, EncoderConfig):
-        return MoleBlendEncoder.from_config(start)
-    return MoleBlendEncoder.from_pretrained(Path(start))
 
+    size: EncoderConfig
+    source: str | None = None
+    weights: str | None = None
+    saved: dict[str, Any] | None = None
+    readout: str = "token"
 
-def describe_start(start: EncoderConfig | str | PathLike[str] | None) -> dict[str, Any] | None:
-    """Return the start as a run's plan holds it: a size, or a model by what its files hold, wherever they lie.
+    @classmethod
+    def of(cls, source: "Source | Start | None") -> Self:
+        """Return the start that is meant; by default ``EncoderConfig.small()``.
 
-    Raises
-    ------
-    CheckpointError
-        If the folder is missing or damaged.
-    """
-    if start is None:
-        return None
-    if isinstance(start, EncoderConfig):
-        return start.to_dict()
-    saved = model_folder.read(Path(start))
-    weights = sha256(saved.folder / model_folder.WEIGHTS_FILE)[:16]
-    return {"started_from": str(start), "weights": weights, "config": saved.config}
+        Raises
+        ------
+        CheckpointError
+            If the folder is missing or damaged.
+        """
+        if isinstance(source, cls):
+            return source
+        if source is None or isinstance(source, EncoderConfig):
+            return cls(source or EncoderConfig.small())
+        assert not isinstance(source, Start)
+        saved = model_folder.read(Path(source))
+        weights = sha256(saved.folder / model_folder.WEIGHTS_FILE)[:16]
+        size = EncoderConfig.from_dict(saved.config["encoder"])
+        return cls(size, str(source), weights, saved.config, readout_of(saved))
 
+    @property
+    def is_fresh(self) -> bool:
+        """Whether the encoder has learned nothing yet."""
+        return self.source is None
 
-def keep_start(out: Path, start: EncoderConfig | str | PathLike[str] | None) -> None:
-    """Refuse a run that would write where the model lies that it starts from.
+    def make_encoder(self) -> MoleBlendEncoder:
+        """Return the encoder.
 
-    Raises
-    ------
-    DataError
-        If it would.
-    """
-    if start is not None and not isinstance(start, EncoderConfig):
-        model_folder.keep_inputs(out, [start])
+        Raises
+        ------
+        CheckpointError
+            If the folder is missing or damaged by now.
+        """
+        if self.source is None:
+            return MoleBlendEncoder.from_config(self.size)
+        return MoleBlendEncoder.from_pretrained(Path(self.source))
 
+    def to_dict(self) -> dict[str, Any]:
+        """Return the start as a plan holds it: a size, or a model by what its files hold, wherever they lie."""
+        if self.source is None:
+            return self.size.to_dict()
+        return {"from": self.source, "weights": self.weights, "config": self.saved}
 
-def default_readout(start: EncoderConfig | str | PathLike[str]) -> str:
-    """Return the read-out that suits a start.
+    def keep_from(self, out: Path) -> None:
+        """Refuse a run that would write where the model lies that it starts from.
 
-    "token" for a fresh encoder, for a predictor its own, for any other pretrained model "mean".
-
-    Raises
-    ------
-    CheckpointError
-        If the folder is missing or damaged.
-    """
-    if isinstance(start, EncoderConfig):
-        return "token"
-    return readout_of(model_folder.read(Path(start)))
+        Raises
+        ------
+        DataError
+            If it would.
+        """
+        if self.source is not None:
+            files.keep_inputs(out, [self.source])

@@ -117,7 +117,9 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     dataset = chains(24, conformers=0)
     config = mb.TrainingConfig(max_epochs=1, batch_size=8)
     out = tmp_path_factory.mktemp("model") / "m"
-    finetune(dataset, parts(dataset), out, encoder=mb.EncoderConfig.tiny(), training_config=config, progress=False)
+    finetune(
+        dataset, parts(dataset), out, start=mb.EncoderConfig.tiny(), training=config, compute=mb.Compute(progress=False)
+    )
     return out
 
 

@@ -6,7 +6,7 @@ import pytest
 from commands import QUICK, run
 
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.folder import keep_inputs
+from dgl_moleblend.files import keep_inputs
 
 
 def content(folder):

@@ -5,7 +5,7 @@ import pytest
 import torch
 from molecules import AWKWARD_SMILES, lively, molecule_with_positions, rewrite
 from rdkit import Chem
-from tables import chain, chains, parts
+from tables import QUIET, chain, chains, parts
 
 import dgl_moleblend as mb
 from dgl_moleblend.errors import SchemaError
@@ -24,7 +24,12 @@ def trained(tmp_path_factory):
     dataset = chains(150, conformers=0)
     config = mb.TrainingConfig(max_epochs=20, batch_size=8, learning_rate=3e-3)
     out = tmp_path_factory.mktemp("model") / "m"
-    settings = {"encoder": mb.EncoderConfig.tiny(), "readout": "mean", "training_config": config, "progress": False}
+    settings = {
+        "start": mb.EncoderConfig.tiny(),
+        "model": mb.PredictorConfig("mean"),
+        "training": config,
+        "compute": QUIET,
+    }
     finetune(dataset, parts(dataset), out, **settings)
     return PropertyModel.from_pretrained(out)
 

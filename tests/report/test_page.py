@@ -12,10 +12,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from tables import chains, parts
+from tables import QUIET, chains, parts
 
 import dgl_moleblend as mb
 from dgl_moleblend.data.folds import split_into_folds
+from dgl_moleblend.data.splits import Split
 from dgl_moleblend.errors import CheckpointError, DataError
 from dgl_moleblend.predict.calibration import COVERAGES, Calibration
 from dgl_moleblend.predict.intervals import TaskCalibration
@@ -80,8 +81,9 @@ def folders(tmp_path_factory):
         split = parts(dataset, validation=12, test=20)
         split["train"] = split["train"][:-1]  # one row in no part
         out = tmp_path_factory.mktemp(task_type) / "m"
-        settings = {"encoder": mb.EncoderConfig.tiny(), "training_config": config, "progress": False}
-        finetune(dataset, split, out, facts={"split": "scaffold", "fractions": [0.4, 0.2, 0.4]}, **settings)
+        settings = {"start": mb.EncoderConfig.tiny(), "training": config, "compute": QUIET}
+        facts = {"split": "scaffold", "fractions": [0.4, 0.2, 0.4]}
+        finetune(dataset, Split(split, facts), out, **settings)
         (out / "report.html").unlink()  # it is made anew from files that the tests change
         made[task_type] = out
     return made
@@ -103,8 +105,8 @@ def regression(folders, tmp_path):
 def several(request, tmp_path_factory):
     """The folder of several models of two properties."""
     dataset, out = chains(36, rejects=2), tmp_path_factory.mktemp(request.param) / "m"
-    settings = {"encoder": mb.EncoderConfig.tiny(), "progress": False,
-                "training_config": mb.TrainingConfig(max_epochs=1, batch_size=8)}  # fmt: skip
+    settings = {"start": mb.EncoderConfig.tiny(), "compute": QUIET,
+                "training": mb.TrainingConfig(max_epochs=1, batch_size=8)}  # fmt: skip
     if request.param == "seeds":
         finetune_seeds(dataset, parts(dataset, validation=12), out, seeds=2, **settings)
     else:

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import SMILES, succeed
+from tables import QUIET
 
 import dgl_moleblend as mb
 from dgl_moleblend.data.dataset import MoleculeDataset
@@ -15,9 +16,11 @@ from dgl_moleblend.predict import calibration
 from dgl_moleblend.predict.features import Features
 from dgl_moleblend.predict.properties import Ensemble, predict
 from dgl_moleblend.train.auto import finetune_auto
+from dgl_moleblend.train.comparison import Comparison
 
 CONFIG = mb.TrainingConfig(max_epochs=2, batch_size=8, learning_rate=1e-3, averaging=0.2, head_first=0.2, keep="last")
-QUICK = {"encoder": mb.EncoderConfig.tiny(), "training_config": CONFIG, "features": ("morgan",), "progress": False}
+QUICK = {"start": mb.EncoderConfig.tiny(), "training": CONFIG, "compute": QUIET,
+         "comparison": Comparison(features=("morgan",))}  # fmt: skip
 SPLIT = {"train": np.arange(0, 20), "validation": np.arange(20, 25), "test": np.arange(25, 30)}
 
 
@@ -63,7 +66,7 @@ def test_intervals_are_those_that_were_judged(dataset, tmp_path, monkeypatch):
     monkeypatch.setattr(calibration, "_spread", lambda error, wide: tuple(np.quantile(wide, (0.05, 0.5, 0.95))))
     order = np.random.default_rng(0).permutation(30)
     split = {"train": order[:15], "validation": order[15:20], "test": order[20:]}
-    settings = {**QUICK, "encoder": None, "candidates": ["kernel"]}
+    settings = {**QUICK, "start": None, "comparison": Comparison(("kernel",), ("morgan",))}
     result = finetune_auto(dataset, split, tmp_path / "m", **settings)
     model = Ensemble.from_pretrained(result.folder)
     task, test = model.calibration.tasks["size"], dataset.subset(split["test"])
@@ -141,7 +144,13 @@ def test_a_run_that_was_interrupted_keeps_its_networks(dataset, tmp_path, monkey
     run_file = tmp_path / "m" / "run.json"
     run_file.write_text(run_file.read_text().replace('"finished": true', '"finished": false'))
     with pytest.raises(mb.CheckpointError, match="settings differ"):
-        finetune_auto(dataset, SPLIT, tmp_path / "m", resume=True, **{**QUICK, "features": ("morgan", "atom_pair")})
+        finetune_auto(
+            dataset,
+            SPLIT,
+            tmp_path / "m",
+            resume=True,
+            **QUICK | {"comparison": Comparison(features=("morgan", "atom_pair"))},
+        )
 
 
 @pytest.mark.parametrize(
@@ -192,7 +201,7 @@ def test_a_member_of_another_number_of_tasks_is_named(result, tmp_path):
 
 def test_candidates_are_checked(dataset, tmp_path):
     with pytest.raises(mb.ConfigError, match="some of mean, forest, trees"):
-        finetune_auto(dataset, SPLIT, tmp_path / "m", **{**QUICK, "candidates": ("mean", "bogus")})
+        finetune_auto(dataset, SPLIT, tmp_path / "m", **QUICK | {"comparison": Comparison(("mean", "bogus"))})
 
 
 def test_classes_of_several_tasks_with_blanks(tmp_path):
@@ -200,7 +209,9 @@ def test_classes_of_several_tasks_with_blanks(tmp_path):
     rare = [1.0 if k in (3, 11) else np.nan if k > 25 else 0.0 for k in range(len(SMILES))]
     file = write(tmp_path / "t.csv", ring=ring, rare=rare)
     data = MoleculeDataset.from_file(file, task_columns=["ring", "rare"])
-    found = finetune_auto(data, SPLIT, tmp_path / "m", candidates=("mean", "forest", "kernel"), **QUICK)
+    found = finetune_auto(
+        data, SPLIT, tmp_path / "m", **QUICK | {"comparison": Comparison(("mean", "forest", "kernel"), ("morgan",))}
+    )
     assert found.metrics["candidates"]["forest"]["cross_validation"]["roc_auc"] > 0.6
     values = predict(tmp_path / "m", data, progress=False)[["ring_predicted", "rare_predicted"]].to_numpy()
     assert ((values >= 0) & (values <= 1)).all()

@@ -6,17 +6,18 @@ import numpy as np
 import pandas as pd
 import pytest
 from lightning.pytorch import Callback
-from tables import chains, parts
+from tables import QUIET, chains, parts, watched
 
 import dgl_moleblend as mb
 from dgl_moleblend import folder as model_folder
+from dgl_moleblend.data.splits import Split
 from dgl_moleblend.errors import CheckpointError, DataError
 from dgl_moleblend.predict.properties import predict
 from dgl_moleblend.train import ensemble
 from dgl_moleblend.train.ensemble import finetune_folds, finetune_seeds
 
 CONFIG = mb.TrainingConfig(max_epochs=2, batch_size=4, learning_rate=1e-3)
-QUICK = {"encoder": mb.EncoderConfig.tiny(), "training_config": CONFIG, "progress": False}
+QUICK = {"start": mb.EncoderConfig.tiny(), "training": CONFIG, "compute": QUIET}
 
 
 def make_folds(number, k=3):
@@ -32,7 +33,7 @@ def make_folds(number, k=3):
 def seeds(tmp_path_factory):
     dataset = chains(24)
     out = tmp_path_factory.mktemp("seeds") / "m"
-    return dataset, finetune_seeds(dataset, parts(dataset), out, seeds=2, facts={"split": "rows"}, **QUICK)
+    return dataset, finetune_seeds(dataset, Split(parts(dataset), {"split": "rows"}), out, seeds=2, **QUICK)
 
 
 def test_seeds_leave_a_model_each_and_their_list(seeds):
@@ -108,7 +109,7 @@ def test_an_interrupted_seed_goes_on_and_finished_ones_are_kept(seeds, tmp_path,
     dataset, whole = seeds
     out = tmp_path / "m"
     with pytest.raises(KeyboardInterrupt):
-        finetune_seeds(dataset, parts(dataset), out, seeds=2, callbacks=[Interrupt()], **QUICK)
+        finetune_seeds(dataset, parts(dataset), out, seeds=2, **QUICK | watched(Interrupt()))
     assert not (out / "ensemble.json").exists()
     with pytest.raises(DataError, match="run that did not finish"):
         finetune_seeds(dataset, parts(dataset), out, seeds=2, **QUICK)
@@ -119,7 +120,7 @@ def test_an_interrupted_seed_goes_on_and_finished_ones_are_kept(seeds, tmp_path,
     monkeypatch.setattr(
         ensemble, "finetune", lambda d, s, o, **k: trained.append((o.name, k["resume"])) or original(d, s, o, **k)
     )
-    again = finetune_seeds(dataset, parts(dataset), out, seeds=2, facts={"split": "rows"}, resume=True, **QUICK)
+    again = finetune_seeds(dataset, Split(parts(dataset), {"split": "rows"}), out, seeds=2, resume=True, **QUICK)
     assert trained == [("seed-1", True)]
     assert again.metrics["test"]["rmse"] == pytest.approx(whole.metrics["test"]["rmse"], rel=1e-6)
     pd.testing.assert_frame_equal(again.predictions, whole.predictions, check_dtype=False)

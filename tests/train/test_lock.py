@@ -6,7 +6,7 @@ import socket
 
 import pytest
 from lightning.pytorch import Callback
-from tables import chains, parts
+from tables import QUIET, chains, parts, watched
 
 import dgl_moleblend as mb
 from dgl_moleblend.errors import DataError
@@ -14,7 +14,7 @@ from dgl_moleblend.train.finetune import finetune
 from dgl_moleblend.train.lock import LOCK_FILE, holds_its_folder
 from dgl_moleblend.train.pretrain import pretrain
 
-QUICK = {"encoder": mb.EncoderConfig.tiny(), "training_config": mb.TrainingConfig(max_epochs=1), "progress": False}
+QUICK = {"start": mb.EncoderConfig.tiny(), "training": mb.TrainingConfig(max_epochs=1), "compute": QUIET}
 
 
 @holds_its_folder
@@ -62,6 +62,6 @@ def test_a_new_folder_is_held_while_the_run_goes_on_and_free_after_a_fault(tmp_p
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        pretrain(chains(16), tmp_path / "m", callbacks=[Look()], **QUICK)
+        pretrain(chains(16), tmp_path / "m", **QUICK | watched(Look()))
     assert not (tmp_path / "m" / LOCK_FILE).exists()
     pretrain(chains(16), tmp_path / "m", resume=True, **QUICK)

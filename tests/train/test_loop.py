@@ -1,7 +1,6 @@
 """Runs: a resumed one ends in the same bits as one in one go, the best weights are kept, folders are respected."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -13,11 +12,11 @@ from tables import chain, chains, parts
 import dgl_moleblend as mb
 from dgl_moleblend.data.codec import record_batch
 from dgl_moleblend.data.table import MoleculeTable
-from dgl_moleblend.errors import CheckpointError, ConfigError, DataError
-from dgl_moleblend.folder import CHECKPOINTS
+from dgl_moleblend.errors import CheckpointError, ConfigError
+from dgl_moleblend.files import CHECKPOINTS
 from dgl_moleblend.pairs.loader import BucketSampler
 from dgl_moleblend.report.results import read_curves
-from dgl_moleblend.train.loop import MoleculeData, close_run, fit, open_run, set_seeds
+from dgl_moleblend.train.loop import MoleculeData, fit, set_seeds
 from dgl_moleblend.train.modules import PretrainingModule
 
 CONFIG = mb.TrainingConfig(max_epochs=3, batch_size=4, learning_rate=1e-3)  # 24 - 4 molecules: 5 steps an epoch
@@ -38,19 +37,18 @@ class PowerCut(Callback):
             raise PowerCutError
 
 
-def run(folder, config=CONFIG, resume=False, callbacks=(), progress=False, validation=4):
+def run(folder, config=CONFIG, resume=False, callbacks=(), progress=False, validation=4, workers=0):
     set_seeds(config.seed)
     module = PretrainingModule(mb.BlendPretraining.from_config(mb.EncoderConfig.tiny(), score="all"), config)
     dataset = chains(20 + validation)
     fit(
         module,
-        MoleculeData(dataset, parts(dataset, validation, 0), config),
+        MoleculeData(dataset, parts(dataset, validation, 0), config, workers=workers),
         folder,
         description="pretrain",
         monitor="loss" if validation else None,
         resume=resume,
-        progress=progress,
-        callbacks=callbacks,
+        compute=mb.Compute(progress=progress, callbacks=tuple(callbacks)),
     )
     return {name: value.clone() for name, value in module.state_dict().items()}
 
@@ -73,7 +71,7 @@ def test_same_seed_same_bits_other_seed_other_bits(tmp_path):
 
 def test_workers_change_nothing(tmp_path):
     config = CONFIG.replace(max_epochs=1)
-    assert_same_bits(run(tmp_path / "a", config), run(tmp_path / "b", config.replace(num_workers=1)))
+    assert_same_bits(run(tmp_path / "a", config), run(tmp_path / "b", config, workers=1))
 
 
 @pytest.mark.parametrize("cut", [5, 7, 13])  # after the first epoch, and in the middle of the second and third
@@ -106,6 +104,28 @@ def test_ctrl_c_leaves_a_run_that_can_be_resumed(tmp_path):
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", callbacks=[CtrlC()])
     assert_same_bits(run(tmp_path / "whole"), run(tmp_path / "cut", resume=True))
+
+
+def test_a_run_whose_rate_stays_goes_on_with_more_epochs_as_if_they_had_been_asked_for_at_once(tmp_path):
+    stays = CONFIG.replace(schedule="constant")
+    whole = run(tmp_path / "whole", stays)
+    first = run(tmp_path / "grown", stays.replace(max_epochs=1))
+    assert differ(first, whole)
+    assert_same_bits(whole, run(tmp_path / "grown", stays, resume=True))
+    rates = read_curves(tmp_path / "whole").filter(like="lr-").dropna().to_numpy()
+    assert rates[-1] == rates[0] == stays.learning_rate
+
+
+def test_more_patience_lets_a_run_go_on_that_its_patience_ended(tmp_path):
+    stops = CONFIG.replace(schedule="constant", learning_rate=0.3, max_epochs=12, patience=1)
+    whole = run(tmp_path / "whole", stops.replace(patience=3))
+    first = run(tmp_path / "grown", stops)
+    epochs = len(read_curves(tmp_path / "grown")["validation/loss"].dropna())
+    assert epochs < len(read_curves(tmp_path / "whole")["validation/loss"].dropna())
+    with pytest.warns(UserWarning, match="ended by its patience of 1 epochs"):
+        assert_same_bits(first, run(tmp_path / "grown", stops.replace(max_epochs=20), resume=True))
+    assert len(read_curves(tmp_path / "grown")["validation/loss"].dropna()) == epochs
+    assert_same_bits(whole, run(tmp_path / "grown", stops.replace(patience=3), resume=True))
 
 
 def test_best_weights_are_kept_rather_than_the_last(tmp_path):
@@ -159,59 +179,6 @@ def test_sampler_begins_in_the_middle_once():
     assert len(sampler) == 5
 
 
-SETTINGS = {"encoder": {"num_heads": 4}, "training": {"num_workers": 0, "seed": 0}}
-
-
-def test_a_folder_with_a_run_is_not_written_over(tmp_path):
-    open_run(tmp_path, SETTINGS)
-    with pytest.raises(DataError, match=r"run that did not finish[\s\S]*--overwrite or --resume"):
-        open_run(tmp_path, SETTINGS)
-    close_run(tmp_path)
-    with pytest.raises(DataError, match=r"already holds a finished run[\s\S]*--overwrite$"):
-        open_run(tmp_path, SETTINGS)
-    with pytest.raises(DataError, match="there is nothing to resume"):
-        open_run(tmp_path, SETTINGS, resume=True)
-
-
-def test_overwriting_deletes_the_run_and_nothing_else(tmp_path):
-    open_run(tmp_path, SETTINGS)
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / "last.ckpt").touch()
-    (tmp_path / "notes.txt").write_text("mine")
-    for name in ("rejects.csv", "report.html", "calibration.json"):  # the next run may have none
-        (tmp_path / name).touch()
-    open_run(tmp_path, SETTINGS, overwrite=True)
-    assert {path.name for path in tmp_path.iterdir()} == {"run.json", "notes.txt"}
-    assert (tmp_path / "notes.txt").read_text() == "mine"
-
-
-def test_resuming_with_other_settings_names_them(tmp_path):
-    open_run(tmp_path, SETTINGS)
-    open_run(tmp_path, {"encoder": {"num_heads": 4}, "training": {"num_workers": 7, "seed": 0}}, resume=True)
-    with pytest.raises(CheckpointError, match=r"training.seed is 1, expected 0"):
-        open_run(tmp_path, {"encoder": {"num_heads": 4}, "training": {"num_workers": 0, "seed": 1}}, resume=True)
-
-
-def test_folders_that_cannot_be_used(tmp_path):
-    with pytest.raises(DataError, match="no run to resume"):
-        open_run(tmp_path, SETTINGS, resume=True)
-    (tmp_path / "file").touch()
-    with pytest.raises(DataError, match="this is a file"):
-        open_run(tmp_path / "file", SETTINGS)
-    (tmp_path / "config.json").write_text("{}")
-    with pytest.raises(DataError, match="already holds a model"):
-        open_run(tmp_path, SETTINGS)
-
-
-def test_run_file_says_what_made_it(tmp_path):
-    open_run(tmp_path, SETTINGS)
-    close_run(tmp_path)
-    run = json.loads((tmp_path / "run.json").read_text())
-    assert run["settings"] == SETTINGS
-    assert run["finished"] is True
-    assert run["versions"]["torch"].split("+")[0] == torch.__version__.split("+")[0]
-
-
 @pytest.mark.parametrize("steps", [1, 3])
 def test_fewer_steps_than_an_epoch_are_validated_and_saved(tmp_path, steps):
     run(tmp_path, CONFIG.replace(max_steps=steps))
@@ -228,15 +195,6 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
     last.write_bytes(damage(last.read_bytes()))
     with pytest.raises(CheckpointError, match=r"cannot be read[\s\S]*last\.ckpt[\s\S]*delete it, and --resume begins"):
         run(tmp_path, resume=True)
-
-
-@pytest.mark.parametrize("text", ["", '{"settings": {', "[]", '{"finished": true}', "[" * 100_000])
-def test_a_damaged_run_file_is_named_and_can_be_overwritten(tmp_path, text):
-    (tmp_path / "run.json").write_text(text)
-    for again in ({}, {"resume": True}):
-        with pytest.raises(CheckpointError, match=r"run\.json cannot be read: [\s\S]*run\.json[\s\S]*--overwrite"):
-            open_run(tmp_path, SETTINGS, **again)
-    open_run(tmp_path, SETTINGS, overwrite=True)
 
 
 def test_one_large_molecule_does_not_share_its_batch():

@@ -49,9 +49,16 @@ def record(folder, **changes):
     return module.model.seen
 
 
-def run(module, dataset, folder, callbacks=(), monitor=None, validation=4):
+def run(module, dataset, folder, callbacks=(), monitor=None, validation=4, precision="32-true"):
     data = MoleculeData(dataset, parts(dataset, validation, 0), module.config)
-    return fit(module, data, folder, description="", monitor=monitor, progress=False, callbacks=callbacks)
+    return fit(
+        module,
+        data,
+        folder,
+        description="",
+        monitor=monitor,
+        compute=mb.Compute(progress=False, callbacks=tuple(callbacks), precision=precision),
+    )
 
 
 def finetuning(dataset, config, task_type="regression", size=None, readout="token", **settings):
@@ -157,8 +164,8 @@ def test_pretraining_learns(tmp_path):
 
 def test_mixed_precision(tmp_path):
     dataset = chains(12)
-    module = finetuning(dataset, CONFIG.replace(precision="bf16-mixed"))
-    run(module, dataset, tmp_path, monitor="rmse")
+    module = finetuning(dataset, CONFIG)
+    run(module, dataset, tmp_path, monitor="rmse", precision="bf16-mixed")
     assert read_curves(tmp_path)[["train/loss_epoch", "validation/rmse"]].dropna().to_numpy().max() < 100
     assert all(p.dtype == torch.float32 for p in module.parameters())
 

@@ -6,17 +6,19 @@ import json
 import numpy as np
 import pytest
 from lightning.pytorch import Callback
-from tables import chains, parts
+from tables import QUIET, chains, parts, watched
 
 import dgl_moleblend as mb
 from dgl_moleblend.data.codec import record_batch
+from dgl_moleblend.data.splits import Split
 from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.train import auto
 from dgl_moleblend.train.auto import finetune_auto
+from dgl_moleblend.train.comparison import Comparison
 from dgl_moleblend.train.ensemble import finetune_folds, finetune_seeds
 from dgl_moleblend.train.finetune import finetune
-from dgl_moleblend.train.plan import describe_data
+from dgl_moleblend.train.plan import RunPlan
 from dgl_moleblend.train.pretrain import pretrain
 from dgl_moleblend.train.tuning import tune
 
@@ -69,31 +71,31 @@ DATA = {
 
 def start(function, tmp_path, dataset, **settings):
     with pytest.raises(CutError):
-        function(dataset, tmp_path / "m", callbacks=[Cut()], **settings)
+        function(dataset, tmp_path / "m", **watched(Cut()), **settings)
 
 
 def run_finetune(dataset, out, split=None, **settings):
-    options = {"encoder": mb.EncoderConfig.tiny(), "training_config": CONFIG, "progress": False, **settings}
+    options = {"start": mb.EncoderConfig.tiny(), "training": CONFIG, "compute": QUIET, **settings}
     finetune(dataset, split or parts(dataset), out, **options)
 
 
 def run_seeds(dataset, out, split=None, **settings):
-    options = {"encoder": mb.EncoderConfig.tiny(), "training_config": CONFIG, "progress": False, **settings}
+    options = {"start": mb.EncoderConfig.tiny(), "training": CONFIG, "compute": QUIET, **settings}
     finetune_seeds(dataset, split or parts(dataset), out, seeds=2, **options)
 
 
 def run_folds(dataset, out, split=None, **settings):
-    options = {"encoder": mb.EncoderConfig.tiny(), "training_config": CONFIG, "progress": False, **settings}
+    options = {"start": mb.EncoderConfig.tiny(), "training": CONFIG, "compute": QUIET, **settings}
     finetune_folds(dataset, [split or parts(dataset), parts(dataset)], out, **options)
 
 
 def run_tune(dataset, out, split=None, **settings):
-    options = {"encoder": mb.EncoderConfig.tiny(), "training_config": CONFIG, "progress": False, **settings}
+    options = {"start": mb.EncoderConfig.tiny(), "training": CONFIG, "compute": QUIET, **settings}
     tune(dataset, split or parts(dataset), out, trials=1, **options)
 
 
 def run_pretrain(dataset, out, **settings):
-    options = {"encoder": mb.EncoderConfig.tiny(), "training_config": CONFIG, "progress": False, **settings}
+    options = {"start": mb.EncoderConfig.tiny(), "training": CONFIG, "compute": QUIET, **settings}
     pretrain(dataset, out, **options)
 
 
@@ -130,7 +132,7 @@ def test_another_split_and_other_relations_are_refused(tmp_path, name):
     with pytest.raises(CheckpointError, match=r"training rows are not those[\s\S]*validation rows are not those"):
         function(dataset, tmp_path / "m", split=split, resume=True)
     with pytest.raises(CheckpointError, match=r'relations is \["spd"\], expected \["spd", "bond_path", "distance"\]'):
-        function(dataset, tmp_path / "m", relations=["spd"], resume=True)
+        function(dataset, tmp_path / "m", model=mb.PredictorConfig(relations=("spd",)), resume=True)
 
 
 @pytest.mark.parametrize("name", RUNS)
@@ -139,15 +141,15 @@ def test_other_weights_in_the_folder_of_the_start_are_refused_and_the_same_elsew
     first, second = (mb.MoleBlendEncoder.from_config(mb.EncoderConfig.tiny()) for _ in range(2))
     first.save_pretrained(tmp_path / "start")
     first.save_pretrained(tmp_path / "copy")
-    start(function, tmp_path, dataset, encoder=tmp_path / "start")
-    start(function, tmp_path, dataset, encoder=tmp_path / "copy", resume=True)
+    start(function, tmp_path, dataset, start=tmp_path / "start")
+    start(function, tmp_path, dataset, start=tmp_path / "copy", resume=True)
     second.save_pretrained(tmp_path / "start")
     with pytest.raises(CheckpointError, match="the model to start from holds other weights than when the run began"):
-        function(dataset, tmp_path / "m", encoder=tmp_path / "start", resume=True)
+        function(dataset, tmp_path / "m", start=tmp_path / "start", resume=True)
 
 
 def test_a_comparison_of_kinds_knows_its_data_and_features(tmp_path, monkeypatch):
-    dataset, settings = chains(30), {"candidates": ["mean", "trees"], "progress": False}
+    dataset, settings = chains(30), {"comparison": Comparison(("mean", "trees")), "compute": QUIET}
 
     def cut(*_):
         raise CutError
@@ -159,15 +161,19 @@ def test_a_comparison_of_kinds_knows_its_data_and_features(tmp_path, monkeypatch
         with pytest.raises(CheckpointError, match=words):
             finetune_auto(changed(dataset, change), parts(dataset), tmp_path / "m", resume=True, **settings)
     with pytest.raises(CheckpointError, match="by_scaffold is true, expected false"):
-        finetune_auto(dataset, parts(dataset), tmp_path / "m", facts={"split": "scaffold"}, resume=True, **settings)
+        finetune_auto(dataset, Split(parts(dataset), {"split": "scaffold"}), tmp_path / "m", resume=True, **settings)
+
+
+def plan(dataset, columns=()):
+    return RunPlan.of("finetuning", dataset, columns=columns, start=None, training=CONFIG, compute=QUIET)
 
 
 def test_columns_that_are_features_are_data():
     dataset = chains(30)
     one = dataset.select_tasks(["atoms"])
     other = changed(dataset, last("labels", lambda s: s.labels + np.array([0, 1], np.float32))).select_tasks(["atoms"])
-    assert describe_data(one) == describe_data(other)
-    assert describe_data(one, columns=["nitrogens"]) != describe_data(other, columns=["nitrogens"])
+    assert plan(one) == plan(other)
+    assert plan(one, columns=["nitrogens"]) != plan(other, columns=["nitrogens"])
 
 
 def test_a_subset_and_its_order_are_data():

@@ -7,16 +7,21 @@ import numpy as np
 import pandas as pd
 import pytest
 from lightning.pytorch import Callback
-from tables import chains, parts
+from tables import QUIET, chains, parts, watched
 
 import dgl_moleblend as mb
 from dgl_moleblend.errors import CheckpointError, DataError, MoleBlendError
 from dgl_moleblend.train import tuning
-from dgl_moleblend.train.loop import close_run, is_finished, open_run
+from dgl_moleblend.train.plan import RunPlan
+from dgl_moleblend.train.run import close_run, is_finished, open_run
+from dgl_moleblend.train.start import Start
 from dgl_moleblend.train.tuning import search_space, tune
 
 CONFIG = mb.TrainingConfig(max_epochs=1, batch_size=4)
-QUICK = {"encoder": mb.EncoderConfig.tiny(), "training_config": CONFIG, "progress": False}
+QUICK = {"start": mb.EncoderConfig.tiny(), "training": CONFIG, "compute": QUIET}
+
+
+PLAN = RunPlan.of("finetuning", chains(4), start=Start.of(mb.EncoderConfig.tiny()), training=CONFIG, compute=QUIET)
 
 
 @pytest.fixture(scope="module")
@@ -31,13 +36,13 @@ def test_the_best_validation_score_is_found(found):
     table = pd.read_csv(out / "trials.csv")
     assert table["trial"].tolist() == [0, 1, 2]
     best = table.loc[table["score"].idxmin()]
-    assert result.training_config.learning_rate == pytest.approx(best["learning_rate"])
-    assert result.predictor == {"readout": best["readout"], "dropout": best["dropout"]}
+    assert result.training.learning_rate == pytest.approx(best["learning_rate"])
+    assert (result.model.readout, result.model.dropout) == (best["readout"], best["dropout"])
     for k in range(3):
-        trial = json.loads((out / "trials" / f"{k:03d}" / "trial.json").read_text())
-        metrics = json.loads((out / "trials" / f"{k:03d}" / "metrics.json").read_text())
-        assert trial["score"] == metrics["validation"]["rmse"] or trial["score"] == metrics["best"]
-        assert trial["settings"]["learning_rate"] == pytest.approx(table["learning_rate"][k])
+        folder = out / "trials" / f"{k:03d}"
+        assert table["score"][k] == pytest.approx(json.loads((folder / "metrics.json").read_text())["best"])
+        training = json.loads((folder / "run.json").read_text())["settings"]["training"]
+        assert training["learning_rate"] == pytest.approx(table["learning_rate"][k])
 
 
 def test_no_trial_sees_a_test_row(found):
@@ -50,7 +55,7 @@ def test_a_trial_leaves_what_its_score_needs_and_no_report(found):
     out, _ = found
     for k in range(3):
         files = {path.name for path in (out / "trials" / f"{k:03d}").iterdir()}
-        assert files >= {"trial.json", "run.json", "metrics.json", "predictions.csv"}
+        assert files >= {"run.json", "metrics.json", "predictions.csv"}
         assert not files & {"report.html", "curves.png", "parity.png", "training_set.npz", "calibration.json"}
 
 
@@ -61,7 +66,7 @@ def test_a_score_that_is_better_when_higher(tmp_path):
     assert set(result.trials["metric"]) == {"roc_auc"}
     assert (
         best["score"]
-        in result.trials["score"][result.trials["learning_rate"] == result.training_config.learning_rate].tolist()
+        in result.trials["score"][result.trials["learning_rate"] == result.training.learning_rate].tolist()
     )
 
 
@@ -88,14 +93,14 @@ def test_an_interrupted_search_goes_on_and_repeats_nothing(found, tmp_path, monk
     _, whole = found
     dataset, out = chains(20), tmp_path / "m"
     with pytest.raises(KeyboardInterrupt):
-        tune(dataset, parts(dataset), out, trials=3, callbacks=[Interrupt()], **QUICK)
+        tune(dataset, parts(dataset), out, trials=3, **QUICK | watched(Interrupt()))
     with pytest.raises(DataError, match="run that did not finish"):
         tune(dataset, parts(dataset), out, trials=3, **QUICK)
     trained = watch(monkeypatch)
     again = tune(dataset, parts(dataset), out, trials=3, resume=True, **QUICK)
     assert trained == ["002"]
     pd.testing.assert_frame_equal(again.trials, whole.trials)
-    assert again.training_config == whole.training_config
+    assert again.training == whole.training
     tune(dataset, parts(dataset), out, trials=3, resume=True, **QUICK)
     assert trained == ["002"]
 
@@ -104,7 +109,7 @@ def test_an_interrupted_search_goes_on_and_repeats_nothing(found, tmp_path, monk
 def finished(found, tmp_path):
     """A copy of the search of three trials, and beside it a model of its best settings."""
     out = shutil.copytree(found[0], tmp_path / "m")
-    open_run(out, {"trials": 3})
+    open_run(out, PLAN)
     close_run(out)
     (out / "notes.txt").write_text("mine")
     return out
@@ -117,12 +122,12 @@ def test_a_finished_search_goes_on_with_more_trials(finished, tmp_path, monkeypa
     callback = Interrupt()
     callback.runs = 1  # the second run that it sees: the last trial
     with pytest.raises(KeyboardInterrupt):
-        tune(dataset, parts(dataset), finished, trials=5, resume=True, callbacks=[callback], **QUICK)
+        tune(dataset, parts(dataset), finished, trials=5, resume=True, **QUICK | watched(callback))
     assert is_finished(finished)  # the model is there until there is a better one to fit
     longer = tune(dataset, parts(dataset), finished, trials=5, resume=True, **QUICK)
     assert trained == ["003", "004", "004"]
     pd.testing.assert_frame_equal(longer.trials, whole.trials)
-    assert longer.training_config == whole.training_config
+    assert longer.training == whole.training
     assert is_finished(finished) is None
     assert {path.name for path in finished.iterdir()} == {"notes.txt", "trials", "trials.csv"}
 
@@ -146,21 +151,26 @@ def test_a_search_cannot_have_fewer_trials_than_are_finished(finished):
 
 
 def test_a_search_goes_on_with_the_same_settings_only(finished):
-    dataset, other = chains(20), {**QUICK, "training_config": CONFIG.replace(seed=1)}
+    dataset, other = chains(20), {**QUICK, "training": CONFIG.replace(seed=1)}
     with pytest.raises(CheckpointError, match=r"training.seed is 1, expected 0"):
         tune(dataset, parts(dataset), finished, trials=4, resume=True, **other)
     assert is_finished(finished)
     assert is_finished(finished / "trials")
 
 
-def test_a_finished_trial_of_other_settings_than_proposed_is_not_taken_for_another(finished):
-    file = finished / "trials" / "001" / "trial.json"
-    trial = json.loads(file.read_text())
-    trial["settings"]["learning_rate"] *= 2  # as another version of hyperopt may propose
-    file.write_text(json.dumps(trial))
+@pytest.mark.parametrize("damage", [lambda b: b"junk" * 99, lambda b: b[:3000]])
+def test_a_damaged_storage_is_named(finished, damage):
+    file = finished / "trials" / "study.db"
+    file.write_bytes(damage(file.read_bytes()))
     dataset = chains(20)
-    with pytest.raises(CheckpointError, match=r"other settings[\s\S]*001[\s\S]*version of hyperopt"):
+    with pytest.raises(CheckpointError, match=r"the search cannot be read[\s\S]*study\.db[\s\S]*--overwrite"):
         tune(dataset, parts(dataset), finished, trials=4, resume=True, **QUICK)
+
+
+def test_a_finished_search_of_other_data_is_not_read_as_this_one(finished):
+    dataset = chains(20, seed=1)
+    with pytest.raises(CheckpointError, match="the molecules are not those of the interrupted run"):
+        tune(dataset, parts(dataset), finished, trials=3, resume=True, **QUICK)
 
 
 def test_a_trial_that_fails_is_written_down_and_the_others_go_on(tmp_path, monkeypatch):
@@ -176,7 +186,7 @@ def test_a_trial_that_fails_is_written_down_and_the_others_go_on(tmp_path, monke
     result = tune(dataset, parts(dataset), tmp_path / "m", trials=2, **QUICK)
     assert np.isnan(result.trials["score"][0])
     assert "no longer finite" in result.trials["error"][0]
-    assert result.training_config.learning_rate == result.trials["learning_rate"][1]
+    assert result.training.learning_rate == result.trials["learning_rate"][1]
 
 
 def test_layer_decay_is_searched_for_a_pretrained_encoder_only():

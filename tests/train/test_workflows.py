@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from safetensors.numpy import load_file
-from tables import NAN, chains, parts
+from tables import NAN, QUIET, chains, parts
 
 import dgl_moleblend as mb
 from dgl_moleblend import folder as model_folder
@@ -17,7 +17,7 @@ from dgl_moleblend.train.finetune import finetune
 from dgl_moleblend.train.pretrain import pretrain
 
 CONFIG = mb.TrainingConfig(max_epochs=3, batch_size=4, learning_rate=1e-3)
-QUICK = {"encoder": mb.EncoderConfig.tiny(), "training_config": CONFIG, "progress": False}
+QUICK = {"start": mb.EncoderConfig.tiny(), "training": CONFIG, "compute": QUIET}
 
 
 class Relabelled(mb.MoleculeDataset):
@@ -168,7 +168,13 @@ def test_one_class_among_validation_rows_leaves_the_choice_to_the_loss(tmp_path)
 
 def test_a_task_type_may_be_given(tmp_path):
     dataset = chains(30, task_type="classification")
-    result = finetune(dataset, parts(dataset), tmp_path / "m", task_type="regression", metric="mae", **QUICK)
+    result = finetune(
+        dataset,
+        parts(dataset),
+        tmp_path / "m",
+        tasks="regression",
+        **QUICK | {"training": CONFIG.replace(metric="mae")},
+    )
     assert result.metrics["task_type"] == "regression"
     assert result.metrics["chosen_by"] == "mae"
 
@@ -202,9 +208,7 @@ def test_a_pretrained_encoder_is_where_fine_tuning_starts(tmp_path):
     dataset = chains(16)
     pretrain(dataset, tmp_path / "p", **QUICK)
     still = CONFIG.replace(max_epochs=1, learning_rate=1e-30)
-    finetune(
-        dataset, parts(dataset, 4, 4), tmp_path / "m", encoder=tmp_path / "p", training_config=still, progress=False
-    )
+    finetune(dataset, parts(dataset, 4, 4), tmp_path / "m", start=tmp_path / "p", training=still, compute=QUIET)
     before, after = (load_file(tmp_path / name / "model.safetensors") for name in "pm")
     shared = [name for name in after if name.startswith("encoder.")]
     assert len(shared) > 20
@@ -215,12 +219,12 @@ def test_a_pretrained_encoder_is_where_fine_tuning_starts(tmp_path):
 def test_the_read_out_suits_the_start_unless_it_is_named(tmp_path):
     dataset = chains(16)
     pretrain(dataset, tmp_path / "pretrained", **QUICK)
-    starts = {"fresh": QUICK["encoder"], "mean": tmp_path / "pretrained", "sum": tmp_path / "mean"}
-    named = {"sum": {"readout": "sum"}}
+    starts = {"fresh": QUICK["start"], "mean": tmp_path / "pretrained", "sum": tmp_path / "mean"}
+    named = {"sum": {"model": mb.PredictorConfig("sum")}}
     for name, start in starts.items():
-        once = {"encoder": start, "training_config": CONFIG.replace(max_epochs=1), "progress": False}
+        once = {"start": start, "training": CONFIG.replace(max_epochs=1), "compute": QUIET}
         finetune(dataset, parts(dataset, 4, 4), tmp_path / name, report=False, **once, **named.get(name, {}))
-    once["encoder"] = tmp_path / "sum"
+    once["start"] = tmp_path / "sum"
     finetune(dataset, parts(dataset, 4, 4), tmp_path / "again", report=False, **once)
     used = {name: model_folder.read(tmp_path / name).config["predictor"]["readout"] for name in (*starts, "again")}
     assert used == {"fresh": "token", "mean": "mean", "sum": "sum", "again": "sum"}
@@ -255,15 +259,15 @@ def test_wrong_options_are_named_before_anything_is_written(tmp_path):
     dataset = chains(12)
     split = parts(dataset, 3, 3)
     with pytest.raises(ValueError, match=r"metric='roc_auc' is not allowed[\s\S]*rmse, mae, r2, scaled, loss"):
-        finetune(dataset, split, tmp_path / "m", metric="roc_auc", **QUICK)
+        finetune(dataset, split, tmp_path / "m", **QUICK | {"training": CONFIG.replace(metric="roc_auc")})
     with pytest.raises(ValueError, match="task_type='ranking' is not allowed"):
-        finetune(dataset, split, tmp_path / "m", task_type="ranking", **QUICK)
+        finetune(dataset, split, tmp_path / "m", tasks="ranking", **QUICK)
     with pytest.raises(DataError, match="holds 2, but labels of a classification are 0, 1 or empty"):
-        finetune(relabel(dataset, [0], lambda x: x * 0 + 2), split, tmp_path / "m", task_type="classification", **QUICK)
+        finetune(relabel(dataset, [0], lambda x: x * 0 + 2), split, tmp_path / "m", tasks="classification", **QUICK)
     with pytest.raises(DataError, match="the molecules have no labels"):
         finetune(dataset.select_tasks([]), split, tmp_path / "m", **QUICK)
     with pytest.raises(CheckpointError, match="no model folder 'nowhere'"):
-        finetune(dataset, split, tmp_path / "m", **QUICK | {"encoder": "nowhere"})
+        finetune(dataset, split, tmp_path / "m", **QUICK | {"start": "nowhere"})
     with pytest.raises(ValueError, match="validation=1 is not allowed"):
         pretrain(dataset, tmp_path / "m", validation=1, **QUICK)
     with pytest.raises(DataError, match="1 molecules are too few"):
@@ -282,7 +286,7 @@ def test_labels_that_are_missing_train_nothing(tmp_path):
 
 def test_pretraining_leaves_a_model_and_its_losses(tmp_path):
     dataset = chains(24)
-    folder = pretrain(dataset, tmp_path / "p", validation=0.25, blend_config=mb.BlendConfig(score="hidden"), **QUICK)
+    folder = pretrain(dataset, tmp_path / "p", validation=0.25, blend=mb.BlendConfig(score="hidden"), **QUICK)
     assert {p.name for p in folder.iterdir()} == {"config.json", "model.safetensors", "run.json", "logs", "curves.png"}
     model = mb.BlendPretraining.from_pretrained(folder)
     assert model.blend_config.score == "hidden"
@@ -309,7 +313,7 @@ def test_class_weights_are_those_of_the_training_rows(tmp_path):
     split = parts(dataset, 10, 10)
     dataset = relabel(dataset, np.r_[0:5], np.ones_like)
     dataset = relabel(dataset, np.r_[5:20], np.zeros_like)
-    weighted = QUICK | {"training_config": CONFIG.replace(class_weights=True)}
+    weighted = QUICK | {"training": CONFIG.replace(class_weights=True)}
     result = finetune(dataset, split, tmp_path / "m", **weighted)
     assert result.metrics["class_weights"] == {"atoms": 3.0}
     plain = finetune(dataset, split, tmp_path / "n", **QUICK)

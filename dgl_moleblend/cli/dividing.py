@@ -1,0 +1,133 @@
+"""How `finetune` divides molecules: its options, which of them go together, and what is said about the parts."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from dgl_moleblend.cli import options
+from dgl_moleblend.cli.inputs import refuse, say
+
+if TYPE_CHECKING:
+    from dgl_moleblend.data.dataset import MoleculeDataset
+    from dgl_moleblend.data.splits import Split
+
+DIVIDING = ("split", "scaffold", "fractions", "keep_duplicates_together")
+
+dividing = options.grouped(
+    "dividing",
+    dict,
+    click.option("--split", type=click.Choice(["scaffold", "random", "molecular_weight", "stratified", "consecutive"]),
+                 default="scaffold", show_default=True, help="How molecules are divided, by dgllife."),
+    click.option("--scaffold", type=click.Choice(["smiles", "decompose"]), default="smiles", show_default=True,
+                 help="Which of dgllife's scaffolds: RDKit's MurckoScaffoldSmiles or MurckoDecompose."),
+    click.option("--fractions", nargs=3, type=float, default=(0.8, 0.1, 0.1), show_default=True,
+                 metavar="TRAIN VALIDATION TEST", help="Shares of the molecules."),
+    click.option("--keep-duplicates-together", is_flag=True,
+                 help="Never divide rows that hold the same molecule."),
+    click.option("--split-column", metavar="NAME",
+                 help="Divide as this column says: train, validation (valid, val), test."),
+    click.option("--validation-file", multiple=True, metavar="FILE",
+                 help="Validate on this file; FILE... are the others. May be repeated."),
+    click.option("--test-file", multiple=True, metavar="FILE", help="Test on this file. May be repeated."),
+    click.option("--folds", type=click.IntRange(3), metavar="K",
+                 help="K models, each tested on another part of the molecules."),
+)  # fmt: skip
+
+
+def check_together(ctx: click.Context, inputs: tuple[str, ...], dividing: Mapping[str, Any]) -> None:
+    """Refuse options that contradict each other, before anything is read.
+
+    Raises
+    ------
+    click.UsageError
+        That names one to leave out.
+    """
+    folds, column = dividing["folds"], dividing["split_column"]
+    files = dividing["validation_file"] + dividing["test_file"]
+    ways = {"--split-column": column, "--validation-file or --test-file": files, "--folds": folds}
+    given = [name for name, value in ways.items() if value]
+    if len(given) > 1:
+        raise click.UsageError(f"leave out {given[1]}: {given[0]} says already how molecules are divided")
+    if column:
+        refuse(ctx, DIVIDING, "--split-column says how molecules are divided")
+    if dividing["validation_file"] and dividing["test_file"]:
+        refuse(ctx, DIVIDING, "the files say how molecules are divided")
+    if (column or files) and any(name == "-" or Path(name).is_dir() for name in (*inputs, *files)):
+        raise click.UsageError(f"{given[0]} needs files of molecules, not a data set or standard input")
+    if dividing["split"] != "scaffold":
+        refuse(ctx, ("scaffold",), f"the split is {dividing['split']}")
+    if folds:
+        refuse(ctx, ("seeds", "trials"), "--folds makes several models of one setting")
+        refuse(ctx, ("fractions",), "one fold tests, one validates, the others train")
+        if dividing["split"] in ("molecular_weight", "consecutive"):
+            raise click.UsageError("--folds are by --split scaffold, random or stratified")
+
+
+def divide(
+    dataset: "MoleculeDataset",
+    inputs: tuple[str, ...],
+    dividing: Mapping[str, Any],
+    reading: Mapping[str, Any],
+    seed: int,
+) -> "list[Split]":
+    """Return the split, or those of all folds; say how molecules are divided.
+
+    Raises
+    ------
+    click.UsageError
+        If a file is there twice.
+    """
+    every_input = [*inputs, *dividing["validation_file"], *dividing["test_file"]]
+    return [
+        type(split)(split.parts, {**split.facts, "duplicates": _report(dataset, split), "inputs": every_input})
+        for split in _splits(dataset, inputs, dividing, reading, seed)
+    ]
+
+
+def _splits(
+    dataset: "MoleculeDataset",
+    inputs: tuple[str, ...],
+    dividing: Mapping[str, Any],
+    reading: Mapping[str, Any],
+    seed: int,
+) -> "list[Split]":
+    from dgl_moleblend.data.folds import split_into_folds
+    from dgl_moleblend.data.given_splits import split_by_column, split_by_file
+    from dgl_moleblend.data.splits import split_by_method
+    from dgl_moleblend.readers.files import expand_inputs
+
+    how = {"method": dividing["split"], "seed": seed, "scaffold": dividing["scaffold"],
+           "keep_duplicates_together": dividing["keep_duplicates_together"]}  # fmt: skip
+    if dividing["folds"]:
+        return split_into_folds(dataset, dividing["folds"], **how)
+    if dividing["split_column"]:
+        columns = {name: value for name, value in reading.items() if name != "id_column"}
+        return [split_by_column(dataset, inputs, dividing["split_column"], **columns)]
+    how["fractions"] = dividing["fractions"]
+    if files := {part: names for part in ("validation", "test") if (names := dividing[f"{part}_file"])}:
+        found = {part: expand_inputs(names) for part, names in files.items()}
+        if both := set(expand_inputs(inputs)) & {name for names in found.values() for name in names}:
+            raise click.UsageError(f"{min(both)} is a training file, too: name it once")
+        return [split_by_file(dataset, found, how)]
+    return [split_by_method(dataset, **how)]
+
+
+def _report(dataset: "MoleculeDataset", split: "Split") -> dict[str, int]:
+    """Say how molecules are divided; count those that are in two parts."""
+    from dgl_moleblend.data.duplicates import describe_duplicates, find_duplicates
+
+    fold = f", fold {split.facts['fold']}" if "fold" in split.facts else ""
+    say(f"{split.facts['split']} split ({split.facts['split_variant']}){fold}: {split}")
+    if "split_warning" in split.facts:
+        say(f"WARNING: {split.facts['split_warning']}; --split random or --folds divide otherwise")
+    for part, counts in split.facts.get("split_files", {}).items():
+        say(f"{part} file: {counts['kept']:,} rows kept, {counts['rejected']:,} rejected")
+    if not len(split.parts["test"]):
+        say("no test rows: there will be no score of molecules that chose nothing")
+    found = find_duplicates(dataset, split.parts)
+    if text := describe_duplicates(found):
+        drawn = "keep_duplicates_together" in split.facts
+        say(text + (" (--keep-duplicates-together prevents it)" if drawn and found["across_parts"] else ""))
+    return found
