@@ -123,7 +123,7 @@ def rows(args: argparse.Namespace) -> dict[str, Any]:
             rejects = found.rejects
             kept = pd.DataFrame({"row": found.rows, "id": found.ids})
             places = pd.concat([kept, rejects[["row", "id"]]])
-            known = places[places["id"] != ""]  # a line that cannot be divided in cells has no identifier, but its number
+            known = places[places["id"] != ""]  # a line that is not divided in cells has none
             shifted = int((known["id"].astype(str) != "r" + known["row"].astype(str)).sum())
             unique = places["row"].nunique()
             total.update(rows=PART, kept=len(kept), rejected=len(rejects), shifted=shifted,
