@@ -12,10 +12,9 @@ from typing_extensions import Self
 
 from dgl_moleblend.checksums import check_file, renew
 from dgl_moleblend.errors import CheckpointError, MoleculeError
-from dgl_moleblend.files import write_atomically
+from dgl_moleblend.files import TRAINING_SET_FILE, write_atomically
 from dgl_moleblend.unpacking import read_npz
 
-TRAINING_SET_FILE = "training_set.npz"
 RADIUS, BITS = 2, 2048
 PERCENTILE = 5
 _SAMPLE = 2000  # training molecules whose nearest neighbours set the threshold

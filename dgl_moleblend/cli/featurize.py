@@ -116,12 +116,11 @@ def command(
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.data.featurize import featurize_to_store, featurize_to_table
     from dgl_moleblend.data.molecules import PipelineConfig
-    from dgl_moleblend.data.store import REJECTS
     from dgl_moleblend.data.table import MoleculeTable
-    from dgl_moleblend.files import keep_inputs, write_atomically
+    from dgl_moleblend.files import REJECTS_FILE, keep_inputs, write_atomically
     from dgl_moleblend.pairs.loader import save_graphs
 
-    rejects_path = Path(output, REJECTS)
+    rejects_path = Path(output, REJECTS_FILE)
     if output_format == "dgl":
         rejects_path = Path(output).with_suffix(".rejects.csv")
     for path in (output, rejects_path):

@@ -11,8 +11,8 @@ import pandas as pd
 
 from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
-from dgl_moleblend.data.store import MANIFEST
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.files import MANIFEST_FILE
 from dgl_moleblend.readers.columns import find_column, find_smiles, listed, no_column
 from dgl_moleblend.readers.formats import names_molecules
 from dgl_moleblend.readers.memory import MoleculeList
@@ -118,7 +118,7 @@ def open_inputs(
     if isinstance(molecules, MoleculeDataset):
         return Inputs(molecules, np.arange(len(molecules)), {}, np.array(molecules.smiles, object))
     if path := path_of(molecules):
-        if Path(path, MANIFEST).is_file():
+        if Path(path, MANIFEST_FILE).is_file():
             return _by_row(MoleculeDataset.from_store(path), None, from_file=True)
         return _by_row(
             MoleculeDataset.from_file(path, smiles_column=smiles_column, task_columns=columns, **how),
@@ -155,7 +155,7 @@ def path_of(molecules: Any) -> str | None:
         return None
     if "\n" in molecules or len(molecules) > 1_000:
         return None
-    is_there = os.path.isfile(molecules) or os.path.isfile(Path(molecules, MANIFEST))  # False of what is too long
+    is_there = os.path.isfile(molecules) or os.path.isfile(Path(molecules, MANIFEST_FILE))  # False of what is too long
     return str(molecules) if is_there or names_molecules(molecules) else None
 
 

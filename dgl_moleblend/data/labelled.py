@@ -17,9 +17,8 @@ from dgl_moleblend.data.dataset import SPLITS, MoleculeDataset
 from dgl_moleblend.data.given_splits import split_by_column, split_by_words
 from dgl_moleblend.data.inputs import column_of_smiles, entries, open_inputs, path_of
 from dgl_moleblend.data.splits import PARTS, Split, check_parts, split_by_method
-from dgl_moleblend.data.store import MANIFEST
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.files import WEIGHTS_FILE
+from dgl_moleblend.files import MANIFEST_FILE, WEIGHTS_FILE
 from dgl_moleblend.readers.cells import number
 from dgl_moleblend.readers.columns import choose_label, find_id, label_candidates, listed, no_column
 from dgl_moleblend.readers.memory import is_missing
@@ -97,7 +96,7 @@ def open_labelled(
     _refuse_other_arguments(molecules, target)
     how: dict[str, Any] = {"smiles_column": smiles_column, "workers": workers, "progress": progress}
     path = path_of(molecules)
-    if isinstance(molecules, MoleculeDataset) or (path and Path(path, MANIFEST).is_file()):
+    if isinstance(molecules, MoleculeDataset) or (path and Path(path, MANIFEST_FILE).is_file()):
         dataset = molecules if isinstance(molecules, MoleculeDataset) else MoleculeDataset.from_store(str(path))
         return _of_dataset(dataset, target, columns, path)
     if isinstance(molecules, pd.DataFrame) and not _is_values(target):
@@ -143,7 +142,7 @@ def divide(data: Labelled, split: Any, *, fractions: Sequence[float] = (0.8, 0.1
             cells = ["" if is_missing(word) else str(word) for word in data.words[split]]
             words = {int(row): (cells[row], f"row {row}") for row in data.dataset.rows}
             return split_by_words(data.dataset, words, split)
-        if data.path and not Path(data.path, MANIFEST).is_file():
+        if data.path and not Path(data.path, MANIFEST_FILE).is_file():
             return split_by_column(data.dataset, [data.path], split, **data.reading)
         raise DataError(f"split={split!r} is no way to divide molecules, and no column of them",
                         fix=f"one of {', '.join(SPLITS)}, or a column: {listed([*data.words])}")  # fmt: skip

@@ -17,12 +17,11 @@ from dgl_moleblend.data.codec import Views, arrow_schema
 from dgl_moleblend.data.rows import REJECT_KINDS, rejects_frame
 from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.files import MANIFEST_FILE, REJECTS_FILE
 from dgl_moleblend.schema import SCHEMA_VERSION
 
 STORE_FORMAT = "dgl_moleblend.store"
 STORE_VERSION = 1
-MANIFEST = "manifest.json"
-REJECTS = "rejects.csv"
 _FIX_DAMAGE = "copy the store again from where it is whole, or make it again with --overwrite"
 
 
@@ -78,7 +77,7 @@ class MoleculeStore(MoleculeTable):
         return again, (str(self.path),)
 
     def _check_rejects(self, length: int) -> None:
-        path = self.path / REJECTS
+        path = self.path / REJECTS_FILE
         size = path.stat().st_size if path.is_file() else 0
         if size != length if self.manifest["complete"] else size < length:
             what = f"it has {size:,} bytes, {MANIFEST} says {length:,}" if size else "it is missing or empty"
@@ -118,7 +117,7 @@ class MoleculeStore(MoleculeTable):
         length = self.manifest["rejects"]["bytes"]
         if not length:  # interrupted before anything was done
             return rejects_frame([])
-        with (self.path / REJECTS).open("rb") as file:
+        with (self.path / REJECTS_FILE).open("rb") as file:
             content = file.read(length)  # a store that was interrupted may hold rows of the shard after the last
         return pd.read_csv(io.BytesIO(content), dtype=REJECT_KINDS, keep_default_na=False)
 
@@ -151,7 +150,7 @@ def read_manifest(folder: Path) -> dict[str, Any]:
     DataError
         If there is none, it is damaged, or another version wrote it.
     """
-    path = folder / MANIFEST
+    path = folder / MANIFEST_FILE
     if not folder.is_dir() or not path.is_file():
         raise DataError("this is not a store: there is no manifest.json", where=str(folder),
                         fix="give the folder that `dgl-moleblend featurize -o FOLDER` wrote")  # fmt: skip

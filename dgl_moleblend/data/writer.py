@@ -19,8 +19,6 @@ from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.codec import Views
 from dgl_moleblend.data.rows import REJECT_FIELDS, Reject
 from dgl_moleblend.data.store import (
-    MANIFEST,
-    REJECTS,
     STORE_FORMAT,
     STORE_VERSION,
     MoleculeStore,
@@ -29,7 +27,7 @@ from dgl_moleblend.data.store import (
     sha256,
 )
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.files import write_atomically
+from dgl_moleblend.files import MANIFEST_FILE, REJECTS_FILE, write_atomically
 from dgl_moleblend.schema import SCHEMA_VERSION
 
 _LEFTOVER = re.compile(r"\.tmp-|\.(manifest\.json|shard-\d+\.arrow)\.[0-9a-f]+$")
@@ -109,31 +107,31 @@ class StoreWriter:
         for name in filter(_LEFTOVER.match, os.listdir(self.folder)):
             (self.folder / name).unlink()
         others = set(os.listdir(self.folder))
-        if MANIFEST in others and not overwrite:
+        if MANIFEST_FILE in others and not overwrite:
             self.manifest = read_manifest(self.folder)
             self._check_same(identity)
-        elif others and MANIFEST not in others:
+        elif others and MANIFEST_FILE not in others:
             raise DataError(f"the folder is not empty and no store: it holds {sorted(others)[0]!r}",
                             where=str(self.folder), fix="give an empty or new folder")  # fmt: skip
         else:
-            if MANIFEST in others:
-                (self.folder / MANIFEST).unlink()
-                for path in (*self.folder.glob("shard-*.arrow"), self.folder / REJECTS):
+            if MANIFEST_FILE in others:
+                (self.folder / MANIFEST_FILE).unlink()
+                for path in (*self.folder.glob("shard-*.arrow"), self.folder / REJECTS_FILE):
                     path.unlink(missing_ok=True)
             self.manifest = identity | {
                 "complete": False,
                 "counts": {"rows": 0, "kept": 0, "rejected": 0, "with_conformer": 0, "atoms": 0, "bonds": 0},
                 "shards": [],
-                "rejects": {"file": REJECTS, "bytes": 0},
+                "rejects": {"file": REJECTS_FILE, "bytes": 0},
             }
             self._write_manifest()
         MoleculeStore(self.folder, allow_partial=True)  # what is there must be whole before more is added
         if self.complete:
             self.close()
         elif length := self.manifest["rejects"]["bytes"]:
-            os.truncate(self.folder / REJECTS, length)
+            os.truncate(self.folder / REJECTS_FILE, length)
         else:
-            (self.folder / REJECTS).unlink(missing_ok=True)
+            (self.folder / REJECTS_FILE).unlink(missing_ok=True)
             self._append_rejects([REJECT_FIELDS])
             self._write_manifest()
 
@@ -206,7 +204,7 @@ class StoreWriter:
         """Mark the store as complete and open it."""
         with _disk_errors(self.folder):
             self.manifest["complete"] = True
-            self.manifest["rejects"]["sha256"] = sha256(self.folder / REJECTS)
+            self.manifest["rejects"]["sha256"] = sha256(self.folder / REJECTS_FILE)
             self._write_manifest()
         self.close()
         return MoleculeStore(self.folder)
@@ -218,16 +216,16 @@ class StoreWriter:
             self._lock = None
 
     def _append_rejects(self, rows: Sequence[Sequence[str]]) -> None:
-        path = self.folder / REJECTS
+        path = self.folder / REJECTS_FILE
         with path.open("a", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
             file.flush()
             os.fsync(file.fileno())
-        self.manifest["rejects"] = {"file": REJECTS, "bytes": path.stat().st_size}
+        self.manifest["rejects"] = {"file": REJECTS_FILE, "bytes": path.stat().st_size}
 
     def _write_manifest(self) -> None:
         text = json.dumps(self.manifest, indent=1, sort_keys=True) + "\n"
-        _write(self.folder / MANIFEST, lambda path: path.write_text(text, encoding="utf-8"))
+        _write(self.folder / MANIFEST_FILE, lambda path: path.write_text(text, encoding="utf-8"))
 
 
 def _write_batch(batch: pa.RecordBatch, path: Path) -> None:

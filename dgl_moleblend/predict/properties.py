@@ -12,13 +12,14 @@ import pandas as pd
 from jaxtyping import Float
 
 from dgl_moleblend import folder as model_folder
-from dgl_moleblend.chem.similarity import TRAINING_SET_FILE, TrainingSet
+from dgl_moleblend.chem.similarity import TrainingSet
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.files import CALIBRATION_FILE, TRAINING_SET_FILE
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.targets import LabelScaling, to_prediction
-from dgl_moleblend.predict.calibration import CALIBRATION_FILE, Calibration, find_calibration
+from dgl_moleblend.predict.calibration import Calibration, find_calibration
 from dgl_moleblend.predict.classical import MODELS, FeatureModel
 from dgl_moleblend.predict.features import Features
 from dgl_moleblend.predict.inference import BATCH_SIZE, infer

@@ -1,5 +1,6 @@
 """A saved model as a user holds it: it predicts and embeds, and shows what its folder knows of how good it is."""
 
+import io
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -277,7 +278,14 @@ def _values(results: Results) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _shown(figure: "Figure") -> "Figure":
-    """Return a picture that a notebook shows: it does so from when pyplot is there."""
-    import matplotlib.pyplot  # noqa: F401
+    """Return a picture that a notebook shows, whether or not pyplot has been imported there."""
+    from matplotlib.figure import Figure
 
+    class Picture(Figure):
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png", dpi=100)
+            return buffer.getvalue()
+
+    figure.__class__ = Picture
     return figure

@@ -14,13 +14,13 @@ from matplotlib.figure import Figure
 
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.data.summary import count_reasons
+from dgl_moleblend.files import REPORT_FILE
 from dgl_moleblend.models.targets import METRICS, shared_metrics
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report import drawings, figures
 from dgl_moleblend.report.findings import NAMED, findings, number
 from dgl_moleblend.report.results import Results, read_results
 
-REPORT_FILE = "report.html"
 MANY_TASKS = 12
 """More properties than these are reported in a table, without pictures of each."""
 WORST = 10

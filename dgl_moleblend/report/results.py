@@ -12,9 +12,18 @@ import pandas as pd
 
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.files import ENSEMBLE_FILE, LOGS, RUN_FILE
+from dgl_moleblend.files import (
+    CALIBRATION_FILE,
+    ENSEMBLE_FILE,
+    LOGS,
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    REJECTS_FILE,
+    RUN_FILE,
+    SPLIT_FILE,
+)
 from dgl_moleblend.models.targets import METRICS
-from dgl_moleblend.predict.calibration import CALIBRATION_FILE, Calibration
+from dgl_moleblend.predict.calibration import Calibration
 from dgl_moleblend.predict.intervals import TaskCalibration
 from dgl_moleblend.predict.tables import predicted
 
@@ -103,10 +112,10 @@ def _read(folder: Path) -> Results:
         )
     tasks = saved.extra["task_names"]
     document = _read_json(folder / RUN_FILE, ("settings", "versions"))
-    metrics = _read_json(folder / "metrics.json", ("validation", "test", "mean_predictor", "rows", "metric"))
+    metrics = _read_json(folder / METRICS_FILE, ("validation", "test", "mean_predictor", "rows", "metric"))
     predictions = _read_predictions(folder, tasks)
-    split = _read_table(folder / "split.csv", ("row", "split"))
-    rejects_file = folder / "rejects.csv"
+    split = _read_table(folder / SPLIT_FILE, ("row", "split"))
+    rejects_file = folder / REJECTS_FILE
     run = Results(
         folder=folder,
         extra=saved.extra,
@@ -133,7 +142,7 @@ def _read_several(folder: Path) -> Results:
         return _read_blend(folder, ensemble["extra"])
     models = ensemble["models"]
     first = _read(folder / models[0])
-    metrics = _read_json(folder / "metrics.json", ("runs", "mean", "deviation", "metric", "mean_predictor"))
+    metrics = _read_json(folder / METRICS_FILE, ("runs", "mean", "deviation", "metric", "mean_predictor"))
     predictions = _read_predictions(folder, first.tasks)
     if "out_of_fold" in metrics:
         unknown = {**dict.fromkeys(METRICS[first.extra["task_type"]]), "labels": 0}
@@ -155,16 +164,16 @@ def _read_blend(folder: Path, extra: dict[str, Any]) -> Results:
     """Read the folder of models of several kinds, whose weighted mean is the answer."""
     document = _read_json(folder / RUN_FILE, ("settings", "versions"))
     needed = ("validation", "test", "mean_predictor", "rows", "metric", "candidates", "skipped")
-    rejects = folder / "rejects.csv"
+    rejects = folder / REJECTS_FILE
     run = Results(
         folder=folder,
         extra=extra,
         model={},
         settings=document["settings"],
         versions=document["versions"],
-        metrics=_read_json(folder / "metrics.json", needed),
+        metrics=_read_json(folder / METRICS_FILE, needed),
         predictions=_read_predictions(folder, extra["task_names"]),
-        split=_read_table(folder / "split.csv", ("row", "split")),
+        split=_read_table(folder / SPLIT_FILE, ("row", "split")),
         rejects=_read_table(rejects, ("row", "id", "smiles", "stage", "reason")) if rejects.exists() else None,
         curves=pd.DataFrame(),
         calibration=_read_calibration(folder),
@@ -175,7 +184,7 @@ def _read_blend(folder: Path, extra: dict[str, Any]) -> Results:
 
 def _read_predictions(folder: Path, tasks: Sequence[str]) -> pd.DataFrame:
     numbers = [column for task in tasks for column in (task, predicted(task))]
-    return _read_table(folder / "predictions.csv", ("row", "id", "smiles", "split"), numbers, ("similarity",))
+    return _read_table(folder / PREDICTIONS_FILE, ("row", "id", "smiles", "split"), numbers, ("similarity",))
 
 
 def _read_calibration(folder: Path) -> Calibration | None:
@@ -188,7 +197,7 @@ def _check_agreement(run: Results) -> None:
     rows = run.metrics["rows"]
     held_out = {name: int((run.predictions["split"] == name).sum()) for name in ("validation", "test")}
     split = {name: int((run.split["split"] == name).sum()) for name in rows}
-    for file, found in (("predictions.csv", held_out), ("split.csv", split)):
+    for file, found in ((PREDICTIONS_FILE, held_out), (SPLIT_FILE, split)):
         for name, number in found.items():
             if number != rows[name]:
                 raise DataError(

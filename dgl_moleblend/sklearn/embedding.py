@@ -79,7 +79,7 @@ class MoleBlendEmbedding(TransformerMixin, TakesMolecules):
         Raises
         ------
         MoleculeError
-            If a molecule cannot be read, unless `on_error` is "nan".
+            If a molecule cannot be read, unless ``on_error="nan"``.
         """
         check_is_fitted(self)
         featurizer = self.model_.featurizer
@@ -90,7 +90,7 @@ class MoleBlendEmbedding(TransformerMixin, TakesMolecules):
         return found.spread(self.model_.embed(found.dataset, readout=self.readout, **how))
 
     def get_feature_names_out(self, input_features: Any = None) -> np.ndarray:
-        """Return names of the d columns, for ``set_output``."""
+        """Return names of the d columns, for tables of pandas."""
         check_is_fitted(self)
         return np.array([f"moleblend{k}" for k in range(self.n_features_out_)], object)
 

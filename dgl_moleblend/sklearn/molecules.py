@@ -16,9 +16,6 @@ from dgl_moleblend.errors import MoleculeError
 class TakesMolecules(BaseEstimator):
     """What the estimators share: molecules in a column, and what becomes of those that cannot be read."""
 
-    on_error: str
-    progress: bool
-
     def _entries(self, X: Any) -> list[Any]:  # noqa: N803 - scikit-learn's name
         """Return a list of molecules: of a list, array or Series, or of a DataFrame or array of one column."""
         if isinstance(X, pd.DataFrame) and X.shape[1] == 1:
@@ -28,9 +25,11 @@ class TakesMolecules(BaseEstimator):
         return list(entries(X, None)[0])
 
     def _open(self, X: Any, featurizer: FeaturizerConfig, labels: dict[str, Sequence[Any]] | None = None) -> Inputs:  # noqa: N803
-        check(self.on_error in ("raise", "nan"), "on_error", self.on_error, "'raise' or 'nan'")
-        found = open_inputs(self._entries(X), featurizer, labels=labels, progress=self.progress)
-        if found.reasons and self.on_error == "raise":
+        parameters = self.get_params(deep=False)
+        on_error, progress = parameters["on_error"], parameters["progress"]
+        check(on_error in ("raise", "nan"), "on_error", on_error, "'raise' or 'nan'")
+        found = open_inputs(self._entries(X), featurizer, labels=labels, progress=progress)
+        if found.reasons and on_error == "raise":
             row, reason = next(iter(sorted(found.reasons.items())))
             raise MoleculeError(reason, where=f"row {row} (the first of {len(found.reasons):,} such)",
                                 fix="correct or leave out the row, or set on_error='nan'")  # fmt: skip

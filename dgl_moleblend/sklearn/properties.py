@@ -58,7 +58,7 @@ class MoleBlendRegressor(RegressorMixin, FittedModel):
         DataError
             If there are too few molecules, or labels that are no numbers.
         MoleculeError
-            If a molecule cannot be read, unless `on_error` is "nan".
+            If a molecule cannot be read, unless ``on_error="nan"``.
         """
         labels = _check_y(self, X, y)
         self._is_column = labels.ndim == 1
@@ -70,7 +70,7 @@ class MoleBlendRegressor(RegressorMixin, FittedModel):
         Raises
         ------
         MoleculeError
-            If a molecule cannot be read, unless `on_error` is "nan".
+            If a molecule cannot be read, unless ``on_error="nan"``.
         """
         values = self._values(X)
         return values[:, 0] if values.shape[1] == 1 and getattr(self, "_is_column", True) else values
@@ -110,7 +110,7 @@ class MoleBlendClassifier(ClassifierMixin, FittedModel):
         DataError
             If there are too few molecules, or there is one class.
         MoleculeError
-            If a molecule cannot be read, unless `on_error` is "nan".
+            If a molecule cannot be read, unless ``on_error="nan"``.
         """
         labels = _check_y(self, X, y, numeric=False)
         check_classification_targets(labels)
@@ -126,7 +126,7 @@ class MoleBlendClassifier(ClassifierMixin, FittedModel):
         Raises
         ------
         MoleculeError
-            If a molecule cannot be read, unless `on_error` is "nan".
+            If a molecule cannot be read, unless ``on_error="nan"``.
         """
         values = self._values(X)
         if len(self.classes_) == 2:
