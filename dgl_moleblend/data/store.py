@@ -80,7 +80,7 @@ class MoleculeStore(MoleculeTable):
         path = self.path / REJECTS_FILE
         size = path.stat().st_size if path.is_file() else 0
         if size != length if self.manifest["complete"] else size < length:
-            what = f"it has {size:,} bytes, {MANIFEST} says {length:,}" if size else "it is missing or empty"
+            what = f"it has {size:,} bytes, {MANIFEST_FILE} says {length:,}" if size else "it is missing or empty"
             raise DataError(f"the list of rejects is damaged: {what}", where=str(path), fix=_FIX_DAMAGE)
 
     def _check_size(self, entry: dict[str, Any]) -> None:
@@ -89,7 +89,7 @@ class MoleculeStore(MoleculeTable):
             raise DataError("a shard is missing", where=str(path), fix=_FIX_DAMAGE)
         if path.stat().st_size != entry["bytes"]:
             raise DataError(
-                f"the shard has {path.stat().st_size:,} bytes, {MANIFEST} says {entry['bytes']:,}",
+                f"the shard has {path.stat().st_size:,} bytes, {MANIFEST_FILE} says {entry['bytes']:,}",
                 where=str(path),
                 fix=_FIX_DAMAGE,
             )
