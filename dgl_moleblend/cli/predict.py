@@ -105,6 +105,8 @@ def describe(ensemble: "Ensemble", coverage: float) -> list[str]:
     import numpy as np
 
     texts = [f"mean of {len(ensemble.members)} models"] if len(ensemble.members) > 1 else []
+    classes = ensemble.members[0].classes
+    texts += [f"{name}: probability of {one!r} ({zero!r} is class 0)" for name, (zero, one) in classes.items()]
     for name, task in ({} if ensemble.calibration is None else ensemble.calibration.tasks).items():
         if ensemble.members[0].task_type == "classification":
             how = "as the model gives them: to rescale them did not help on" if task.platt is None else "rescaled by"

@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from dgl_moleblend.errors import DataError
 if TYPE_CHECKING:
     from dgl_moleblend.readers.records import Reader
 
+log = logging.getLogger(__name__)
 SPLITS = ("scaffold", "random", "molecular_weight", "stratified", "consecutive")
 """How `MoleculeDataset.split` divides molecules."""
 
@@ -131,6 +133,8 @@ class MoleculeDataset(Dataset[Sample]):
             encoding=encoding,
             missing_labels=missing_labels,
         )
+        if reader.left_out:
+            log.warning("'all' leaves out: %s", ", ".join(f"{name!r} ({why})" for name, why in reader.left_out.items()))
         return cls.from_reader(
             reader,
             featurizer=featurizer,
@@ -242,6 +246,11 @@ class MoleculeDataset(Dataset[Sample]):
     def featurizer(self) -> FeaturizerConfig | None:
         """Settings that the molecules were featurized with, where they are known."""
         return self.table.featurizer
+
+    @property
+    def classes(self) -> dict[str, tuple[str, str]]:
+        """Of labels that were words (Active, Inactive): those for class 0 and class 1."""
+        return {name: words for name, words in self.table.classes.items() if name in self.task_names}
 
     @property
     def rejects(self) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 import concurrent.futures as futures
 import itertools
+import logging
 import os
 import time
 from collections.abc import Generator, Iterable, Iterator, Sequence
@@ -20,6 +21,7 @@ from dgl_moleblend.data.workers import Chunk, Task, run_tasks
 from dgl_moleblend.data.writer import StoreWriter
 from dgl_moleblend.readers.records import Reader, Record
 
+log = logging.getLogger(__name__)
 T = TypeVar("T")
 CHUNK = {"none": 256, "given": 128, "embed": 16}
 """Rows per task of a worker, by `positions`."""
@@ -57,11 +59,13 @@ def featurize_to_store(
     DataError
         If the folder holds something else, the disk is full, or an input file is damaged.
     """
+    _say_classes(reader)
     writer = StoreWriter(
         folder,
         featurizer=config.featurizer,
         task_names=reader.task_names,
         sources=reader.sources,
+        classes=reader.classes,
         shard_size=shard_size,
         arguments=reader.arguments()
         | {"max_atoms": config.max_atoms, "on_failed_conformer": config.on_failed_conformer},
@@ -90,13 +94,19 @@ def featurize_to_table(
     progress: bool = False,
 ) -> MoleculeTable:
     """Featurize files into memory; see `featurize_to_store`."""
+    _say_classes(reader)
     with _Progress(reader, 0, progress) as bar, _closing(iter(reader)) as records:
         tasks = _tasks(records, reader, config, 1 << 62)
         with _closing(run_tasks(tasks, workers=workers, executor=executor)) as chunks:
             done = list(bar.watch(chunks))
     rejects = rejects_frame(reject for chunk in done for reject in chunk.rejects)
     return MoleculeTable([c.batch for c in _join(done, 1 << 62)], reader.task_names, reader.sources, rejects,
-                         config.featurizer)  # fmt: skip
+                         config.featurizer, reader.classes)  # fmt: skip
+
+
+def _say_classes(reader: Reader) -> None:
+    for name, (zero, one) in reader.classes.items():
+        log.warning("the labels in column %r are words: %r is read as class 1, %r as class 0", name, one, zero)
 
 
 @contextmanager

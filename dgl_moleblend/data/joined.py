@@ -56,6 +56,11 @@ class JoinedTable(MoleculeTable):
         return next((one for one in found if one is not None and one.positions == "embed"), None)
 
     @property
+    def classes(self) -> dict[str, tuple[str, str]]:
+        """None: there are no labels."""
+        return {}
+
+    @property
     def rejects(self) -> pd.DataFrame:
         """Input rows that are in none of the tables, one table after the other."""
         return pd.concat([table.rejects for table in self.tables], ignore_index=True)

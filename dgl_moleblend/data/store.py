@@ -112,6 +112,11 @@ class MoleculeStore(MoleculeTable):
         return FeaturizerConfig.from_dict(self.manifest["featurizer"])
 
     @property
+    def classes(self) -> dict[str, tuple[str, str]]:
+        """Of labels that were words: those for class 0 and class 1."""
+        return {name: (zero, one) for name, (zero, one) in self.manifest.get("classes", {}).items()}
+
+    @property
     def rejects(self) -> pd.DataFrame:
         """Input rows that are not in the store: row, source, line, id, smiles, stage, reason."""
         length = self.manifest["rejects"]["bytes"]

@@ -2,7 +2,7 @@
 
 import functools
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ class MoleculeTable:
         The input rows that are not in the table.
     featurizer : FeaturizerConfig, optional
         Settings that the molecules were featurized with, where they are known.
+    classes : mapping of task to (str, str), optional
+        Of labels that were words: those for class 0 and class 1.
 
     Examples
     --------
@@ -50,8 +52,10 @@ class MoleculeTable:
         sources: Sequence[str] = ("",),
         rejects: pd.DataFrame | None = None,
         featurizer: FeaturizerConfig | None = None,
+        classes: Mapping[str, tuple[str, str]] | None = None,
     ) -> None:
         self._featurizer = featurizer
+        self._classes = dict(classes or {})
         self._batches = list(batches)
         self._rejects = rejects_frame([]) if rejects is None else rejects
         self._open(task_names, sources, [Views(batch) for batch in self._batches])
@@ -63,7 +67,14 @@ class MoleculeTable:
         self._end = np.cumsum([views.num_molecules for views in self._views], dtype=np.int64)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return MoleculeTable, (self._batches, self.task_names, self.sources, self._rejects, self._featurizer)
+        return MoleculeTable, (
+            self._batches,
+            self.task_names,
+            self.sources,
+            self._rejects,
+            self._featurizer,
+            self._classes,
+        )
 
     def __len__(self) -> int:
         return int(self._end[-1]) if len(self._end) else 0
@@ -139,6 +150,11 @@ class MoleculeTable:
     def featurizer(self) -> FeaturizerConfig | None:
         """Settings that the molecules were featurized with, where they are known."""
         return self._featurizer
+
+    @property
+    def classes(self) -> dict[str, tuple[str, str]]:
+        """Of labels that were words: those for class 0 and class 1."""
+        return self._classes
 
     @property
     def rejects(self) -> pd.DataFrame:

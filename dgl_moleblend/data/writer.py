@@ -6,7 +6,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -48,6 +48,8 @@ class StoreWriter:
     featurizer : FeaturizerConfig
     task_names, sources : sequence of str
         Names of the labels, and files that are read.
+    classes : mapping of task to (str, str), optional
+        Of labels that were words: those for class 0 and class 1.
     shard_size : int
         Input rows per shard.
     arguments : dict
@@ -70,6 +72,7 @@ class StoreWriter:
         featurizer: FeaturizerConfig,
         task_names: Sequence[str],
         sources: Sequence[str],
+        classes: Mapping[str, tuple[str, str]] | None = None,
         shard_size: int = 20_000,
         arguments: dict[str, Any] | None = None,
         versions: dict[str, str] | None = None,
@@ -87,6 +90,7 @@ class StoreWriter:
             "arguments": json.loads(json.dumps(arguments or {})),
             "task_names": list(task_names),
             "label_type": "float64",  # stores of before hold float32, and are not continued
+            **({"classes": {name: list(words) for name, words in classes.items()}} if classes else {}),
             "sources": list(sources),
             "shard_size": shard_size,
             "versions": {"dgl_moleblend": __version__, "numpy": np.__version__, "pyarrow": pa.__version__}

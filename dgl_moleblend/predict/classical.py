@@ -1,7 +1,7 @@
 """FeatureModel: a kernel machine or trees with all that prediction needs, saved in a model folder as arrays."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,8 @@ class FeatureModel:
     task_type : {"regression", "classification"}
     encoder : Path, optional
         Folder of the encoder whose states are a feature.
+    classes : mapping of task to (str, str)
+        Of properties whose labels were words: those for class 0 and class 1, whose probability is predicted.
     """
 
     model: KernelModel | TreeModel
@@ -44,6 +46,7 @@ class FeatureModel:
     task_names: tuple[str, ...]
     task_type: str
     encoder: Path | None = None
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def from_pretrained(cls, folder: str | PathLike[str]) -> "FeatureModel":
@@ -72,7 +75,7 @@ class FeatureModel:
                 fix="restore the folder, or train the model again",
             )
         encoder = Path(folder, ENCODER_FOLDER) if STATES in model.required_features else None
-        return cls(model, *known, encoder)
+        return cls(model, *known, encoder, extra.get("classes", {}))
 
     def save_pretrained(self, folder: str | PathLike[str]) -> Path:
         """Write the folder, and a copy of the encoder whose states are a feature."""
@@ -83,6 +86,7 @@ class FeatureModel:
             "featurizer": self.featurizer.to_dict(),
             "task_names": list(self.task_names),
             "task_type": self.task_type,
+            **({"classes": {name: list(words) for name, words in self.classes.items()}} if self.classes else {}),
         }
         kind = "kernel" if isinstance(self.model, KernelModel) else "trees"
         model_folder.save(folder, arrays, {"model": settings}, kind, extra)

@@ -1,8 +1,8 @@
 """Saved models: properties of every molecule of a data set, with what is known of their errors."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,8 @@ class PropertyModel:
     task_names : tuple of t str
     task_type : {"regression", "classification"}
     scaling : LabelScaling
+    classes : mapping of task to (str, str)
+        Of properties whose labels were words: those for class 0 and class 1, whose probability is predicted.
     """
 
     predictor: MoleBlendPredictor
@@ -49,6 +51,7 @@ class PropertyModel:
     task_names: tuple[str, ...]
     task_type: str
     scaling: LabelScaling
+    classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @classmethod
     def from_pretrained(cls, folder: str | PathLike[str]) -> "PropertyModel":
@@ -77,6 +80,7 @@ class PropertyModel:
             LabelScaling.from_stored(
                 extra["scaling"], len(extra["task_names"]), str(Path(folder) / model_folder.CONFIG_FILE)
             ),
+            extra.get("classes", {}),
         )
 
     def save_pretrained(self, folder: str | PathLike[str], **facts: object) -> Path:
@@ -86,6 +90,7 @@ class PropertyModel:
             "task_names": list(self.task_names),
             "task_type": self.task_type,
             "scaling": {"mean": list(self.scaling.mean), "scale": list(self.scaling.scale)},
+            **({"classes": {name: list(words) for name, words in self.classes.items()}} if self.classes else {}),
             **facts,
         }
         return self.predictor.save_pretrained(Path(folder), extra)
@@ -338,7 +343,8 @@ def _find_deviation(
 def _what_is_predicted(model: PropertyModel | FeatureModel) -> dict[str, Any]:
     featurizer = model.featurizer.decisive()
     featurizer.pop("seed", None)  # one embedding is as good as another; all members are shown that of the first
-    return {"task_names": list(model.task_names), "task_type": model.task_type, "featurizer": featurizer}
+    return {"task_names": list(model.task_names), "task_type": model.task_type, "featurizer": featurizer,
+            "classes": dict(model.classes)}  # fmt: skip
 
 
 def check_featurizer(expected: FeaturizerConfig, dataset: MoleculeDataset) -> None:

@@ -1,11 +1,19 @@
-"""One cell of a table -> a label: a number, or missing."""
+"""Cells of a table -> labels: numbers, one of two classes, or missing."""
 
 import math
+import re
+from collections.abc import Iterable
 
 MISSING = frozenset(("", "na", "n/a", "nan", "-nan", "null", "none", "<na>", "#n/a", "#na", "1.#qnan", "-1.#ind"))
 """Texts that stand for a missing label, in lower case."""
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 _FLOAT32_MAX = 3.4028234e38
+_COMMA = re.compile(r"[+-]?\d+([.,]\d+)*,\d+([eE][+-]?\d+)?")
+_KNOWN = (("inactive", "active"), ("no", "yes"), ("false", "true"), ("negative", "positive"), ("neg", "pos"),
+          ("n", "y"), ("f", "t"), ("fail", "pass"), ("nontoxic", "toxic"),
+          ("non-toxic", "toxic"), ("-", "+"))  # fmt: skip
+"""Words for two classes, in small letters: class 0 and class 1."""
+_WORD = re.compile(r"[^\W\d_].{0,39}|[+-]")
 
 
 def number(cell: object) -> float | None:
@@ -31,3 +39,68 @@ def number(cell: object) -> float | None:
     if "_" in text:  # a digit separator in Python, but in no table
         return None
     return value if math.isnan(value) or abs(value) <= _FLOAT32_MAX else None
+
+
+def find_classes(cells: Iterable[object], *, known: bool = False) -> tuple[str, str] | None:
+    """Return the words for class 0 and class 1 in a column of two words; None if it is something else.
+
+    Parameters
+    ----------
+    cells : iterable
+        Of one column.
+    known : bool
+        Whether words must be such as everybody means two classes by (active, yes, positive, ..). Of others, of which
+        the column must hold both, the first by the alphabet is class 0.
+
+    Examples
+    --------
+    >>> find_classes(["Active", "", "inactive"]), find_classes(["yes"]), find_classes(["binder", "agonist"])
+    (('inactive', 'Active'), ('no', 'yes'), ('agonist', 'binder'))
+    >>> find_classes(["1.2", "n.d."]), find_classes(["low", "high", "medium"]), find_classes([">10", "<5"])
+    (None, None, None)
+    """
+    words: dict[str, str] = {}
+    for cell in cells:
+        text = "" if cell is None else str(cell).strip()
+        folded = text.casefold()
+        if (isinstance(cell, float) and math.isnan(cell)) or folded in MISSING:
+            continue
+        if not isinstance(cell, str) or not _WORD.fullmatch(text):
+            return None
+        words.setdefault(folded, text)
+        if len(words) > 2:
+            return None
+    for pair in _KNOWN:
+        if words and set(words) <= set(pair) and (len(words) == 2 or len(pair[0]) > 1):  # "-" alone may mean nothing
+            return words.get(pair[0], pair[0]), words.get(pair[1], pair[1])
+    if len(words) < 2 or known:
+        return None
+    first, second = sorted(words)
+    return words[first], words[second]
+
+
+def read_label(cell: object, classes: tuple[str, str] | None = None) -> float | None:
+    """Return a label as a number, or 0 and 1 for two classes; NaN where it is missing, None where it is neither."""
+    if classes is None or not isinstance(cell, str):
+        return number(cell)
+    folded = cell.strip().casefold()
+    names = [name.casefold() for name in classes]
+    return float(names.index(folded)) if folded in names else math.nan if folded in MISSING else None
+
+
+def why_no_label(cell: object, name: str, classes: tuple[str, str] | None = None) -> str:
+    """Say why a cell of a column is no label.
+
+    Examples
+    --------
+    >>> why_no_label(">10", "y")
+    "the label '>10' in column 'y' is not a finite number"
+    >>> why_no_label("7,50", "y")
+    "the label '7,50' in column 'y' has a comma: write numbers with a decimal point, and without marks for thousands"
+    """
+    text = f"the label {str(cell)[:100]!r} in column {name!r}"
+    if classes is not None:
+        return f"{text} is neither {classes[0]!r} nor {classes[1]!r}"
+    if _COMMA.fullmatch(str(cell).strip()):
+        return f"{text} has a comma: write numbers with a decimal point, and without marks for thousands"
+    return f"{text} is not a finite number"

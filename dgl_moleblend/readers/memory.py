@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.readers.cells import number
+from dgl_moleblend.readers.cells import find_classes, read_label, why_no_label
 from dgl_moleblend.readers.records import Record
 
 SOURCE = "SMILES"
@@ -21,7 +21,8 @@ class MoleculeList:
     molecules : sequence
         None, NaN and ``pandas.NA`` stand for no molecule.
     labels : mapping of task to a value for each molecule, optional
-        Numbers, or texts that are such; None, NaN and what files have for a missing label stand for none.
+        Numbers, texts that are such, or words for two classes; None, NaN and what files have for a missing label stand
+        for none.
     ids : sequence, optional
         Identifiers of the molecules.
 
@@ -53,6 +54,10 @@ class MoleculeList:
             if len(values) != len(molecules):
                 raise DataError(f"there are {len(molecules):,} molecules and {len(values):,} values of {name!r}",
                                 fix="give one value for every molecule, NaN where there is none")  # fmt: skip
+        self.classes: dict[str, tuple[str, str]] = {}
+        for name, values in self._labels.items():
+            if (classes := find_classes(None if is_missing(value) else value for value in values)) is not None:
+                self.classes[name] = classes
         self.bytes_read = 0
         self.total_bytes: int | None = len(molecules)  # a bar over entries: they have no bytes
 
@@ -77,9 +82,10 @@ class MoleculeList:
             mol = value
         stage, labels = "read" if error else None, []
         for name, values in self._labels.items():
-            found = math.nan if is_missing(values[row]) else number(values[row])
+            classes = self.classes.get(name)
+            found = math.nan if is_missing(values[row]) else read_label(values[row], classes)
             if found is None and error is None:
-                stage, error = "labels", f"the label {str(values[row])[:100]!r} of {name!r} is not a finite number"
+                stage, error = "labels", why_no_label(values[row], name, classes)
             labels.append(math.nan if found is None else found)
         return Record(row, SOURCE, -1, smiles=smiles, mol=mol, labels=tuple(labels), stage=stage, error=error, **known)
 

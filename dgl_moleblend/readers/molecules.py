@@ -18,8 +18,8 @@ class MoleculeReader:
     inputs : path or sequence of paths
         Files, globs, or "-" for standard input; each may be gzipped.
     smiles_column, id_column : str, optional
-        By default found by name, whatever its case (`SMILES_COLUMNS`, `ID_COLUMNS`); SMI files hold SMILES and name,
-        SDF records a structure, whose title is the identifier.
+        By default found by name, whatever its case (`columns.find_smiles`, `columns.find_id`); SMI files hold
+        SMILES and name, SDF records a structure, whose title is the identifier.
     task_columns : sequence of str
         Columns or SDF properties of labels: names, patterns such as "NR-*", several of these separated by commas, or
         "all" for every column that holds numbers.
@@ -36,6 +36,8 @@ class MoleculeReader:
         Columns of the first file, or properties of its first records.
     task_names : tuple of str
         Columns that the labels come from; the first file decides what patterns stand for.
+    classes : dict of str to (str, str)
+        Of labels that are words (Active, Inactive): those for class 0 and class 1, as the first file's first rows say.
 
     Raises
     ------
@@ -80,11 +82,13 @@ class MoleculeReader:
         try:
             wanted = [task_columns] if isinstance(task_columns, str) else task_columns
             self.task_names = first.find_tasks(wanted, smiles_column, id_column)
-            first.bind(smiles_column, id_column, self.task_names)
+            first.bind(smiles_column, id_column, self.task_names, {})
+            self.classes = first.find_classes(self.task_names)
         except BaseException:
             first.close()
             raise
         self.columns = tuple(first.columns)
+        self.left_out = first.left_out
         self._stdin = first if self._names[0] == "-" else None  # which cannot be opened again
         if self._stdin is None:
             first.close()
@@ -111,7 +115,7 @@ class MoleculeReader:
         for name in self._names:
             table = self._stdin if name == "-" and self._stdin else Table(Source(name), self._format, self._encoding)
             try:
-                table.bind(self._smiles_column, self._id_column, self.task_names)
+                table.bind(self._smiles_column, self._id_column, self.task_names, self.classes)
                 for record in table.records(row, self._missing):
                     self.bytes_read = done + table.source.position()
                     yield record

@@ -65,13 +65,14 @@ class PairedReader:
         self._columns = {"smiles_column": smiles_column, "id_column": id_column, "encoding": encoding}
         with closing(Table(Source(self._labels_path), None, encoding)) as table:
             self.task_names = table.find_tasks(task_columns, smiles_column, id_column)
+            self.classes = table.find_classes(self.task_names)
             self._bind(table)
         self.bytes_read = 0
         self.total_bytes = self._structures.total_bytes
 
     def _bind(self, table: Table) -> None:
         columns = self._columns
-        table.bind(columns["smiles_column"], columns["id_column"], self.task_names, needs_smiles=False)
+        table.bind(columns["smiles_column"], columns["id_column"], self.task_names, self.classes, needs_smiles=False)
 
     @property
     def sources(self) -> tuple[str, ...]:

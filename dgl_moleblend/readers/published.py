@@ -89,6 +89,7 @@ class ConvertedReader:
         self._factors, self._excluded, self._why = tuple(factors), excluded, why
         self.units = dict(zip(reader.task_names, units, strict=True))
         self.task_names, self.sources, self.total_bytes = reader.task_names, reader.sources, reader.total_bytes
+        self.classes = reader.classes
 
     @property
     def bytes_read(self) -> int:

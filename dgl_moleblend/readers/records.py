@@ -81,6 +81,9 @@ class Reader(Protocol):
     @property
     def task_names(self) -> tuple[str, ...]: ...  # noqa: D102
 
+    @property
+    def classes(self) -> Mapping[str, tuple[str, str]]: ...  # noqa: D102
+
     def arguments(self) -> dict[str, object]: ...  # noqa: D102
 
     def __iter__(self) -> Iterator[Record]: ...

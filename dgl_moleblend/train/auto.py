@@ -271,7 +271,12 @@ class _Comparison:
                          seed=self.config.seed, **settings)  # fmt: skip
         featurizer = self.dataset.featurizer or FeaturizerConfig()
         saved = FeatureModel(
-            model, featurizer, self.dataset.task_names, self.task_type, None if encoder is None else Path(encoder)
+            model,
+            featurizer,
+            self.dataset.task_names,
+            self.task_type,
+            None if encoder is None else Path(encoder),
+            self.dataset.classes,
         )
         saved.save_pretrained(self.out / name)
         test = self.parts["test"]

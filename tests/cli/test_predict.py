@@ -221,3 +221,13 @@ def test_what_goes_wrong_is_said_in_a_sentence(table, model, pretrained, tmp_pat
     assert result.exit_code == 2, result.output
     assert text in result.stderr
     assert "Traceback" not in result.output
+
+
+def test_a_model_of_words_says_the_probability_of_which(tmp_path, caplog):
+    words = ["Active", "Inactive"] * (len(SMILES) // 2)
+    pd.DataFrame({"smiles": SMILES[: len(words)], "hit": words}).to_csv(tmp_path / "in.csv", index=False)
+    succeed("finetune", tmp_path / "in.csv", "--tasks", "hit", "--split", "random", *QUICK, "-o", tmp_path / "m")
+    assert "'Active' is read as class 1, 'Inactive' as class 0" in caplog.text
+    result = succeed("predict", tmp_path / "m", "-s", "CCO", "--quiet")
+    assert "hit: probability of 'Active' ('Inactive' is class 0)" in result.stderr
+    assert read(result.stdout)["hit_predicted"].between(0, 1).all()

@@ -62,7 +62,7 @@ def test_rows_that_are_no_molecules_or_have_no_number_are_rejected():
     assert found.dataset.rejects[["row", "id"]].to_numpy().tolist() == [[0, "m0"]]
     assert found.dataset.table.task_names == ("pIC50", "extra")
     lost = opened((["CCO", "C"], ["?", 1])).dataset.rejects
-    assert lost["reason"].tolist() == ["the label '?' of 'y' is not a finite number"]
+    assert lost["reason"].tolist() == ["the label '?' in column 'y' is not a finite number"]
 
 
 def test_divide():

@@ -1,11 +1,15 @@
 """Columns of a file: found by name, pattern or content; labels: numbers, missing, or neither."""
 
 import math
+import pickle
 
+import numpy as np
 import pytest
 from molecule_files import ESOL, read, write
 
+from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.readers import table
 from dgl_moleblend.readers.molecules import MoleculeReader
 
 
@@ -62,12 +66,49 @@ def test_task_names_patterns_and_all(tmp_path):
 
 
 def test_labels_that_are_missing_or_no_numbers(tmp_path):
-    cells = ["", " ", "NaN", "n/a", "NULL", "-1", "-1.0", "true", "0", "1e3", ">10", "inf", "1e39", "1_0", "3,5"]
+    cells = ["", " ", "NaN", "n/a", "NULL", "-1", "-1.0", "true", "0", "1e3", ">10", "inf", "1e39", "1_0"]
     path = write(tmp_path, "a.csv", "smiles\ty\n" + "".join(f"C\t{cell}\n" for cell in cells))
     records = read(path, task_columns=["y"], missing_labels=[-1], input_format="tsv")
     missing = [math.isnan(r.labels[0]) and r.error is None for r in records]
-    assert missing == [True] * 7 + [False] * 8
+    assert missing == [True] * 7 + [False] * 7
     assert [r.labels[0] for r in records[7:10]] == [1.0, 0.0, 1000.0]
     for cell, record in zip(cells[10:], records[10:], strict=True):
         assert record.stage == "labels"
         assert record.error == f"the label {cell!r} in column 'y' is not a finite number"
+
+
+def test_labels_of_two_words_are_two_classes(tmp_path, caplog):
+    path = write(
+        tmp_path, "a.csv", "smiles,y,z\nC,Active,high\nCC,Inactive,low\nCCC,,low\nCCCC,INACTIVE,n/a\nCCO,odd,high\n"
+    )
+    dataset = MoleculeDataset.from_file(path, task_columns=["y", "z"], store=tmp_path / "s")
+    assert dataset.classes == {"z": ("high", "low")}, "three words are no two classes"
+    path.write_text(path.read_text().replace("odd", ""))
+    for again in (
+        MoleculeDataset.from_file(path, task_columns=["y", "z"]),
+        MoleculeDataset.from_file(path, task_columns=["y", "z"], store=tmp_path / "t"),
+        pickle.loads(pickle.dumps(MoleculeDataset.from_store(tmp_path / "t"))),
+    ):
+        assert again.classes == {"y": ("Inactive", "Active"), "z": ("high", "low")}
+        np.testing.assert_array_equal(again.labels.T, [[1, 0, math.nan, 0, math.nan], [0, 1, 1, math.nan, 0]])
+    assert "the labels in column 'y' are words: 'Active' is read as class 1, 'Inactive' as class 0" in caplog.text
+
+
+def test_a_word_that_comes_later_is_a_rejected_row(tmp_path, monkeypatch):
+    monkeypatch.setattr(table, "PEEK", 3)
+    records = read(write(tmp_path, "a.csv", "smiles,y\nC,yes\nCC,no\nC,1\nCC,perhaps\n"), task_columns=["y"])
+    assert [record.stage for record in records] == ["labels", "labels", None, "labels"], "a number among words"
+    records = read(write(tmp_path, "b.csv", "smiles,y\nC,yes\nCC,no\nC,no\nCC,perhaps\n"), task_columns=["y"])
+    assert [record.labels[0] for record in records[:3]] == [1, 0, 0]
+    assert records[3].error == "the label 'perhaps' in column 'y' is neither 'no' nor 'yes'"
+
+
+def test_all_tasks_are_numbers_and_well_known_classes(tmp_path):
+    path = write(tmp_path, "a.csv", "smiles,who,ok,n\nC,me,yes,1\nCC,you,no,2\n")
+    assert MoleculeReader(path, task_columns=["all"]).task_names == ("ok", "n")
+
+
+def test_a_decimal_comma_is_named(tmp_path):
+    (record,) = read(write(tmp_path, "a.csv", "smiles;y\nC;7,50\n"), task_columns=["y"])
+    assert record.stage == "labels"
+    assert record.error.startswith("the label '7,50' in column 'y' has a comma: write numbers with a decimal point")
