@@ -138,7 +138,7 @@ def beside(table: pd.DataFrame, own: pd.DataFrame) -> tuple[pd.DataFrame, dict[s
     table : DataFrame
         As `align` gives it.
     own : DataFrame
-        As many rows, in the same order. A column that holds nothing but what the table's column of its name does is left out.
+        As many rows, in the same order. A column that holds but what the table's of its name does is left out.
 
     Returns
     -------
