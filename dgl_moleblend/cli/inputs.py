@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from dgl_moleblend.cli.messages import SAID
 from dgl_moleblend.env.processes import is_first_process, name_of_run
 from dgl_moleblend.files import MANIFEST_FILE
 
@@ -162,3 +163,4 @@ def say(text: str) -> None:
     """Write a message to standard error; of the processes of a parallel run, the first does."""
     if is_first_process():
         click.echo(text, err=True)
+        SAID.info(text)
