@@ -39,6 +39,22 @@ class Split:
     parts: dict[str, np.ndarray]
     facts: dict[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, split: "Split | Mapping[str, Any]") -> "Split":
+        """Return the split that is meant: itself, or one of parts by their names.
+
+        Raises
+        ------
+        DataError
+            If it is neither, such as the three arrays that `MoleculeDataset.split` gives.
+        """
+        if isinstance(split, cls):
+            return split
+        if not isinstance(split, Mapping):
+            how = "name its parts: dict(zip(('train', 'validation', 'test'), dataset.split()))"
+            raise DataError(f"the split is a {type(split).__name__}", fix=how)
+        return cls(dict(split))
+
     def onto(self, rows: np.ndarray, size: int) -> "Split":
         """Return the same division of some rows of a data set of `size`, in its own numbers; the others have no label.
 

@@ -144,7 +144,7 @@ def finetune_auto(
     start = None if start is None else Start.of(start)
     if start is not None:
         start.keep_from(out)
-    parts = split if isinstance(split, Mapping) else split.parts
+    parts = Split.of(split).parts
     rows = len(parts.get("train", ())) + len(parts.get("validation", ()))
     request = check_request(dataset, split, tasks, training or network_training(rows))
     uses_start = {"frozen", "network"} & {*comparison.candidates}

@@ -11,6 +11,7 @@ import pandas as pd
 
 from dgl_moleblend.chem.similarity import write_training_set
 from dgl_moleblend.config import FeaturizerConfig, PredictorConfig, TrainingConfig, check
+from dgl_moleblend.data.splits import Split
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import (
     CURVES_FILE,
@@ -50,7 +51,6 @@ from dgl_moleblend.train.start import Source, Start
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
-    from dgl_moleblend.data.splits import Split
 
 SPLITS = ("train", "validation", "test")
 KEPT_BYTES = 2**30
@@ -253,9 +253,8 @@ def check_request(
     DataError, ConfigError
         See `finetune`.
     """
-    named = isinstance(split, Mapping)
-    parts = _check_split(split if isinstance(split, Mapping) else split.parts, len(dataset))
-    facts = {} if named else {**split.facts}  # type: ignore[union-attr]
+    split = Split.of(split)
+    parts, facts = _check_split(split.parts, len(dataset)), {**split.facts}
     if tasks is not None and not isinstance(tasks, str):
         dataset = dataset.select_tasks([task.name for task in tasks])
     names, labels = dataset.task_names, dataset.labels.astype(np.float64)

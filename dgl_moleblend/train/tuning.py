@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 from dgl_moleblend.config import PredictorConfig, TrainingConfig, check
+from dgl_moleblend.data.splits import Split
 from dgl_moleblend.errors import CheckpointError, DataError, MoleBlendError
 from dgl_moleblend.files import TRIALS, TRIALS_FILE
 from dgl_moleblend.models.targets import LOWER_IS_BETTER
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
     from dgl_moleblend.data.dataset import MoleculeDataset
-    from dgl_moleblend.data.splits import Split
 
 STUDY_FILE = "study.db"
 """optuna's own storage, which its tools (optuna-dashboard) read."""
@@ -114,7 +114,7 @@ def tune(
     out, folder = Path(out), Path(out) / TRIALS
     start, model = Start.of(settings.pop("start", None)), settings.pop("model", None) or PredictorConfig()
     start.keep_from(out)
-    parts = {name: (split if isinstance(split, Mapping) else split.parts)[name] for name in ("train", "validation")}
+    parts = {name: Split.of(split).parts[name] for name in ("train", "validation")}
     request = check_request(dataset, parts, settings.pop("tasks", None), settings.pop("training", None) or
                             TrainingConfig())  # fmt: skip
     if not (resume or overwrite) and is_finished(out) is not None:

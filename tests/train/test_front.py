@@ -10,6 +10,8 @@ from matplotlib.figure import Figure
 
 import dgl_moleblend as mb
 from dgl_moleblend.errors import CheckpointError, ConfigError, DataError
+from dgl_moleblend.train.auto import finetune_auto
+from dgl_moleblend.train.finetune import finetune
 
 FRAME = pd.DataFrame({"smiles": SMILES, "size": [float(len(s)) for s in SMILES], "odd": [len(s) % 2 for s in SMILES]})
 FRAME.loc[4, "smiles"] = "C1CC"
@@ -131,3 +133,11 @@ def test_reprs_print_sizes():
     assert len(text) < 300
     batch = mb.MoleculeBatch.from_arrays([mb.MoleculeFeaturizer().arrays("CCO")])
     assert "bond_index (2, 2)" in repr(batch)
+
+
+def test_three_arrays_are_no_split_of_the_workflows(tmp_path):
+    dataset = mb.MoleculeDataset.from_smiles(SMILES)
+    for function in (finetune, finetune_auto):
+        with pytest.raises(DataError, match=r"the split is a tuple\n.*'train', 'validation'"):
+            function(dataset, dataset.split("random"), tmp_path / "model")
+    assert not (tmp_path / "model").exists()
