@@ -8,13 +8,8 @@ from dgl_moleblend.chem.sanitize import read_smiles
 from dgl_moleblend.chem.vocabulary import mol_to_arrays
 from dgl_moleblend.schema import bond_parts
 
-_KINDS = (
-    Chem.BondType.SINGLE,
-    Chem.BondType.DOUBLE,
-    Chem.BondType.TRIPLE,
-    Chem.BondType.AROMATIC,
-    Chem.BondType.QUADRUPLE,
-)
+_KINDS = [Chem.BondType.names[name] for name in ("SINGLE", "DOUBLE", "TRIPLE", "AROMATIC", "QUADRUPLE")]
+"""By type of bond; the last stands for any other."""
 
 
 def number_smiles(molecule: MoleculeArrays, smiles: str, *, chirality: str = "cip") -> str:
@@ -42,7 +37,8 @@ def number_smiles(molecule: MoleculeArrays, smiles: str, *, chirality: str = "ci
     if np.array_equal(written.atom, molecule.atom) and _bonds(written) == _bonds(molecule):
         return smiles
     for width in (molecule.atom.shape[1], 1):  # all that is known of an atom; or its element, where a file says more
-        match = _skeleton(molecule, width).GetSubstructMatch(_skeleton(written, width))
+        labels: dict[tuple[int, ...], int] = {}
+        match = _skeleton(molecule, width, labels).GetSubstructMatch(_skeleton(written, width, labels))
         if match:
             for atom, number in zip(mol.GetAtoms(), match, strict=True):
                 atom.SetAtomMapNum(number + 1)
@@ -54,12 +50,12 @@ def _bonds(molecule: MoleculeArrays) -> set[tuple[int, int]]:
     return {(min(pair), max(pair)) for pair in molecule.bond_index.tolist()}
 
 
-def _skeleton(molecule: MoleculeArrays, width: int) -> Chem.Mol:
+def _skeleton(molecule: MoleculeArrays, width: int, labels: dict[tuple[int, ...], int]) -> Chem.Mol:
     """Return carbon atoms whose isotope tells what is known of each, with their bonds."""
     skeleton = Chem.RWMol()
     for ids in molecule.atom[:, :width].tolist():
         atom = Chem.Atom(6)
-        atom.SetIsotope(1 + hash(tuple(ids)) % (1 << 15))
+        atom.SetIsotope(labels.setdefault(tuple(ids), len(labels) + 1))
         skeleton.AddAtom(atom)
     for (i, j), kind in zip(molecule.bond_index.tolist(), bond_parts(molecule.bond_id)[0].tolist(), strict=True):
         skeleton.AddBond(i, j, _KINDS[kind] if width > 1 else Chem.BondType.SINGLE)
