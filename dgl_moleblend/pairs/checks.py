@@ -16,8 +16,8 @@ TOLERANCE = 1e-3
 def check_pairs(graph: DGLGraph, *, where: str = "graph") -> None:
     """Check that a DGLGraph satisfies the schema, and that its edges say nothing untrue.
 
-    DGL's transforms fill the data of atoms and edges that they add with zeros or ones, which look like relations. Pairs may be
-    left out; a pair that is there must be there once and hold relations that can be true.
+    DGL's transforms fill the data of atoms and edges that they add with zeros or ones, which look like relations. Pairs
+    may be left out; a pair that is there must be there once and hold relations that can be true.
 
     Parameters
     ----------
@@ -29,8 +29,9 @@ def check_pairs(graph: DGLGraph, *, where: str = "graph") -> None:
     Raises
     ------
     SchemaError
-        If a field is missing or has another shape; if an atom was filled with zeros, a self pair has an spd other than 0, a pair is there twice, a
-        bond path has another length than its spd says, or a distance is not that of the positions.
+        If a field is missing or has another shape; if an atom was filled with zeros, a self pair has an spd other than
+        0, a pair is there twice, a bond path has another length than its spd says, or a distance is not that of the
+        positions.
 
     Examples
     --------

@@ -9,6 +9,7 @@ from molecules import AWKWARD_SMILES, molecule_with_positions
 from torch import Generator
 
 import dgl_moleblend as mb
+from dgl_moleblend.errors import SchemaError
 from dgl_moleblend.pairs.checks import check_pairs
 
 FLAT, SPATIAL = mb.MoleculeFeaturizer(), mb.MoleculeFeaturizer(positions="given")
