@@ -23,7 +23,7 @@ FROZEN = {"learning_rate": 3e-3, "max_epochs": 200}
 SHIPPED = "mini"
 """What `--head auto` starts from where no encoder is named."""
 NETWORK_ONLY = ("size", "max_epochs", "max_steps", "batch_size", "learning_rate", "weight_decay", "schedule", "warmup",
-                "clip_norm", "patience", "precision", "devices", "num_workers", "seeds", "folds", "trials", "readout",
+                "clip_norm", "patience", "precision", "num_workers", "seeds", "folds", "trials", "readout",
                 "dropout", "class_weights", "freeze_encoder", "layer_decay")  # fmt: skip
 """Options of a network alone."""
 TUNED = ("learning_rate", "weight_decay", "dropout", "readout", "layer_decay")
@@ -144,6 +144,8 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str, **given: A
     tasks = {name.strip() for text in labels["task_columns"] for name in text.split(",")}
     if both := tasks.intersection(columns):
         raise click.UsageError(f"{', '.join(sorted(both))}: name it in --tasks or in --features, not in both")
+    if not tasks:
+        labels["task_columns"] = _find_tasks(inputs, given["reading"], columns)
     labels["task_columns"] = (*labels["task_columns"], *columns)
     featurizer = FeaturizerConfig(seed=training.seed, **given["featurizing"])
     dataset = open_molecules(ctx, every_input, featurizer, workers=given["workers"],
@@ -172,6 +174,24 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str, **given: A
     say(f"{result.metrics['task_type']}" + ("" if task_type else " (as the labels are)") + how)
     click.echo(table(result.metrics))
     say(f"model: {output}; open {Path(output) / 'report.html'}")
+
+
+def _find_tasks(inputs: tuple[str, ...], reading: Mapping[str, Any], columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the one column that can be what is to be predicted; () of a data set, whose labels are all meant."""
+    from dgl_moleblend.data.labelled import find_label
+    from dgl_moleblend.errors import DataError
+    from dgl_moleblend.files import MANIFEST_FILE
+    from dgl_moleblend.readers.files import expand_inputs
+
+    if any(Path(name, MANIFEST_FILE).is_file() for name in inputs):
+        return ()
+    first = expand_inputs(inputs)[0]
+    if first == "-":
+        raise DataError("what is to be predicted is not named, and standard input can be read but once", where="stdin",
+                        fix="name its column with --tasks")  # fmt: skip
+    name = find_label(first, reading, skip=columns, option="--tasks")
+    say(f"--tasks {name}: the one column that can be what is to be predicted")
+    return (name,)
 
 
 def _compare(

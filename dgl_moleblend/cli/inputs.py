@@ -1,20 +1,24 @@
 """What commands are given: molecules from a data set or from files, and the settings of a training run."""
 
+import os
+import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from dgl_moleblend.env.processes import is_first_process
+from dgl_moleblend.env.processes import is_first_process, name_of_run
 from dgl_moleblend.files import MANIFEST_FILE
 
 if TYPE_CHECKING:
     from dgl_moleblend.config import EncoderConfig, FeaturizerConfig
     from dgl_moleblend.data.dataset import MoleculeDataset
 
+_PREPARED = "DGL_MOLEBLEND_MOLECULES"
 READING = ("smiles_column", "id_column", "input_format", "encoding")
 FEATURIZING = ("positions", "num_conformers", "timeout")
 
@@ -26,9 +30,12 @@ def open_molecules(
     *,
     workers: int,
     quiet: bool,
+    store: Path | None = None,
     **reading: Any,
 ) -> "MoleculeDataset":
     """Open the data set, or several, that `featurize` wrote, or read and featurize files on the way.
+
+    With a `store`, the first of several processes writes there what it featurizes, and the others wait for it.
 
     Raises
     ------
@@ -51,9 +58,41 @@ def open_molecules(
         dataset = MoleculeDataset.from_store(stores[0])
         wanted = reading.get("task_columns", ())
         return dataset.select_tasks(_match(wanted, dataset.task_names)) if wanted else dataset
-    dataset = MoleculeDataset.from_file(inputs, featurizer=featurizer, workers=workers, progress=not quiet, **reading)
+    if store is not None and not is_first_process():
+        return _await_store(store)
+    dataset = MoleculeDataset.from_file(
+        inputs, featurizer=featurizer, workers=workers, progress=not quiet, store=store, **reading
+    )
     say(f"{len(dataset) + len(dataset.rejects):,} rows: {len(dataset):,} kept, {len(dataset.rejects):,} rejected")
     return dataset
+
+
+@contextmanager
+def prepared_once(out: Path) -> Iterator[Path]:
+    """Give the processes of a parallel run one place for the molecules, which is gone when they are through."""
+    store = Path(
+        os.environ.setdefault(_PREPARED, str(out / f".molecules-{name_of_run()}"))
+    )  # Lightning's own inherit it
+    try:
+        yield store
+    finally:
+        os.environ.pop(_PREPARED, None)
+        if is_first_process():
+            shutil.rmtree(store, ignore_errors=True)
+            with suppress(OSError):  # what there is to keep is in it by now
+                out.rmdir()
+
+
+def _await_store(store: Path) -> "MoleculeDataset":
+    from dgl_moleblend.data.dataset import MoleculeDataset
+    from dgl_moleblend.data.store import read_manifest
+
+    parent = os.getppid()
+    while not ((store / MANIFEST_FILE).is_file() and read_manifest(store)["complete"]):
+        if os.getppid() != parent:
+            raise click.ClickException("the process that reads the molecules has ended")
+        time.sleep(0.1)
+    return MoleculeDataset.from_store(store)
 
 
 def _match(wanted: tuple[str, ...], names: tuple[str, ...]) -> list[str]:

@@ -172,19 +172,21 @@ def _compute(*, num_workers: int, quiet: bool, **settings: Any) -> "Compute":
 
 quiet = click.option("--quiet", is_flag=True, help="No progress bars.")
 
-compute = grouped(
-    "compute",
-    _compute,
+_devices = click.option("--devices", type=click.IntRange(1), default=1, show_default=True, metavar="N",
+                        help="Devices that train together.")  # fmt: skip
+_computing = (
     click.option("--precision", type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]), default="32-true",
                  show_default=True, help="Arithmetic; softmax is always in float32."),
     accelerator,
-    click.option("--devices", type=click.IntRange(1), default=1, show_default=True, metavar="N",
-                 help="Devices that train together."),
     click.option("--loader-workers", "num_workers", type=click.IntRange(0), default=0, show_default=True,
                  metavar="N", help="Processes that load batches."),
     quiet,
 )  # fmt: skip
+
+compute = grouped("compute", _compute, *_computing)
 """On what to compute, a Compute."""
+compute_together = grouped("compute", _compute, *_computing, _devices)
+"""The same, with more than one device."""
 
 workers = click.option(
     "--workers",

@@ -1,12 +1,14 @@
 """`pretrain`: blend-then-predict on a data set -> a model folder."""
 
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from dgl_moleblend.cli import options
-from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, resumable, say
+from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, prepared_once, resumable, say
+from dgl_moleblend.env.processes import number_of_processes
 
 if TYPE_CHECKING:
     from dgl_moleblend.config import BlendConfig
@@ -45,7 +47,7 @@ blending = options.grouped(
 @click.option("--validation", type=click.FloatRange(0, 1, max_open=True), default=0.05, show_default=True,
               metavar="SHARE", help="Share of the molecules whose loss chooses the weights that are kept.")  # fmt: skip
 @blending
-@options.compute
+@options.compute_together
 @options.workers
 @options.again
 @click.pass_context
@@ -71,13 +73,15 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str, **given: A
     check_folder(Path(output), **given["again"])
     start = encoder_choice(ctx, **given["start"])
     featurizer = FeaturizerConfig(seed=training.seed, **given["featurizing"])
-    dataset = open_molecules(ctx, inputs, featurizer, workers=given["workers"], quiet=not compute.progress,
-                             **given["reading"])  # fmt: skip
-    say(f"{len(dataset):,} molecules, {int((dataset.num_conformers > 0).sum()):,} of them with 3D positions")
+    several = compute.devices != 1 or number_of_processes() > 1
+    with prepared_once(Path(output)) if several else nullcontext() as store:
+        dataset = open_molecules(ctx, inputs, featurizer, workers=given["workers"], quiet=not compute.progress,
+                                 store=store, **given["reading"])  # fmt: skip
+        say(f"{len(dataset):,} molecules, {int((dataset.num_conformers > 0).sum()):,} of them with 3D positions")
 
-    from dgl_moleblend.train.pretrain import pretrain
+        from dgl_moleblend.train.pretrain import pretrain
 
-    with resumable():
-        pretrain(dataset, output, start=start, blend=given["blend"], validation=given["validation"], training=training,
-                 compute=compute, **given["again"])  # fmt: skip
+        with resumable():
+            pretrain(dataset, output, start=start, blend=given["blend"], validation=given["validation"],
+                     training=training, compute=compute, **given["again"])  # fmt: skip
     say(f"model: {output}")

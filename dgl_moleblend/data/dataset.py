@@ -2,6 +2,7 @@
 
 import dataclasses
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from types import SimpleNamespace
@@ -22,6 +23,7 @@ from dgl_moleblend.errors import DataError
 if TYPE_CHECKING:
     from dgl_moleblend.readers.records import Reader
 
+log = logging.getLogger(__name__)
 SPLITS = ("scaffold", "random", "molecular_weight", "stratified", "consecutive")
 """How `MoleculeDataset.split` divides molecules."""
 
@@ -131,6 +133,8 @@ class MoleculeDataset(Dataset[Sample]):
             encoding=encoding,
             missing_labels=missing_labels,
         )
+        if reader.left_out:
+            log.warning("'all' leaves out: %s", ", ".join(f"{name!r} ({why})" for name, why in reader.left_out.items()))
         return cls.from_reader(
             reader,
             featurizer=featurizer,

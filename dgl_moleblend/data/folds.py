@@ -5,7 +5,7 @@ import numpy as np
 from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.duplicates import read_mols
-from dgl_moleblend.data.splits import PARTS, Split, facts_of, gather, groups_of
+from dgl_moleblend.data.splits import PARTS, Split, among_labelled, facts_of, gather, groups_of
 from dgl_moleblend.errors import DataError
 
 FOLDS = ("scaffold", "random", "stratified")
@@ -49,6 +49,10 @@ def split_into_folds(
     """
     check(folds >= 3, "folds", folds, "at least 3: one fold tests, one validates, the others train")
     check(method in FOLDS, "split", method, f"one of {', '.join(FOLDS)} with folds")
+    if (found := among_labelled(dataset)) is not None:  # the others are in no part
+        splits = split_into_folds(found[0], folds, method, seed, scaffold=scaffold,
+                                  keep_duplicates_together=keep_duplicates_together)  # fmt: skip
+        return [split.onto(found[1], len(dataset)) for split in splits]
     groups = groups_of(dataset, keep_duplicates_together)
     chosen = dataset.subset([rows[0] for rows in groups])
     if len(chosen) < folds:

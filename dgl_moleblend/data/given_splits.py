@@ -8,7 +8,7 @@ import numpy as np
 
 from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
-from dgl_moleblend.data.splits import PARTS, Split, check_parts, split_by_method
+from dgl_moleblend.data.splits import PARTS, Split, check_parts, split_by_method, without_unlabelled
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.columns import find_column, no_column
 from dgl_moleblend.readers.molecules import MoleculeReader
@@ -84,7 +84,8 @@ def split_by_words(dataset: MoleculeDataset, words: Mapping[int, tuple[str, str]
         count = max(1, round(_VALIDATION_SHARE * len(order)))
         arrays |= {"validation": np.sort(order[:count]), "train": np.sort(order[count:])}
         variant += f"; {count:,} validation rows drawn from train"
-    return Split(check_parts(arrays), {"split": "column", "split_variant": variant, "column": column})
+    split = Split(check_parts(arrays), {"split": "column", "split_variant": variant, "column": column})
+    return without_unlabelled(dataset, split)
 
 
 def split_by_file(
@@ -132,4 +133,4 @@ def split_by_file(
         warned = {name: text for name, text in drawn.facts.items() if name == "split_warning"}
         variant += f"; {part} drawn by {drawn.facts['split_variant']}"
     facts = {"split": "file", "split_variant": variant, "split_files": counts, **warned}
-    return Split(check_parts({name: parts[name] for name in PARTS}), facts)
+    return without_unlabelled(dataset, Split(check_parts({name: parts[name] for name in PARTS}), facts))

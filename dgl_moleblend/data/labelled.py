@@ -3,7 +3,7 @@
 import itertools
 import math
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -256,6 +256,34 @@ def _of_frame(
     return Labelled(found.dataset.select_tasks(names), found.place, words)
 
 
+def find_label(
+    path: str | os.PathLike[str], reading: Mapping[str, Any], *, skip: Collection[object] = (), option: str
+) -> str:
+    """Return the one column of a file that can be what is to be predicted, before anything is featurized.
+
+    Parameters
+    ----------
+    path : path
+    reading : mapping
+        smiles_column, id_column, input_format, encoding, as for `MoleculeReader`.
+    skip : collection of str
+        Columns that are something else.
+    option : str
+        By which a caller names columns, such as ``--tasks``.
+
+    Raises
+    ------
+    DataError
+        If there is none, or there are several, which the message lists.
+    """
+    from dgl_moleblend.readers.molecules import MoleculeReader
+
+    reader = MoleculeReader(path, task_columns=["all"], **reading)
+    rows = [record.labels for record in itertools.islice(reader, SAMPLE)]
+    sample = {name: [row[k] for row in rows if row] for k, name in enumerate(reader.task_names)}
+    return choose_label(label_candidates(sample, skip=skip), reader.columns, option=option, where=os.fspath(path))
+
+
 def _of_file(
     path: str,
     target: Any,
@@ -269,10 +297,7 @@ def _of_file(
     reading = {"smiles_column": how["smiles_column"]}
     header = MoleculeReader(path, **reading).columns
     if target is None:
-        reader = MoleculeReader(path, task_columns=["all"], **reading)
-        rows = [record.labels for record in itertools.islice(reader, SAMPLE)]
-        sample = {name: [row[k] for row in rows if row] for k, name in enumerate(reader.task_names)}
-        names = [choose_label(label_candidates(sample, skip=columns), header, option="target=", where=path)]
+        names = [find_label(path, reading, skip=columns, option="target=")]
         tell(f"target: {names[0]!r}, the one column of numbers that can be it")
     else:
         names = _names_of(target)

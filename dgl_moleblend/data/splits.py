@@ -39,6 +39,18 @@ class Split:
     parts: dict[str, np.ndarray]
     facts: dict[str, Any] = field(default_factory=dict)
 
+    def onto(self, rows: np.ndarray, size: int) -> "Split":
+        """Return the same division of some rows of a data set of `size`, in its own numbers; the others have no label.
+
+        Parameters
+        ----------
+        rows : ndarray
+            Where each molecule that is divided stands in the data set.
+        size : int
+        """
+        return Split({name: rows[part] for name, part in self.parts.items()},
+                     {**self.facts, "unlabelled": size - len(rows)})  # fmt: skip
+
     def __str__(self) -> str:
         train, validation, test = (len(self.parts[name]) for name in PARTS)
         return f"{train:,} molecules train, {validation:,} validate, {test:,} test"
@@ -63,16 +75,23 @@ def split_by_method(
     keep_duplicates_together : bool
         Divide distinct molecules, and let every row follow its molecule.
 
+    Molecules without a label are in no part.
+
     Returns
     -------
     Split
-        Its facts have "split_warning", a sentence, where a share is far from what was asked.
+        Its facts have "unlabelled", the number of molecules without a label, where there are such, and "split_warning",
+        a sentence, where a share is far from what was asked.
 
     Raises
     ------
     DataError
         If training gets less than half of its share, or it or validation gets no molecule.
     """
+    if (found := among_labelled(dataset)) is not None:
+        split = split_by_method(found[0], method, fractions, seed, scaffold=scaffold,
+                                keep_duplicates_together=keep_duplicates_together)  # fmt: skip
+        return split.onto(found[1], len(dataset))
     groups = groups_of(dataset, keep_duplicates_together)
     chosen = dataset.subset([rows[0] for rows in groups])
     parts = dict(zip(PARTS, gather(groups, chosen.split(method, fractions, seed, scaffold=scaffold)), strict=True))
@@ -86,6 +105,21 @@ def split_by_method(
     if text:
         facts["split_warning"] = text
     return Split(check_parts(parts, "give more rows, other --fractions, or --split random"), facts)
+
+
+def among_labelled(dataset: MoleculeDataset) -> tuple[MoleculeDataset, np.ndarray] | None:
+    """Return the molecules that have a label, and where they stand; None if there is nothing to leave out."""
+    rows = np.flatnonzero(~np.isnan(dataset.labels).all(axis=1)) if dataset.task_names else np.arange(len(dataset))
+    return (dataset.subset(rows), rows) if 0 < len(rows) < len(dataset) else None
+
+
+def without_unlabelled(dataset: MoleculeDataset, split: Split) -> Split:
+    """Return a division whose parts hold no molecule without a label."""
+    found = among_labelled(dataset)
+    if found is None:
+        return split
+    parts = {name: part[np.isin(part, found[1])] for name, part in split.parts.items()}
+    return Split(check_parts(parts), {**split.facts, "unlabelled": len(dataset) - len(found[1])})
 
 
 def _compare_shares(parts: Mapping[str, np.ndarray], fractions: Sequence[float]) -> tuple[str, bool]:

@@ -4,12 +4,10 @@ import re
 from pathlib import Path
 
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.readers.columns import find_smiles
 from dgl_moleblend.readers.files import Source
 
 FORMATS = ("csv", "tsv", "smi", "sdf", "parquet")
-SMILES_COLUMNS = ("smiles", "canonical_smiles", "isomeric_smiles", "cxsmiles", "canonicalsmiles", "isosmiles", "mol",
-                  "structure", "smi", "molecule")  # fmt: skip
-"""Names by which a column of SMILES is known, whatever their case; the first that is there is taken."""
 _SUFFIXES = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".smi": "smi", ".smiles": "smi", ".cxsmiles": "smi", ".ism": "smi",
     ".sdf": "sdf", ".sd": "sdf", ".mol": "sdf", ".parquet": "parquet", ".pq": "parquet",
@@ -84,6 +82,5 @@ def _guess_format(source: Source) -> str:
     lines = text.splitlines()
     if any(re.search(r"V[23]000\s*$", line) for line in lines[:6]):
         return "sdf"
-    cells = re.split(r"[,;\t]", lines[0]) if lines else []
-    folded = {cell.strip().strip('"').casefold() for cell in cells}
-    return "csv" if folded & set(SMILES_COLUMNS) or len(cells) > 1 else "smi"
+    cells = [cell.strip().strip('"') for cell in re.split(r"[,;\t]", lines[0])] if lines else []
+    return "csv" if len(cells) > 1 or find_smiles(cells) is not None else "smi"

@@ -18,8 +18,8 @@ class MoleculeReader:
     inputs : path or sequence of paths
         Files, globs, or "-" for standard input; each may be gzipped.
     smiles_column, id_column : str, optional
-        By default found by name, whatever its case (`SMILES_COLUMNS`, `ID_COLUMNS`); SMI files hold SMILES and name,
-        SDF records a structure, whose title is the identifier.
+        By default found by name, whatever its case (`columns.find_smiles`, `columns.find_id`); SMI files hold
+        SMILES and name, SDF records a structure, whose title is the identifier.
     task_columns : sequence of str
         Columns or SDF properties of labels: names, patterns such as "NR-*", several of these separated by commas, or
         "all" for every column that holds numbers.
@@ -88,6 +88,7 @@ class MoleculeReader:
             first.close()
             raise
         self.columns = tuple(first.columns)
+        self.left_out = first.left_out
         self._stdin = first if self._names[0] == "-" else None  # which cannot be opened again
         if self._stdin is None:
             first.close()

@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Iterator
 
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.readers.columns import find_smiles
 from dgl_moleblend.readers.files import NumberedLines, Source
-from dgl_moleblend.readers.formats import SMILES_COLUMNS
 from dgl_moleblend.readers.records import Row
 
 
@@ -16,7 +16,7 @@ def open_smi(source: Source, lines: NumberedLines) -> tuple[list[str], Iterator[
         raise DataError("the file is empty", where=source.name, fix="export it again")
     delimiter = "\t" if "\t" in first else None
     header = [cell.strip() for cell in first.split(delimiter)]
-    if header[0].casefold() in SMILES_COLUMNS:
+    if find_smiles(header[:1]) is not None:
         return header, _smi_rows(lines, None, delimiter, len(header))
     return ["smiles", "name"], _smi_rows(lines, first, None, 0)
 

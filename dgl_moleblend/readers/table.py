@@ -1,26 +1,25 @@
 """One file of molecules, of whatever format: its columns, which of them are wanted, and its rows as records."""
 
+import difflib
 import fnmatch
 import itertools
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.cells import find_classes, number, read_label, why_no_label
+from dgl_moleblend.readers.columns import find_column, find_id, find_smiles, plain
 from dgl_moleblend.readers.delimited import open_csv, open_tsv
 from dgl_moleblend.readers.files import NumberedLines, Source, clean
-from dgl_moleblend.readers.formats import SMILES_COLUMNS, choose_format
+from dgl_moleblend.readers.formats import choose_format
 from dgl_moleblend.readers.parquet import open_parquet
 from dgl_moleblend.readers.records import Record, Row
 from dgl_moleblend.readers.sdf import open_sdf
 from dgl_moleblend.readers.smi import open_smi
 
 log = logging.getLogger(__name__)
-ID_COLUMNS = ("id", "mol_id", "molecule_id", "compound_id", "compound id", "cmpd_id",
-              "molecule_chembl_id", "cmpd_chemblid", "chembl_id", "zinc_id", "cid", "idx", "name", "title")  # fmt: skip
-"""Names by which a column of identifiers is known."""
 PEEK = 1_000
 """Rows that are looked at to find the properties of an SDF file, or which columns hold numbers."""
 
@@ -38,6 +37,8 @@ class Table:
     def __init__(self, source: Source, input_format: str | None, encoding: str | None) -> None:
         self.source = source
         self._lines: NumberedLines | None = None
+        self._encoding = encoding
+        self.left_out: dict[str, str] = {}
         self._warned = False
         try:
             self.format = choose_format(source, input_format)
@@ -80,14 +81,50 @@ class Table:
             parts = [text] if text in self.columns else [part.strip() for part in text.split(",") if part.strip()]
             for part in parts:
                 if part == "all" and part not in self.columns:
-                    skip = {smiles_column, id_column, self._detect(SMILES_COLUMNS), self._detect(ID_COLUMNS), ""}
-                    found.update(dict.fromkeys(name for name in self._numeric() if name not in skip))
+                    skip = {smiles_column, id_column, find_smiles(self.columns), find_id(self.columns), ""}
+                    found.update(dict.fromkeys(self._every_label(skip)))
                     continue
                 matches = [part] if part in self.columns else fnmatch.filter(self.columns, part)
                 if not matches:
                     raise self._no_column("task", part)
                 found.update(dict.fromkeys(matches))
         return tuple(found)
+
+    def _every_label(self, skip: Collection[str | None]) -> list[str]:
+        """Return all columns of numbers but those to skip; `left_out` then says of each other why it is none."""
+        known = set(self._numeric()).difference(skip)
+        blank = {name for name in self.columns if name not in known and name not in skip and self._is_blank(name)}
+        known |= (later := self._go_on(blank))
+        self.left_out = {name: "it is blank" if name in blank - later else "it holds no numbers alone"
+                         for name in self.columns if name not in known and name not in skip}  # fmt: skip
+        return [name for name in self.columns if name in known]
+
+    def _is_blank(self, name: str) -> bool:
+        """Whether a column has nothing in the first rows."""
+        return all((value := number(cell)) is not None and math.isnan(value) for cell in self._peek(name))
+
+    def _go_on(self, names: Collection[str]) -> set[str]:
+        """Return those columns whose first cell that is not blank, behind the first rows, is a number."""
+        numbers: set[str] = set()
+        open_still = set(names) if self.format != "sdf" and len(self.peeked) == PEEK else set()
+        if not open_still or self.source.name in ("-", "stdin"):
+            return numbers
+        again = Table(Source(self.source.name), self.format, self._encoding)
+        try:
+            for row in itertools.islice(again.rows(), PEEK, None):
+                cells = row.cells
+                if row.error is not None or isinstance(cells, Mapping):
+                    continue
+                for name in [*open_still]:
+                    value = number(cells[self.columns.index(name)])
+                    if value is None or not math.isnan(value):
+                        open_still.remove(name)
+                        numbers |= {name} if value is not None else set()
+                if not open_still:
+                    break
+        finally:
+            again.close()
+        return numbers
 
     def _peek(self, name: str) -> list[object]:
         """Return the cells of a column in the first rows."""
@@ -127,23 +164,20 @@ class Table:
         """Look up the wanted columns, and take note of the words for classes."""
         structure = self.format == "sdf"
         self._needs_smiles = needs_smiles
-        self._smiles_key = None if structure else self._key("SMILES", smiles_column, SMILES_COLUMNS)
+        self._smiles_key = None if structure else self._key("SMILES", smiles_column, find_smiles)
         if self._smiles_key is None and not structure and needs_smiles:
             raise self._no_column("SMILES", None)
-        self._id_key = self._key("id", id_column, () if structure else ID_COLUMNS)
-        self._task_keys = [self._key("task", name, ()) for name in task_names]
+        self._id_key = self._key("id", id_column, None if structure else find_id)
+        self._task_keys = [self._key("task", name) for name in task_names]
         self._task_names = task_names
         self._classes = [classes.get(name) for name in task_names]
 
-    def _detect(self, known: Sequence[str]) -> str | None:
-        by_fold = {name.strip().casefold(): name for name in reversed(self.columns)}
-        return next((by_fold[name] for name in known if name in by_fold), None)
-
-    def _key(self, role: str, wanted: str | None, known: Sequence[str]) -> int | str | None:
-        name = wanted if wanted is None or wanted in self.columns else self._detect([wanted.strip().casefold()])
+    def _key(
+        self, role: str, wanted: str | None, find: Callable[[Sequence[str]], str | None] | None = None
+    ) -> int | str | None:
         if wanted is None:
-            name = self._detect(known)
-        elif name is None:
+            name = None if find is None else find(self.columns)
+        elif (name := find_column(self.columns, wanted)) is None:
             raise self._no_column(role, wanted)
         if name is None:
             return None
@@ -156,8 +190,10 @@ class Table:
         shown = ", ".join(map(repr, self.columns[:30])) + (", ..." if len(self.columns) > 30 else "")
         kind = f"properties of the first {PEEK:,} records" if self.format == "sdf" else "columns"
         what = f"there is no {role} column {wanted!r}" if wanted is not None else f"no column looks like {role}"
-        fix = "name one that there is"
-        if role != "task":  # which more than one option of the command line names
+        by_name = {plain(name): name for name in reversed(self.columns)}
+        near = difflib.get_close_matches(plain(wanted), by_name, n=1, cutoff=0.7) if wanted is not None else []
+        fix = f"did you mean {by_name[near[0]]!r}?" if near else "name one that there is"
+        if role != "task" and not near:  # which more than one option of the command line names
             fix = f"name one with {'--smiles-column' if role == 'SMILES' else '--id-column'}"
         if role == "SMILES" and wanted is None:
             fix += ", or pass --input-format smi if the file has no header"

@@ -138,6 +138,7 @@ def finetune(
     out, start = Path(out), Start.of(start)
     start.keep_from(out)
     compute, model = compute or Compute(), model or PredictorConfig()
+    check(compute.devices == 1, "devices", compute.devices, "1 in fine-tuning; pretraining takes several")
     request = check_request(dataset, split, tasks, training or TrainingConfig())
     dataset, parts, config = request.dataset, request.parts, request.training
     task_type, metric = request.task_type, config.metric

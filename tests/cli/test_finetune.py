@@ -2,6 +2,7 @@
 
 import json
 
+import numpy as np
 import pandas as pd
 import pytest
 from commands import BAD_ROW, QUICK, SMILES, run, succeed
@@ -19,7 +20,8 @@ def test_scores_go_to_stdout_and_files_messages_to_stderr(table, tmp_path):
     assert lines[1][:2] == ["rmse", f"{metrics['validation']['rmse']:.4f}"]
     assert lines[1][2:] == [f"{metrics['test']['rmse']:.4f}", f"{metrics['mean_predictor']['test']['rmse']:.4f}"]
     for words in ("31 rows: 30 kept, 1 rejected",
-                  "random split (dgllife RandomSplitter, seed 0): 24 molecules train, 3 validate, 3 test",
+                  "random split (dgllife RandomSplitter, seed 0): 23 molecules train, 2 validate, 4 test",
+                  "1 molecules have no label, and are in no part",
                   "regression (as the labels are), weights chosen by validation rmse"):  # fmt: skip
         assert words in result.stderr
 
@@ -28,7 +30,7 @@ def test_rejected_rows_shift_no_other(table, model):
     rejects = pd.read_csv(model / "rejects.csv")
     assert rejects[["row", "line", "id", "smiles"]].values.tolist() == [[BAD_ROW, BAD_ROW + 2, "bad", "C1CC"]]
     split = pd.read_csv(model / "split.csv")
-    assert split["row"].tolist() == [row for row in range(31) if row != BAD_ROW]
+    assert split["row"].tolist() == [row for row in range(31) if row not in (BAD_ROW, BAD_ROW + 1)]  # it has no label
     predictions = pd.read_csv(model / "predictions.csv")
     original = pd.read_csv(table)
     for _, row in predictions.iterrows():
@@ -99,8 +101,8 @@ def test_folds_and_seeds_leave_a_list_of_models_and_a_table(table, tmp_path):
     lines = [line.split() for line in result.stdout.splitlines()]
     assert lines[1][0] == "rmse"
     assert lines[1][-2:] == [f"{scores['out_of_fold']['rmse']:.4f}" for scores in (metrics, metrics["mean_predictor"])]
-    assert "fold 2: 10 molecules train, 10 validate, 10 test" in result.stderr
-    assert len(pd.read_csv(tmp_path / "folds" / "predictions.csv")) == 30
+    assert "fold 2: 10 molecules train, 10 validate, 9 test" in result.stderr
+    assert len(pd.read_csv(tmp_path / "folds" / "predictions.csv")) == 29
     succeed("finetune", table, *options, "--seeds", 2, "--seed", 5, *QUICK, "-o", tmp_path / "seeds")
     models = json.loads((tmp_path / "seeds" / "ensemble.json").read_text())["models"]
     assert models == ["seed-5", "seed-6"]
@@ -111,12 +113,12 @@ def test_a_column_and_files_divide(table, tmp_path):
     frame.to_csv(tmp_path / "all.csv", index=False)
     options = ["--tasks", "size", "--split-column", "part"]
     result = succeed("finetune", tmp_path / "all.csv", *options, *QUICK, "-o", tmp_path / "m")
-    assert "column split (column 'part'): 19 molecules train, 6 validate, 5 test" in result.stderr
+    assert "column split (column 'part'): 18 molecules train, 6 validate, 5 test" in result.stderr
     for name, part in frame.groupby("part"):
         part.to_csv(tmp_path / f"{name}.csv", index=False)
     files = ["--validation-file", tmp_path / "val.csv", "--test-file", tmp_path / "test.csv"]
     result = succeed("finetune", tmp_path / "train.csv", *files, "--tasks", "size", *QUICK, "-o", tmp_path / "n")
-    assert "19 molecules train, 6 validate, 5 test" in result.stderr
+    assert "18 molecules train, 6 validate, 5 test" in result.stderr
     assert "validation file: 6 rows kept, 0 rejected" in result.stderr
 
 
@@ -125,7 +127,7 @@ def test_duplicates_are_reported(table, tmp_path):
     pd.concat([frame, frame.assign(size=lambda f: f["size"] + 1)]).to_csv(tmp_path / "twice.csv", index=False)
     options = ["--tasks", "size", "--split", "random"]
     result = succeed("finetune", tmp_path / "twice.csv", *options, *QUICK, "-o", tmp_path / "m")
-    assert "30 molecules stand in several rows, 29 of them with different labels; " in result.stderr
+    assert "29 molecules stand in several rows, 29 of them with different labels; " in result.stderr
     assert "(--keep-duplicates-together prevents it)" in result.stderr
     options.append("--keep-duplicates-together")
     result = succeed("finetune", tmp_path / "twice.csv", *options, *QUICK, "-o", tmp_path / "n")
@@ -212,7 +214,12 @@ def test_options_that_contradict_each_other_are_named(table, tmp_path, options, 
     ("arguments", "text"),
     [
         (["nowhere.csv"], "there is no such file"),
-        (["{table}"], "the molecules have no labels"),
+        (["{table}"], "2 columns can be what is to be predicted: 'size', 'ring'"),
+        (
+            ["{table}", "--tasks", "sice"],
+            "there is no task column 'sice'; the columns are: 'id', 'smiles', 'size', 'ring'",
+        ),
+        (["{table}", "--tasks", "Size-"], "did you mean 'size'?"),
         (
             ["{table}", "--tasks", "logP"],
             "there is no task column 'logP'; the columns are: 'id', 'smiles', 'size', 'ring'",
@@ -255,6 +262,51 @@ def test_labels_that_are_no_numbers_cost_their_row_only(tmp_path):
     result = succeed("finetune", path, "--tasks", "y", "--split", "random", *QUICK, "-o", tmp_path / "m")
     assert "20 rows: 19 kept, 1 rejected" in result.stderr
     assert "'high'" in pd.read_csv(tmp_path / "m" / "rejects.csv")["reason"][0]
+
+
+def test_the_one_column_that_can_be_a_label_is_taken_before_anything_is_featurized(table, tmp_path, monkeypatch):
+    frame = pd.read_csv(table)
+    frame.drop(columns="ring").rename(columns={"smiles": "Ligand SMILES"}).assign(mol=frame["id"]).to_csv(
+        tmp_path / "one.csv", index=False
+    )
+    result = succeed("finetune", tmp_path / "one.csv", *QUICK, "-o", tmp_path / "m")
+    assert "--tasks size: the one column that can be what is to be predicted" in result.stderr
+    assert model_folder.read(tmp_path / "m").extra["task_names"] == ["size"]
+
+    def featurized(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(mb.MoleculeDataset, "from_file", featurized)
+    assert run("finetune", table, *QUICK, "-o", tmp_path / "n").exit_code == 2  # two columns
+
+
+def test_folders_are_looked_at_before_molecules_are_read(table, tmp_path, monkeypatch):
+    def read(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr(mb.MoleculeDataset, "from_file", read)
+    for options, text in [
+        (["-o", "/proc/nope"], "results cannot be written there"),
+        (["-o", tmp_path, "--resume"], "there is no run to resume"),
+    ]:
+        result = run("finetune", table, "--tasks", "size", *QUICK, *options)
+        assert result.exit_code in (1, 2)
+        assert text in result.stderr
+        assert "where: " in result.stderr
+        assert "fix: " in result.stderr
+
+
+def test_rows_without_a_label_take_no_place(table, tmp_path):
+    frame = pd.read_csv(table)
+    frame.loc[frame.index[::3], "size"] = np.nan  # beside the one that has none
+    frame.to_csv(tmp_path / "blanks.csv", index=False)
+    options = ["--tasks", "size", "--split", "random", "--fractions", 0.5, 0.25, 0.25]
+    result = succeed("finetune", tmp_path / "blanks.csv", *options, *QUICK, "-o", tmp_path / "m")
+    blank = set(frame.index[frame["size"].isna()]) - {BAD_ROW}
+    assert f"{len(blank)} molecules have no label, and are in no part" in result.stderr
+    assert not blank & set(pd.read_csv(tmp_path / "m" / "split.csv")["row"])
+    metrics = json.loads((tmp_path / "m" / "metrics.json").read_text())
+    assert metrics["rows"]["test"] == metrics["test"]["tasks"]["size"]["labels"]
 
 
 @pytest.mark.parametrize("seed", [-1, 99999999999])

@@ -97,14 +97,18 @@ def test_ctrl_c_says_how_to_go_on(table, tmp_path, monkeypatch):
     assert result.stderr.endswith("interrupted; the same command with --resume goes on\n")
 
 
-def test_two_processes_train_one_model(table, tmp_path):
-    succeed("featurize", table, "--positions", "embed", "--workers", 0, "--quiet", "-o", tmp_path / "s")
-    command = [sys.executable, "-m", "dgl_moleblend", "pretrain", tmp_path / "s", "-o", tmp_path / "p", *QUICK]
+@pytest.mark.parametrize("launcher", [[], ["-m", "torch.distributed.run", "--nproc-per-node", "2"]])
+def test_two_processes_train_one_model_on_what_the_first_has_read(table, tmp_path, launcher):
+    source = table if launcher else "-"  # standard input, which only one process can read
+    command = [sys.executable, *launcher, "-m", "dgl_moleblend", "pretrain", source, "-o", tmp_path / "p", *QUICK]
     done = subprocess.run(
-        [*map(str, command), "--devices", "2", "--accelerator", "cpu"], capture_output=True, text=True
-    )
+        [*map(str, command), "--devices", "2", "--accelerator", "cpu"], capture_output=True, text=True,
+        input=None if launcher else table.read_text(),
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert done.stderr.count(f"model: {tmp_path / 'p'}") == 1
+    assert done.stderr.count(" rows: ") == 1
+    assert not list((tmp_path / "p").glob(".*"))
     assert all(np.isfinite(value).all() for value in load_file(tmp_path / "p" / "model.safetensors").values())
     steps = read_curves(tmp_path / "p")["step"].max() + 1
     assert steps == 2 * 2  # two epochs; 28 molecules in batches of 8, two at a time

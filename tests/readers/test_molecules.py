@@ -82,3 +82,15 @@ def test_published_files_have_their_rows(name, rows):
     records = read(path, task_columns=["NR-*,SR-*"] if "tox21" in name else [])
     assert len(records) == rows
     assert not any(r.error for r in records)
+
+
+def test_all_looks_at_the_whole_of_a_column_and_names_what_it_leaves_out(tmp_path):
+    rows = [f"C,{k},,,text" for k in range(1_000)] + ["C,1,2.5,,text", "C,2,high,,text"]
+    path = tmp_path / "late.csv"
+    path.write_text("smiles,early,late,never,word\n" + "\n".join(rows) + "\n")
+    reader = MoleculeReader(path, task_columns=["all"])
+    assert reader.task_names == ("early", "late")
+    assert reader.left_out == {"never": "it is blank", "word": "it holds no numbers alone"}
+    records = list(reader)
+    assert records[1_000].labels == (1, 2.5)
+    assert "'high'" in records[1_001].error
