@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from dgl_moleblend._version import __version__
+from dgl_moleblend.checksums import check_file, renew
 from dgl_moleblend.errors import CheckpointError, ConfigError
 from dgl_moleblend.files import CONFIG_FILE, ENSEMBLE_FILE, WEIGHTS_FILE, write_atomically
 from dgl_moleblend.schema import SCHEMA_VERSION
@@ -126,6 +127,8 @@ def save(
         arrays = {name: np.ascontiguousarray(array) for name, array in module.items()}
         write_atomically(folder / WEIGHTS_FILE, lambda path: save_arrays(arrays, path, metadata))
     write_atomically(folder / CONFIG_FILE, lambda path: path.write_text(text, encoding="utf-8"))
+    for name in (WEIGHTS_FILE, CONFIG_FILE):
+        renew(folder / name)
     return folder
 
 
@@ -178,6 +181,7 @@ def read(folder: str | os.PathLike[str], kinds: Iterable[str] = NETWORKS) -> Che
                 fix=f"a model folder holds {CONFIG_FILE} and {WEIGHTS_FILE}; pickles (.pt, .ckpt) are not opened",
             )
     document = _parse(path / CONFIG_FILE)
+    check_file(path / CONFIG_FILE)
     for name, known in (("schema_version", SCHEMA_VERSION), ("weights_version", WEIGHTS_VERSION)):
         if (found := document.get(name, 1)) != known:
             writer = document.get("version", "unknown")
@@ -200,6 +204,7 @@ def read(folder: str | os.PathLike[str], kinds: Iterable[str] = NETWORKS) -> Che
         extra=document["extra"],
         versions={"dgl_moleblend": document.get("version"), "schema": document["schema_version"]},
     )
+    check_file(path / WEIGHTS_FILE)
     with _weights(path) as file:
         written_with = (file.metadata() or {}).get(FORMAT)
     if written_with is not None:

@@ -10,6 +10,7 @@ from zipfile import BadZipFile
 import numpy as np
 from typing_extensions import Self
 
+from dgl_moleblend.checksums import check_file, renew
 from dgl_moleblend.errors import CheckpointError, MoleculeError
 from dgl_moleblend.files import TRAINING_SET_FILE, write_atomically
 from dgl_moleblend.unpacking import read_npz
@@ -140,7 +141,7 @@ class TrainingSet:
         if not path.is_file():
             return None
         try:
-            arrays = read_npz(path)
+            arrays = read_npz(check_file(path))
             packed, threshold = arrays["fingerprints"], float(arrays["threshold"])
             made = (int(arrays["radius"]), int(arrays["bits"]))
             if packed.ndim != 2 or packed.shape[1] != BITS // 8 or packed.dtype != np.uint8 or made != (RADIUS, BITS):
@@ -186,4 +187,5 @@ def write_training_set(folder: str | PathLike[str], smiles: Sequence[str]) -> Tr
     if not len(found.fingerprints):
         return None
     write_atomically(path, found.write)
+    renew(path)
     return found

@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from dgl_moleblend.checksums import sha256
 from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.codec import Views, arrow_schema
 from dgl_moleblend.data.rows import REJECT_KINDS, rejects_frame
@@ -79,7 +80,7 @@ class MoleculeStore(MoleculeTable):
         path = self.path / REJECTS_FILE
         size = path.stat().st_size if path.is_file() else 0
         if size != length if self.manifest["complete"] else size < length:
-            what = f"it has {size:,} bytes instead of {length:,}" if size else "it is missing or empty"
+            what = f"it has {size:,} bytes, {MANIFEST_FILE} says {length:,}" if size else "it is missing or empty"
             raise DataError(f"the list of rejects is damaged: {what}", where=str(path), fix=_FIX_DAMAGE)
 
     def _check_size(self, entry: dict[str, Any]) -> None:
@@ -88,7 +89,7 @@ class MoleculeStore(MoleculeTable):
             raise DataError("a shard is missing", where=str(path), fix=_FIX_DAMAGE)
         if path.stat().st_size != entry["bytes"]:
             raise DataError(
-                f"the shard has {path.stat().st_size:,} bytes instead of {entry['bytes']:,}",
+                f"the shard has {path.stat().st_size:,} bytes, {MANIFEST_FILE} says {entry['bytes']:,}",
                 where=str(path),
                 fix=_FIX_DAMAGE,
             )
@@ -139,15 +140,6 @@ class MoleculeStore(MoleculeTable):
             if not path.is_file() or sha256(path) != entry["sha256"]:
                 raise DataError("the file is missing or damaged: its checksum is not the one in the manifest",
                                 where=str(path), fix=_FIX_DAMAGE)  # fmt: skip
-
-
-def sha256(path: Path) -> str:
-    """Checksum of a file."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
 
 
 def config_hash(config: FeaturizerConfig) -> str:

@@ -15,8 +15,9 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from typing_extensions import Self
 
 from dgl_moleblend import folder as model_folder
+from dgl_moleblend.checksums import check_file, renew
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.files import CALIBRATION_FILE, PREDICTIONS_FILE
+from dgl_moleblend.files import CALIBRATION_FILE, PREDICTIONS_FILE, write_atomically
 from dgl_moleblend.predict.intervals import TaskCalibration, to_logit
 from dgl_moleblend.predict.members import member_folders
 from dgl_moleblend.predict.tables import predicted
@@ -54,7 +55,7 @@ class Calibration:
             If the file is damaged.
         """
         try:
-            document = json.loads(path.read_text(encoding="utf-8"))
+            document = json.loads(check_file(path).read_text(encoding="utf-8"))
             tasks = {}
             for name, values in document["tasks"].items():
                 residuals = np.asarray(values["residuals"], np.float64)
@@ -94,7 +95,8 @@ class Calibration:
     def write(self, path: Path) -> None:
         """Write the file that `read` reads."""
         text = json.dumps(self.to_dict(), indent=2, allow_nan=False) + "\n"
-        model_folder.write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        write_atomically(path, lambda temporary: temporary.write_text(text, encoding="utf-8"))
+        renew(path)
 
 
 def calibrate(
@@ -272,7 +274,7 @@ def find_calibration(folders: Sequence[Path]) -> Calibration | None:
     models = [model for folder in folders for model in member_folders(folder)]
     if not all((model / PREDICTIONS_FILE).is_file() for model in models):
         return None
-    tables = [pd.read_csv(model / PREDICTIONS_FILE) for model in models]
+    tables = [pd.read_csv(check_file(model / PREDICTIONS_FILE)) for model in models]
     table = held_out(tables)
     extra = model_folder.read(models[0], kinds=("predictor",)).extra
     missing = [name for name in extra["task_names"] if not {name, predicted(name)} <= {*table.columns}]

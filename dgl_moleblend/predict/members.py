@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from dgl_moleblend import folder as model_folder
-from dgl_moleblend.data.store import sha256
+from dgl_moleblend.checksums import check_file, sha256
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.files import ENSEMBLE_FILE
 
@@ -24,6 +24,7 @@ def member_folders(folder: str | PathLike[str]) -> list[Path]:
         return [Path(folder)]
     try:
         names = json.loads(path.read_text(encoding="utf-8"))["models"]
+        check_file(path)
         if not (isinstance(names, list) and names and all(isinstance(name, str) for name in names)):
             raise ValueError('"models" is no list of folder names')
         if outside := [name for name in names if Path(name).is_absolute() or {"..", "\\"} & {*name, *Path(name).parts}]:

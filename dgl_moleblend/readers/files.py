@@ -3,7 +3,6 @@
 import codecs
 import glob
 import gzip
-import hashlib
 import io
 import os
 import shutil
@@ -15,6 +14,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from dgl_moleblend.checksums import sha256
 from dgl_moleblend.errors import DataError
 
 STDIN = "-"
@@ -51,12 +51,8 @@ def expand_inputs(inputs: Iterable[str | os.PathLike[str]]) -> list[str]:
 
 
 def content_of(path: str | os.PathLike[str]) -> str:
-    """Return the checksum of a file's bytes: it tells a file that was changed, whatever its length and time."""
-    digest = hashlib.sha256()
-    with Path(path).open("rb") as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()[:16]
+    """Return the checksum of a file's bytes, as stores and plans keep it."""
+    return sha256(path)[:16]
 
 
 class Source:

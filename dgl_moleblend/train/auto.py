@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from jaxtyping import Float
 
+from dgl_moleblend.checksums import sha256
 from dgl_moleblend.chem.similarity import write_training_set
 from dgl_moleblend.config import FeaturizerConfig, TrainingConfig
 from dgl_moleblend.data.splits import Split
-from dgl_moleblend.data.store import sha256
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import (
     CALIBRATION_FILE,

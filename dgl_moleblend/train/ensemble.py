@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from dgl_moleblend.checksums import check_file
 from dgl_moleblend.config import PredictorConfig, TrainingConfig, check
 from dgl_moleblend.data.splits import Split
 from dgl_moleblend.files import (
@@ -211,8 +212,8 @@ def remove_runs(out: Path) -> None:
 
 def read_result(folder: Path) -> FinetuneResult:
     """Read back what a finished run gave."""
-    metrics = read_json(folder / METRICS_FILE)
-    table = pd.read_csv(folder / PREDICTIONS_FILE, dtype={"id": str, "smiles": str}, keep_default_na=False,
+    metrics = read_json(check_file(folder / METRICS_FILE))
+    table = pd.read_csv(check_file(folder / PREDICTIONS_FILE), dtype={"id": str, "smiles": str}, keep_default_na=False,
                         na_values={})  # fmt: skip
     for name in table.columns.difference(["row", "id", "smiles", "split"]):
         table[name] = pd.to_numeric(table[name].replace("", np.nan))

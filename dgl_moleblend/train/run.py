@@ -8,6 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from dgl_moleblend import checksums
 from dgl_moleblend.env.processes import is_first_process
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import CHECKPOINTS, CONFIG_FILE, LOGS, RESULTS, RUN_FILE, read_json, write_json
@@ -132,7 +133,7 @@ def delete_run(out: Path) -> None:
 def close_run(out: Path) -> None:
     """Write down that the run is finished; delete its checkpoints, unless it could go on from them."""
     settings = read_run(out)["settings"]
-    write_run(out, settings, finished=True)
+    write_run(out, settings, finished=True, files=checksums.of_folder(out))
     if settings.get("training", {}).get("schedule") != "constant":
         shutil.rmtree(out / CHECKPOINTS, ignore_errors=True)
 
@@ -153,9 +154,12 @@ def read_run(out: Path) -> dict[str, Any]:
     return read_json(out / RUN_FILE, ("settings", "finished"))
 
 
-def write_run(out: Path, settings: Mapping[str, Any], *, finished: bool) -> None:
-    """Write run.json."""
-    write_json(out / RUN_FILE, {"settings": settings, "versions": library_versions(), "finished": finished})
+def write_run(
+    out: Path, settings: Mapping[str, Any], *, finished: bool, files: Mapping[str, str] | None = None
+) -> None:
+    """Write run.json: the plan, versions, whether it is finished, and then checksums of the files that it left."""
+    known = {} if files is None else {"files": dict(files)}
+    write_json(out / RUN_FILE, {"settings": settings, "versions": library_versions(), "finished": finished, **known})
 
 
 def library_versions(packages: Sequence[str] = _PACKAGES) -> dict[str, str]:

@@ -9,8 +9,8 @@ from typing_extensions import Self
 
 from dgl_moleblend import files
 from dgl_moleblend import folder as model_folder
+from dgl_moleblend.checksums import sha256
 from dgl_moleblend.config import EncoderConfig
-from dgl_moleblend.data.store import sha256
 from dgl_moleblend.models.predictor import readout_of
 from dgl_moleblend.nn.encoder import MoleBlendEncoder
 

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from folders import copy_to_edit
 from tables import QUIET, chains, parts
 
 import dgl_moleblend as mb
@@ -92,13 +93,13 @@ def folders(tmp_path_factory):
 @pytest.fixture(params=["regression", "classification"])
 def folder(request, folders, tmp_path):
     """A copy to spoil."""
-    return shutil.copytree(folders[request.param], tmp_path / "m")
+    return copy_to_edit(folders[request.param], tmp_path / "m")
 
 
 @pytest.fixture
 def regression(folders, tmp_path):
     """A copy of the regression to spoil."""
-    return shutil.copytree(folders["regression"], tmp_path / "m")
+    return copy_to_edit(folders["regression"], tmp_path / "m")
 
 
 @pytest.fixture(scope="module", params=["seeds", "folds"])
@@ -347,7 +348,7 @@ def test_a_damaged_calibration_is_named(regression, text):
 
 
 def test_rescaled_probabilities_are_put_in_words(folders, tmp_path):
-    folder = shutil.copytree(folders["classification"], tmp_path / "c")
+    folder = copy_to_edit(folders["classification"], tmp_path / "c")
     assert "are not rescaled (Platt scaling)" in calibrated(folder, 0, kind="classification")
     text = calibrated(folder, 0, kind="classification", platt=(2.0, 0.1))
     assert (
@@ -407,7 +408,7 @@ def test_several_models_are_reported_together(several):
         ("metrics.json", None, "metrics.json is missing"),
         ("metrics.json", "{", "this is no JSON"),
         ("metrics.json", "{}", "validation, test, mean_predictor, rows, metric missing"),
-        ("run.json", "[]", "settings, versions missing"),
+        ("run.json", "{}", "settings, versions missing"),
         ("predictions.csv", None, "predictions.csv is missing"),
         ("predictions.csv", "", "this is no table"),
         ("predictions.csv", "row,id,smiles,split\n", "column 'atoms', 'atoms_predicted'"),

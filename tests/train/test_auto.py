@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import SMILES, succeed
+from folders import copy_to_edit
 from tables import QUIET
 
 import dgl_moleblend as mb
@@ -158,10 +159,9 @@ def test_a_run_that_was_interrupted_keeps_its_networks(dataset, tmp_path, monkey
     [([0.5], "do not fit its"), ([-0.1, 1.1], "do not fit its"), ("half", "do not fit its")],
 )
 def test_damaged_weights_are_named(result, tmp_path, weights, words):
-    import shutil
 
     folder = tmp_path / "copy"
-    shutil.copytree(result.folder, folder)
+    copy_to_edit(result.folder, folder)
     ensemble = json.loads((folder / "ensemble.json").read_text())
     ensemble["weights"] = weights
     ensemble["models"] = (ensemble["models"] * 2)[:2]
@@ -172,10 +172,9 @@ def test_damaged_weights_are_named(result, tmp_path, weights, words):
 
 
 def test_members_that_were_exchanged_are_named(result, tmp_path):
-    import shutil
 
     folder = tmp_path / "copy"
-    shutil.copytree(result.folder, folder)
+    copy_to_edit(result.folder, folder)
     one, other = (folder / name for name in json.loads((folder / "ensemble.json").read_text())["models"][:2])
     one.rename(tmp_path / "aside")
     other.rename(one)

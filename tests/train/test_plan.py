@@ -148,6 +148,57 @@ def test_other_weights_in_the_folder_of_the_start_are_refused_and_the_same_elsew
         function(dataset, tmp_path / "m", start=tmp_path / "start", resume=True)
 
 
+def leaves(values, *path):
+    """Each entry of nested settings: its path and its value."""
+    for key, value in values.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, *path, key)
+        else:
+            yield (*path, key), value
+
+
+def another(value):
+    """A value of the same kind that is not this one."""
+    if isinstance(value, bool) or value is None:
+        return not value
+    if isinstance(value, int | float):
+        return value + 1
+    return (
+        [*value, "another"] if isinstance(value, list) else {"another": 1} if isinstance(value, dict) else f"{value}x"
+    )
+
+
+FREE = {"start.from", "work.trials"}
+"""Where the start lies, and how many trials a search has."""
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_every_entry_of_a_plan_changed_alone_is_refused_by_name(tmp_path, name):
+    dataset = chains(30)
+    start(RUNS[name], tmp_path, dataset)
+    file = tmp_path / "m" / ("trials/run.json" if name == "tune" else "run.json")
+    written = file.read_text()
+    entries = list(leaves(json.loads(written)["settings"]))
+    assert {f"training.{field.name}" for field in dataclasses.fields(mb.TrainingConfig)} - {
+        ".".join(path) for path, _ in entries
+    } <= {"training.num_workers"}
+    for path, value in entries:
+        document = json.loads(written)
+        place = document["settings"]
+        for key in path[:-1]:
+            place = place[key]
+        place[path[-1]] = another(value)
+        file.write_text(json.dumps(document))
+        if ".".join(path) in FREE:
+            with pytest.raises(CutError):
+                RUNS[name](dataset, tmp_path / "m", resume=True, **watched(Cut()))
+            continue
+        with pytest.raises(CheckpointError) as error:
+            RUNS[name](dataset, tmp_path / "m", resume=True)
+        if path != ("plan",):
+            assert ".".join(path) in str(error.value), (path, str(error.value))
+
+
 def test_a_comparison_of_kinds_knows_its_data_and_features(tmp_path, monkeypatch):
     dataset, settings = chains(30), {"comparison": Comparison(("mean", "trees")), "compute": QUIET}
 
