@@ -19,7 +19,7 @@ from dgl_moleblend.checksums import check_file, renew
 from dgl_moleblend.errors import CheckpointError, ConfigError
 from dgl_moleblend.files import CONFIG_FILE, ENSEMBLE_FILE, WEIGHTS_FILE, write_atomically
 from dgl_moleblend.schema import SCHEMA_VERSION
-from dgl_moleblend.shipped import locate, names
+from dgl_moleblend.shipped import find
 
 FORMAT = "dgl_moleblend"
 WEIGHTS_VERSION = 3
@@ -160,13 +160,7 @@ def read(folder: str | os.PathLike[str], kinds: Iterable[str] = NETWORKS) -> Che
         If there is no such folder, a file is missing or damaged, the schema version is another, the kind is not one
         of `kinds`, or the weights were written with another configuration.
     """
-    path = locate(folder)
-    if not os.path.isdir(path):
-        raise CheckpointError(
-            f"there is no model folder {str(folder)!r}",
-            fix="give the folder that save_pretrained, `dgl-moleblend pretrain` or `dgl-moleblend finetune` wrote, or"
-            f" weights that ship, by name: {', '.join(names())}; others are never downloaded by name",
-        )
+    path = find(folder)
     if (path / ENSEMBLE_FILE).is_file() and not (path / CONFIG_FILE).is_file():
         raise CheckpointError(
             "this folder holds the mean of several models, and one is needed",

@@ -8,6 +8,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from dgl_moleblend.errors import CheckpointError
+
 WEIGHTS = Path(__file__).with_name("weights")
 
 
@@ -102,3 +104,21 @@ def locate(folder: str | os.PathLike[str]) -> Path:
         )
         return path
     return WEIGHTS / name
+
+
+def find(folder: str | os.PathLike[str]) -> Path:
+    """Return the folder of a model as `locate` does, and see that it is there.
+
+    Raises
+    ------
+    CheckpointError
+        If there is no such folder.
+    """
+    path = locate(folder)
+    if not os.path.isdir(path):
+        raise CheckpointError(
+            f"there is no model folder {str(folder)!r}",
+            fix="give the folder that save_pretrained, `dgl-moleblend pretrain` or `dgl-moleblend finetune` wrote, or"
+            f" weights that ship, by name: {', '.join(names())}; others are never downloaded by name",
+        )
+    return path

@@ -1,12 +1,17 @@
 """The command line: commands known by name and one line each, imported when they are run."""
 
+import difflib
 import importlib
+import logging
+import shutil
 from typing import Any
 
 import click
 
 from dgl_moleblend._version import __version__
 from dgl_moleblend.errors import MoleBlendError
+
+log = logging.getLogger(__name__)
 
 COMMANDS = {
     "featurize": "Turn files of molecules into a data set on disk.",
@@ -19,6 +24,10 @@ COMMANDS = {
     "convert": "Convert weights of the authors' release.",
 }
 """Every command and its line in `--help`; module `dgl_moleblend.cli.NAME` defines it as `command`."""
+
+
+SYNONYMS = {"train": "finetune", "fit": "finetune", "fine-tune": "finetune", "score": "predict", "screen": "predict",
+            "describe": "inspect", "explain": "inspect", "check": "doctor", "preprocess": "featurize"}  # fmt: skip
 
 
 class LazyGroup(click.Group):
@@ -37,6 +46,16 @@ class LazyGroup(click.Group):
             return None
         return importlib.import_module(f"{__name__}.{cmd_name}").command  # type: ignore[no-any-return]
 
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Look a command up; the name of one that is not there suggests one that is."""
+        name = args[0] if args else ""
+        if name and name not in COMMANDS and not name.startswith("-"):
+            near = SYNONYMS.get(name) or next(iter(difflib.get_close_matches(name, COMMANDS, n=1, cutoff=0.5)), None)
+            ctx.fail(f"There is no command {name!r}." + (f" Did you mean `{near}`?" if near else ""))
+        return super().resolve_command(ctx, args)
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the list of commands without importing them."""
         with formatter.section("Commands"):
@@ -52,13 +71,13 @@ class LazyGroup(click.Group):
         """
         try:
             return super().invoke(ctx)
-        except MoleBlendError as error:
-            refused = isinstance(error.__cause__, OSError)  # by the system: a full disk, a file without permission
+        except (MoleBlendError, OSError) as error:
+            log.debug("the command failed", exc_info=True)
+            if isinstance(error, BrokenPipeError):
+                raise
+            # refused by the system: a full disk, a file without permission
+            refused = isinstance(error, OSError) or isinstance(error.__cause__, OSError)
             raise _Message(str(error), exit_code=1 if refused else 2) from error
-        except BrokenPipeError:
-            raise
-        except OSError as error:
-            raise _Message(str(error), exit_code=1) from error
         except KeyboardInterrupt:
             raise _Message("interrupted", exit_code=1) from None
 
@@ -71,9 +90,15 @@ class _Message(click.ClickException):
         self.__dict__["exit_code"] = exit_code
 
 
-@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": shutil.get_terminal_size().columns},
+)
 @click.version_option(__version__, prog_name="dgl-moleblend")
-def main() -> None:
+@click.option("-v", "--verbose", count=True, help="Say more of what is done; twice: with tracebacks of errors.")
+@click.option("--log-file", type=click.Path(dir_okay=False), metavar="PATH",
+              help="Append all messages, with times and tracebacks, to this file.")  # fmt: skip
+def main(verbose: int, log_file: str | None) -> None:
     """MoleBLEND for DGL: from a file of molecules to a pretrained model and predictions.
 
     \b
@@ -83,5 +108,10 @@ def main() -> None:
       dgl-moleblend finetune esol.csv --tasks logS --encoder pretrained -o esol-model
       dgl-moleblend predict esol-model new.csv -o predictions.csv
 
-    Results go to files or to standard output, messages to standard error.
+    Results go to files or to standard output, messages to standard error. The exit code is 0 where all went well, 1
+    where something failed, 2 where the command, a file or a setting was not as it has to be.
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    if verbose or log_file:
+        from dgl_moleblend.cli.messages import listen
+
+        click.get_current_context().call_on_close(listen(verbose, log_file))

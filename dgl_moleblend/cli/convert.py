@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dgl_moleblend.cli import options
+from dgl_moleblend.cli.inputs import say
 
 if TYPE_CHECKING:
     from torch import nn
@@ -32,10 +33,10 @@ def command(checkpoint: Path, output: str) -> None:
     model = build(weights)
     report = reference.load_state_dict(model, weights)
     model.save_pretrained(output)  # type: ignore[operator]
-    click.echo(f"{type(model).__name__} of {len(weights) - len(report.unused)} tensors written to {output}", err=True)
+    say(f"{type(model).__name__} of {len(weights) - len(report.unused)} tensors written to {output}")
     for label, names in (("not used by the method", report.unused), ("not in the checkpoint, fresh", report.fresh)):
         if names:
-            click.echo(f"{label}: {', '.join(names)}", err=True)
+            say(f"{label}: {', '.join(names)}")
 
 
 def build(weights: dict[str, Any]) -> "nn.Module":

@@ -1,11 +1,14 @@
 """`doctor`: what is installed, how DGL was loaded, and the mend for each fault."""
 
+import dataclasses
 import subprocess
 import sys
 import textwrap
 from typing import TYPE_CHECKING
 
 import click
+
+from dgl_moleblend.cli import formats
 
 if TYPE_CHECKING:
     from dgl_moleblend.env.diagnosis import Diagnosis
@@ -15,8 +18,9 @@ if TYPE_CHECKING:
 @click.option("--fix", is_flag=True, help="Write a start-up hook, so that scripts which never import dgl_moleblend"
               " can import dgl.")  # fmt: skip
 @click.option("--undo", is_flag=True, help="Take the start-up hook out again.")
+@formats.option
 @click.pass_context
-def command(ctx: click.Context, fix: bool, undo: bool) -> None:
+def command(ctx: click.Context, fix: bool, undo: bool, form: str) -> None:
     """Check the installation and say how to mend it.
 
     Prints versions, how DGL was loaded, CUDA for torch and for DGL, and each fault with its mend. The exit code is 0 if
@@ -28,16 +32,19 @@ def command(ctx: click.Context, fix: bool, undo: bool) -> None:
         ctx.exit(_write_hook())
     if undo:
         ctx.exit(_remove_hook())
-    ctx.exit(_examine())
+    ctx.exit(_examine(form))
 
 
-def _examine() -> int:
+def _examine(form: str) -> int:
     from dgl_moleblend.env.diagnosis import diagnose
     from dgl_moleblend.env.probe import STEPS
 
     with click.progressbar(length=len(STEPS), label="Trying libraries", file=sys.stderr, show_eta=False) as bar:
         diagnosis = diagnose(progress=lambda step: bar.update(1))
-    click.echo(_report(diagnosis))
+    if form == "text":
+        click.echo(_report(diagnosis))
+    else:
+        formats.echo_json(dataclasses.asdict(diagnosis), form)
     return 1 if diagnosis.faults else 0
 
 

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dgl_moleblend import shipped
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.inputs import open_molecules, refuse, say
 from dgl_moleblend.cli.predict import check_output, summarize
@@ -68,6 +69,7 @@ def command(
         raise click.UsageError("--color says how to colour a --picture: give both")
     if atoms:
         refuse(ctx, ("readout",), "with --atoms no molecule is read out")
+    shipped.find(model)  # said before torch is imported
     if color is not None:
         reading["task_columns"] = (color,)
 

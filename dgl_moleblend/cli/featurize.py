@@ -7,7 +7,7 @@ import click
 
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.executors import open_executor
-from dgl_moleblend.cli.inputs import resumable
+from dgl_moleblend.cli.inputs import resumable, say
 from dgl_moleblend.errors import DataError
 
 if TYPE_CHECKING:
@@ -194,6 +194,6 @@ def _refuse_existing(output: str, overwrite: bool) -> None:
 def _report(kept: int, rejects: "pd.DataFrame", output: str, rejects_path: Path) -> None:
     """Say how many rows went where."""
     stages = ", ".join(f"{stage} {count:,}" for stage, count in rejects["stage"].value_counts().items())
-    click.echo(f"{kept + len(rejects):,} rows: {kept:,} kept, {len(rejects):,} rejected"
-               + (f" ({stages})" if stages else ""), err=True)  # fmt: skip
-    click.echo(f"molecules: {output}\nrejects:   {rejects_path}", err=True)
+    say(f"{kept + len(rejects):,} rows: {kept:,} kept, {len(rejects):,} rejected"
+        + (f" ({stages})" if stages else ""))  # fmt: skip
+    say(f"molecules: {output}\nrejects:   {rejects_path}")

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from dgl_moleblend.cli.messages import SAID
 from dgl_moleblend.env.processes import is_first_process, name_of_run
 from dgl_moleblend.files import MANIFEST_FILE
 
@@ -79,6 +80,7 @@ def prepared_once(out: Path) -> Iterator[Path]:
         os.environ.pop(_PREPARED, None)
         if is_first_process():
             shutil.rmtree(store, ignore_errors=True)
+            store.with_name(f"{store.name}-targets.npz").unlink(missing_ok=True)
             with suppress(OSError):  # what there is to keep is in it by now
                 out.rmdir()
 
@@ -87,12 +89,23 @@ def _await_store(store: Path) -> "MoleculeDataset":
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.data.store import read_manifest
 
+    await_first(lambda: (store / MANIFEST_FILE).is_file() and bool(read_manifest(store)["complete"]))
+    return MoleculeDataset.from_store(store)
+
+
+def await_first(is_done: Callable[[], bool]) -> None:
+    """Wait until the first of several processes has done something.
+
+    Raises
+    ------
+    click.ClickException
+        If what started the processes has ended.
+    """
     parent = os.getppid()
-    while not ((store / MANIFEST_FILE).is_file() and read_manifest(store)["complete"]):
+    while not is_done():
         if os.getppid() != parent:
             raise click.ClickException("the process that reads the molecules has ended")
         time.sleep(0.1)
-    return MoleculeDataset.from_store(store)
 
 
 def _match(wanted: tuple[str, ...], names: tuple[str, ...]) -> list[str]:
@@ -150,3 +163,4 @@ def say(text: str) -> None:
     """Write a message to standard error; of the processes of a parallel run, the first does."""
     if is_first_process():
         click.echo(text, err=True)
+        SAID.info(text)

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from dgl_moleblend.cli import options
+from dgl_moleblend import shipped
+from dgl_moleblend.cli import formats, options
 from dgl_moleblend.cli.inputs import refuse, say
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ _MANY_TASKS = 6  # properties that are explained unless others are named
 @click.option("--task", "tasks", multiple=True, metavar="NAME",
               help="With --model: this property; may be repeated. [default: the first six]")  # fmt: skip
 @options.seed
+@formats.option
 @click.option("--figure", type=click.Path(dir_okay=False), metavar="PATH", help="Draw it, too (png, svg, pdf).")
 @click.pass_context
 def command(
@@ -43,6 +45,7 @@ def command(
     model: str | None,
     tasks: tuple[str, ...],
     seed: int,
+    form: str,
     figure: str | None,
 ) -> None:
     """Describe STORE, a data set that `featurize` wrote, or one molecule, of FILE or given as SMILES.
@@ -68,18 +71,19 @@ def command(
         keep_inputs(figure, [path for path in (store, model) if path is not None])
     if smiles is None and not Path(str(store)).is_file():
         refuse(ctx, ("row", "positions", "model"), "it goes with a molecule, not with a data set")
-        _inspect_store(str(store), figure)
+        _inspect_store(str(store), figure, form)
         return
     if smiles is not None:
         refuse(ctx, ("row",), "--smiles is one molecule")
     if model is not None:
         refuse(ctx, ("positions",), "the model remembers it")
-        _explain(model, tasks, smiles, store, row, figure)
+        shipped.find(model)  # said before torch is imported
+        _explain(model, tasks, smiles, store, row, figure, form)
     else:
-        _inspect_molecule(smiles, store, row, positions, seed, figure)
+        _inspect_molecule(smiles, store, row, positions, seed, figure, form)
 
 
-def _inspect_store(path: str, figure: str | None) -> None:
+def _inspect_store(path: str, figure: str | None, form: str) -> None:
     from dgl_moleblend.data.store import MoleculeStore
     from dgl_moleblend.data.summary import Summary
 
@@ -87,14 +91,12 @@ def _inspect_store(path: str, figure: str | None) -> None:
     summary = Summary.of(store)
     manifest = store.manifest
     size = sum(shard["bytes"] for shard in manifest["shards"])
-    settings = ", ".join(f"{name}={value}" for name, value in manifest["featurizer"].items())
-    click.echo(
-        f"{path}: {len(manifest['shards'])} shards, {size:,} bytes ({size / max(len(store), 1):,.0f} a molecule)"
-    )
-    click.echo(f"made from        {', '.join(manifest['sources'])}")
-    click.echo(f"featurizer       {settings}")
-    click.echo(f"made with        {', '.join(f'{k} {v}' for k, v in manifest['versions'].items())}\n")
-    click.echo(summary.to_text())
+    if form != "text":
+        facts = {name: manifest[name] for name in ("sources", "featurizer", "versions", "complete")}
+        formats.echo_json({"path": path, "shards": len(manifest["shards"]), "bytes": size, **facts,
+                           **summary.to_dict()}, form)  # fmt: skip
+    else:
+        _print_store(path, manifest, size, len(store), summary.to_text())
     if not manifest["complete"]:
         click.echo("\nUNFINISHED: this is what an interrupted run left; give its command again to go on", err=True)
     if figure:
@@ -103,8 +105,17 @@ def _inspect_store(path: str, figure: str | None) -> None:
         figures.save(figures.store_summary(summary), figure)
 
 
+def _print_store(path: str, manifest: dict[str, Any], size: int, count: int, summary: str) -> None:
+    settings = ", ".join(f"{name}={value}" for name, value in manifest["featurizer"].items())
+    click.echo(f"{path}: {len(manifest['shards'])} shards, {size:,} bytes ({size / max(count, 1):,.0f} a molecule)")
+    click.echo(f"made from        {', '.join(manifest['sources'])}")
+    click.echo(f"featurizer       {settings}")
+    click.echo(f"made with        {', '.join(f'{k} {v}' for k, v in manifest['versions'].items())}\n")
+    click.echo(summary)
+
+
 def _inspect_molecule(
-    smiles: str | None, file: str | None, row: int, positions: str, seed: int, figure: str | None
+    smiles: str | None, file: str | None, row: int, positions: str, seed: int, figure: str | None, form: str
 ) -> None:
     from dgl_moleblend.config import FeaturizerConfig
     from dgl_moleblend.pairs.batch import MoleculeBatch
@@ -113,8 +124,15 @@ def _inspect_molecule(
     mol, where = _read(smiles, file, row)
     featurizer = MoleculeFeaturizer.from_config(FeaturizerConfig(positions, seed=seed))
     batch = MoleculeBatch.from_arrays([featurizer.arrays(mol, where=where, prepared=True)]).relations()
-    for line in describe(batch, [atom.GetSymbol() for atom in mol.GetAtoms()]):
-        click.echo(line)
+    symbols = [atom.GetSymbol() for atom in mol.GetAtoms()]
+    if form != "text":
+        known = bool(batch.has_conformer[0])
+        fields = {"elements": symbols, "features": batch.atom[0], "degree": batch.degree[0],
+                  "positions": batch.positions[0] if known else None, "spd": batch.spd[0],
+                  "bond_path": batch.bond_path[0], "distance": batch.distance[0] if known else None}  # fmt: skip
+        formats.echo_json(fields, form)
+    else:
+        click.echo("\n".join(describe(batch, symbols)))
     if figure:
         import torch
 
@@ -126,7 +144,7 @@ def _inspect_molecule(
 
 
 def _explain(
-    folder: str, tasks: tuple[str, ...], smiles: str | None, file: str | None, row: int, figure: str | None
+    folder: str, tasks: tuple[str, ...], smiles: str | None, file: str | None, row: int, figure: str | None, form: str
 ) -> None:
     from dgl_moleblend.pairs.graph import MoleculeFeaturizer
     from dgl_moleblend.predict.attribution import attribute
@@ -148,7 +166,14 @@ def _explain(
         [model.scaling.scale[k] for k in chosen], [model.scaling.mean[k] for k in chosen]
     )
     labels = [f"{name} (log odds)" if model.task_type == "classification" else name for name in names]
-    click.echo("\n".join(explain(found, [atom.GetSymbol() for atom in mol.GetAtoms()], labels)))
+    symbols = [atom.GetSymbol() for atom in mol.GetAtoms()]
+    if form != "text":
+        columns = {"prediction": found.prediction, "baseline": found.baseline, "atoms": found.atoms.T,
+                   "unexplained": found.gap}  # fmt: skip
+        properties = {name: {key: value[k] for key, value in columns.items()} for k, name in enumerate(labels)}
+        formats.echo_json({"elements": symbols, "properties": properties}, form)
+    else:
+        click.echo("\n".join(explain(found, symbols, labels)))
     if figure:
         from dgl_moleblend.report import drawings, figures
 

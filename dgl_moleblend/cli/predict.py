@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dgl_moleblend import shipped
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.inputs import open_molecules, say
+from dgl_moleblend.errors import DataError
+from dgl_moleblend.files import MANIFEST_FILE, keep_inputs
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -21,7 +24,12 @@ if TYPE_CHECKING:
 @click.argument("inputs", nargs=-1, metavar="[FILE]...")
 @click.option("-s", "--smiles", multiple=True, help="Predict this molecule; may be repeated.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="PATH",
-              help="File to write: .csv or .parquet. [default: CSV to standard output]")  # fmt: skip
+              help="File to write: .csv, .parquet, .json or .jsonl. [default: standard output]")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["csv", "parquet", "json", "jsonl"]),
+              help="json: a list of objects; jsonl: an object a line. [default: as --output ends; csv]")  # fmt: skip
+@click.option(
+    "--only-predictions", is_flag=True, help="Leave out the other columns of FILE, and be leaner with memory."
+)
 @click.option("--coverage", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.9, show_default=True,
               help="Share of molecules whose measured value is to lie between NAME_lower and NAME_upper.")  # fmt: skip
 @options.columns
@@ -35,6 +43,8 @@ def command(
     inputs: tuple[str, ...],
     smiles: tuple[str, ...],
     output: str | None,
+    form: str | None,
+    only_predictions: bool,
     coverage: float,
     accelerator: str,
     workers: int,
@@ -49,6 +59,8 @@ def command(
 
     \b
       row, source, line, id, smiles   where the molecule comes from
+      those of FILE                   as they stand there (SDF: properties), unless --only-predictions;
+                                      "NAME_input" where NAME is one of these here
       NAME_predicted                  the property, or the probability of class 1
       NAME_spread                     several models: standard deviation over them
       NAME_lower, NAME_upper          regression: holds the measured value of 90 % (--coverage) of
@@ -66,13 +78,16 @@ def command(
       dgl-moleblend predict seed-0 seed-1 seed-2 new.csv --coverage 0.8 > predictions.csv
       zcat big.smi.gz | dgl-moleblend predict esol-model - --input-format smi > predictions.csv
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    check_output(output, (".csv", ".parquet"))
+    if form is None:
+        check_output(output, (".csv", ".parquet", ".json", ".jsonl"))
+    elif output is None and form == "parquet":
+        raise click.UsageError("--format parquet needs an --output")
+    shipped.find(model)  # said before torch is imported
 
     from dgl_moleblend.data.dataset import MoleculeDataset
-    from dgl_moleblend.files import keep_inputs
     from dgl_moleblend.predict.members import is_model
     from dgl_moleblend.predict.properties import Ensemble
-    from dgl_moleblend.predict.tables import write_csv, write_table
+    from dgl_moleblend.predict.tables import beside, write_table, write_text
 
     further = next((k for k, path in enumerate(inputs) if not is_model(path)), len(inputs))
     models, files = (model, *inputs[:further]), inputs[further:]
@@ -90,10 +105,21 @@ def command(
             reading["task_columns"] = ensemble.feature_columns
         dataset = open_molecules(ctx, files, ensemble.featurizer, workers=workers, quiet=quiet, **reading)
     table = ensemble.predict_table(dataset, coverage=coverage, progress=not quiet, accelerator=accelerator)
+    if "-" in files and not only_predictions:
+        say("standard input is read once: of its columns, those of the molecules are kept")
+    elif files and not only_predictions and not any(Path(name, MANIFEST_FILE).is_file() for name in files):
+        from dgl_moleblend.readers.whole import read_whole
+
+        own = read_whole(files, input_format=reading["input_format"], encoding=reading["encoding"])
+        if len(own) != len(table):
+            raise DataError(f"a file changed while it was read: {len(table):,} rows, then {len(own):,}", where=files[0])
+        table, renamed = beside(table, own)
+        for name, new in renamed.items():
+            say(f"column {name!r} of the input is {new!r} in the output, which has one of that name")
     if output is None:
-        write_csv(table, sys.stdout, digits=7)
+        write_text(table, sys.stdout, form or "csv", digits=7)
     else:
-        write_table(table, output, digits=7)
+        write_table(table, output, digits=7, form=form)
     for text in describe(ensemble, coverage):
         say(text)
     warned = f", {(table['warning'] != '').sum():,} warned (unlike the training set)" if "warning" in table else ""

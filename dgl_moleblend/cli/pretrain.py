@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dgl_moleblend.cli import options
-from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, prepared_once, resumable, say
-from dgl_moleblend.env.processes import number_of_processes
+from dgl_moleblend.cli.inputs import await_first, encoder_choice, open_molecules, prepared_once, resumable, say
+from dgl_moleblend.env.processes import is_first_process, number_of_processes
 
 if TYPE_CHECKING:
     from dgl_moleblend.config import BlendConfig
+    from dgl_moleblend.data.dataset import MoleculeDataset
+    from dgl_moleblend.data.molecule_targets import MoleculeTargets
 
 
 def _blend(**settings: Any) -> "BlendConfig":
@@ -37,6 +39,18 @@ blending = options.grouped(
 """What is shown and asked for, a BlendConfig."""
 
 
+telling = options.grouped(
+    "telling",
+    dict,
+    click.option("--labels", metavar="FILE",
+                 help="A table of measured labels, of some molecules: the graph token learns to tell them, too."),
+    click.option("--tasks", "task_columns", multiple=True, metavar="NAME,...",
+                 help="Its columns, as for finetune. [default: every column of numbers]"),
+    click.option("--descriptors", is_flag=True, help="The graph token learns to tell RDKit's descriptors, too."),
+)  # fmt: skip
+"""What the graph token is to tell."""
+
+
 @click.command()
 @options.input_files
 @options.output
@@ -47,6 +61,7 @@ blending = options.grouped(
 @click.option("--validation", type=click.FloatRange(0, 1, max_open=True), default=0.05, show_default=True,
               metavar="SHARE", help="Share of the molecules whose loss chooses the weights that are kept.")  # fmt: skip
 @blending
+@telling
 @options.compute_together
 @options.workers
 @options.again
@@ -62,6 +77,7 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str, **given: A
       dgl-moleblend featurize zinc.smi --positions embed -o zinc.store
       dgl-moleblend pretrain zinc.store -o pretrained
       dgl-moleblend pretrain qm9.store zinc.store -o pretrained
+      dgl-moleblend pretrain zinc.store --descriptors --labels measured.csv -o pretrained
       dgl-moleblend pretrain zinc.store -o pretrained --resume      (after an interruption)
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     from dgl_moleblend.config import FeaturizerConfig
@@ -69,7 +85,10 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str, **given: A
     from dgl_moleblend.train.run import check_folder
 
     encoder, training, compute = given["start"]["encoder"], given["training"], given["compute"]
-    keep_inputs(output, inputs if encoder is None else (*inputs, encoder))
+    telling = given["telling"]
+    if telling["task_columns"] and telling["labels"] is None:
+        raise click.UsageError("--tasks names columns of the table of labels: give it with --labels FILE")
+    keep_inputs(output, [name for name in (*inputs, encoder, telling["labels"]) if name is not None])
     check_folder(Path(output), **given["again"])
     start = encoder_choice(ctx, **given["start"])
     featurizer = FeaturizerConfig(seed=training.seed, **given["featurizing"])
@@ -79,9 +98,41 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str, **given: A
                                  store=store, **given["reading"])  # fmt: skip
         say(f"{len(dataset):,} molecules, {int((dataset.num_conformers > 0).sum()):,} of them with 3D positions")
 
+        targets = _targets(dataset, store, workers=given["workers"], progress=compute.progress, **telling)
         from dgl_moleblend.train.pretrain import pretrain
 
         with resumable():
-            pretrain(dataset, output, start=start, blend=given["blend"], validation=given["validation"],
-                     training=training, compute=compute, **given["again"])  # fmt: skip
+            pretrain(dataset, output, start=start, blend=given["blend"], targets=targets,
+                     validation=given["validation"], training=training, compute=compute, **given["again"])  # fmt: skip
     say(f"model: {output}")
+
+
+def _targets(
+    dataset: "MoleculeDataset",
+    store: Path | None,
+    *,
+    labels: str | None,
+    task_columns: tuple[str, ...],
+    descriptors: bool,
+    workers: int,
+    progress: bool,
+) -> "MoleculeTargets | None":
+    """Return what the graph token is to tell; of several processes, the first makes it, and the others wait."""
+    from dgl_moleblend.data.molecule_targets import MoleculeTargets
+    from dgl_moleblend.data.pretraining_targets import targets_from_descriptors, targets_from_table
+    from dgl_moleblend.files import write_atomically
+
+    if labels is None and not descriptors:
+        return None
+    shared = None if store is None else store.with_name(f"{store.name}-targets.npz")
+    if shared is not None and not is_first_process():
+        await_first(shared.is_file)
+        return MoleculeTargets.read(shared)
+    made = [targets_from_descriptors(dataset, workers=workers, progress=progress)] if descriptors else []
+    if labels is not None:
+        made.append(targets_from_table(dataset, labels, task_columns, tell=say))
+    found = MoleculeTargets.join(made)
+    if shared is not None:
+        shared.parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(shared, found.write)
+    return found

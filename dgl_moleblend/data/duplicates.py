@@ -57,12 +57,22 @@ def describe_duplicates(found: Mapping[str, int]) -> str:
 
 def by_molecule(dataset: MoleculeDataset) -> list[list[int]]:
     """Return the rows of each distinct molecule, in order of first appearance."""
-    from rdkit.Chem import MolToSmiles
+    return list(rows_by_identity(dataset).values())
 
+
+def rows_by_identity(dataset: MoleculeDataset) -> dict[str, list[int]]:
+    """Return the rows of each distinct molecule, by `identity`."""
     groups: dict[str, list[int]] = {}
     for k, mol in enumerate(read_mols(dataset)):
-        groups.setdefault(MolToSmiles(mol), []).append(k)
-    return list(groups.values())
+        groups.setdefault(identity(mol), []).append(k)
+    return groups
+
+
+def identity(mol: "Chem.Mol") -> str:
+    """Return the text by which a molecule is known, however it was written."""
+    from rdkit.Chem import MolToSmiles
+
+    return str(MolToSmiles(mol))
 
 
 def read_mols(dataset: MoleculeDataset) -> "list[Chem.Mol]":

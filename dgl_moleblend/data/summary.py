@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -66,6 +67,21 @@ class Summary:
     def share_3d(self) -> float:
         """Share of the molecules that have positions."""
         return float((self.num_conformers > 0).mean()) if self.kept else 0.0
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return everything as JSON can hold it; sizes as least, median and largest."""
+
+        def sizes(values: np.ndarray) -> dict[str, float]:
+            return {"sum": values.sum(), "min": values.min(initial=0), "max": values.max(initial=0),
+                    "median": np.median(values) if len(values) else 0}  # fmt: skip
+
+        return {
+            "rows": self.kept + self.rejected, "kept": self.kept, "rejected": self.rejected,
+            "atoms": sizes(self.num_atoms), "bonds": sizes(self.num_bonds),
+            "with_positions": (self.num_conformers > 0).sum(), "conformers": self.num_conformers.sum(),
+            "elements": self.elements, "labels": self.labels.to_dict("index"),
+            "rejects": self.rejects.to_dict("records"),
+        }  # fmt: skip
 
     def to_text(self) -> str:
         """Return everything as lines of text."""

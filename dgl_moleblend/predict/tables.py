@@ -75,26 +75,106 @@ def tabulate_atoms(dataset: MoleculeDataset, embeddings: Sequence[np.ndarray] | 
     return table.sort_values(["row", "atom"], kind="stable", ignore_index=True)
 
 
-def write_table(table: pd.DataFrame, path: str | PathLike[str], *, digits: int | None = None) -> None:
-    """Write a table, whole or not at all: Parquet where the name ends in .parquet, else CSV.
+FORMATS = ("csv", "parquet", "json", "jsonl")
+"""How a table can be written; the suffix of a file says which."""
+
+
+def format_of(path: str | PathLike[str]) -> str | None:
+    """Return the format that a file's name asks for, None where it asks for none that there is."""
+    suffix = Path(path).suffix.removeprefix(".")
+    return suffix if suffix in FORMATS else None
+
+
+def write_table(
+    table: pd.DataFrame, path: str | PathLike[str], *, digits: int | None = None, form: str | None = None
+) -> None:
+    """Write a table, whole or not at all.
 
     Parameters
     ----------
     table : DataFrame
     path : path
     digits : int, optional
-        Of the numbers in CSV; by default all that they have.
+        Of the numbers in text; by default all that they have.
+    form : {"csv", "parquet", "json", "jsonl"}, optional
+        By default as the name ends, CSV where it ends otherwise.
     """
-    parquet = Path(path).suffix == ".parquet"
+    form = form or format_of(path) or "csv"
     model_folder.write_atomically(
         Path(path),
-        lambda temporary: table.to_parquet(temporary, index=False) if parquet else write_csv(table, temporary, digits),
+        lambda temporary: (
+            table.to_parquet(temporary, index=False)
+            if form == "parquet"
+            else write_text(table, temporary, form, digits)
+        ),
     )
 
 
-def write_csv(table: pd.DataFrame, target: Path | TextIO, digits: int | None = None) -> None:
-    """Write CSV; see `write_table`."""
-    table.to_csv(target, index=False, float_format=None if digits is None else f"%.{digits}g")
+def write_text(table: pd.DataFrame, target: Path | TextIO, form: str = "csv", digits: int | None = None) -> None:
+    """Write a table as text.
+
+    Parameters
+    ----------
+    table : DataFrame
+    target : path or file
+    form : {"csv", "json", "jsonl"}
+        "json" is a list of objects, "jsonl" an object a line; null stands where there is no finite number.
+    digits : int, optional
+        Of the numbers; by default all that they have.
+
+    Examples
+    --------
+    >>> import sys
+    >>> write_text(pd.DataFrame({"smiles": ["CCO", "bad"], "x": [1 / 3, np.nan]}), sys.stdout, "jsonl", digits=3)
+    {"smiles":"CCO","x":0.333}
+    {"smiles":"bad","x":null}
+    """
+    if form == "csv":
+        table.to_csv(target, index=False, float_format=None if digits is None else f"%.{digits}g")
+        return
+    if digits is not None:
+        numbers = table.select_dtypes("float").columns
+        table = table.assign(**{n: table[n].map(lambda v: float(f"{v:.{digits}g}")) for n in numbers})
+    table.to_json(target, orient="records", lines=form == "jsonl", force_ascii=False, double_precision=15)
+
+
+def beside(table: pd.DataFrame, own: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
+    """Put a user's own columns into a table of predictions, behind its smiles; none is lost.
+
+    Parameters
+    ----------
+    table : DataFrame
+        As `align` gives it.
+    own : DataFrame
+        As many rows, in the same order. A column that holds but what the table's of its name does is left out.
+
+    Returns
+    -------
+    tuple of DataFrame and dict of str to str
+        The table, and the new names of those columns whose names are the table's.
+
+    Examples
+    --------
+    >>> table = pd.DataFrame({"smiles": ["CCO"], "x_predicted": [1.5], "reason": [""]})
+    >>> found, renamed = beside(table, pd.DataFrame({"smiles": ["CCO"], "batch": ["007"], "reason": ["none"]}))
+    >>> found.columns.tolist(), renamed
+    (['smiles', 'batch', 'reason_input', 'x_predicted', 'reason'], {'reason': 'reason_input'})
+    """
+    same = [name for name in own if name in table
+            and ((own[name] == "") | (own[name].astype(str) == table[name].astype(str))).all()]  # fmt: skip
+    own = own.drop(columns=same)
+    taken = {*table.columns, *own.columns}
+    renamed: dict[str, str] = {}
+    for name in map(str, own.columns):
+        if name in table:
+            new = f"{name}_input"
+            while new in taken:
+                new += "_"
+            taken.add(new)
+            renamed[name] = new
+    place = [*table.columns].index("smiles") + 1
+    left, right = table.iloc[:, :place], table.iloc[:, place:]
+    return pd.concat([left, own.rename(columns=renamed).set_axis(table.index), right], axis=1), renamed
 
 
 def write_embeddings(table: pd.DataFrame, path: str | PathLike[str]) -> None:

@@ -185,7 +185,8 @@ def finetune(
     if weights is not None:
         metrics["class_weights"] = dict(zip(names, weights, strict=True))
     metrics |= split_facts(request.facts)
-    property_model.save_pretrained(out, versions=library_versions(), metric=metric, facts=request.facts)
+    units = {task.name: task.unit for task in request.tasks if task.unit}
+    property_model.save_pretrained(out, versions=library_versions(), metric=metric, facts=request.facts, units=units)
     write_json(out / METRICS_FILE, metrics)
     table = tabulate(dataset, parts, predictions)
     if report and (training_set := write_training_set(out, dataset.subset(parts["train"]).smiles)) is not None:
@@ -269,7 +270,11 @@ def check_request(
                         fix="give the same kind to all, and train two models")  # fmt: skip
     task_type = next(iter(asked), None) or find_task_type(labels)
     check(task_type in TASK_TYPES, "task_type", task_type, "'regression' or 'classification'")
-    known = tasks if tasks is not None and not isinstance(tasks, str) else [Task(name) for name in names]
+    known = (
+        tasks
+        if tasks is not None and not isinstance(tasks, str)
+        else [Task(name, classes=tuple(dataset.classes.get(name, ()))) for name in names]
+    )
     metric = training.metric or shared_metrics(task_type, len(names))[0]
     metrics = list(dict.fromkeys((*METRICS[task_type], *shared_metrics(task_type, len(names)))))
     check(metric in ("loss", *metrics), "metric", metric, f"one of {', '.join(metrics)}, loss")

@@ -1,5 +1,8 @@
 """`dgl-moleblend doctor`: what it prints, its exit codes, and that it changes nothing unasked."""
 
+import dataclasses
+import json
+
 import pytest
 from click.testing import CliRunner
 
@@ -33,6 +36,12 @@ def test_faults_are_printed_with_their_mends_and_the_exit_code_is_1(monkeypatch)
     monkeypatch.setattr(diagnosis, "diagnose", lambda progress: Diagnosis({"torch": "2.13.0"}, {"python": "x"}, faults))
     result = CliRunner().invoke(command)
     assert result.exit_code == 1
+    document = {"versions": {"torch": "2.13.0"}, "state": {"python": "x"},
+                "faults": [dataclasses.asdict(fault) for fault in faults]}  # fmt: skip
+    for form in ("json", "jsonl"):
+        found = CliRunner().invoke(command, ["--format", form])
+        assert found.exit_code == 1
+        assert json.loads(found.stdout) == document
     assert result.output.endswith(
         "Faults: 2\n  1. rdkit is missing\n     fix: pip install rdkit\n  2. two\n     lines\n     fix: one\n"
     )

@@ -1,5 +1,6 @@
 """`inspect`: a data set in numbers and a picture, and one molecule."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -177,3 +178,17 @@ def test_elements_are_rdkits():
     table = GetPeriodicTable()
     assert list(ELEMENTS[:118]) == [table.GetElementSymbol(z) for z in range(1, 119)]
     assert len(ELEMENTS) == 119
+
+
+def test_json(store, model):
+    found = json.loads(run(store, "--format", "json").stdout)
+    assert found["kept"] + found["rejected"] == found["rows"]
+    assert found["complete"]
+    molecule = json.loads(run("-s", "CCO", "--format", "jsonl").stdout)
+    assert molecule["elements"] == ["C", "C", "O"]
+    assert molecule["spd"] == [[0, 1, 2], [1, 0, 1], [2, 1, 0]]
+    assert molecule["distance"] is None
+    explained = json.loads(run("-s", "CCO", "--model", model, "--format", "json").stdout)
+    for found in explained["properties"].values():
+        total = found["baseline"] + sum(found["atoms"]) + found["unexplained"]
+        assert total == pytest.approx(found["prediction"], rel=1e-6)

@@ -80,7 +80,7 @@ def test_faults_of_ours_keep_their_traceback(monkeypatch):
 def test_unknown_commands_and_options():
     result = CliRunner().invoke(cli.main, ["featurise"])
     assert result.exit_code == 2
-    assert "No such command 'featurise'" in result.stderr
+    assert "There is no command 'featurise'. Did you mean `featurize`?" in result.stderr
     result = CliRunner().invoke(cli.main, ["featurize", "--smile-column", "x"])
     assert result.exit_code == 2
     assert "--smiles-column" in result.stderr, "the nearest option is named"
@@ -90,3 +90,41 @@ def test_version():
     from dgl_moleblend import __version__
 
     assert __version__ in CliRunner().invoke(cli.main, ["--version"]).stdout
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"), [("train", "finetune"), ("finetun", "finetune"), ("predicts", "predict"), ("xyz", None)]
+)
+def test_a_command_that_is_not_there_suggests_one(name, meant):
+    result = CliRunner().invoke(cli.main, [name, "a.csv"])
+    assert result.exit_code == 2
+    assert f"There is no command {name!r}." in result.stderr
+    assert (f"Did you mean `{meant}`?" in result.stderr) == bool(meant)
+
+
+def test_messages_go_to_a_file(tmp_path):
+    path = tmp_path / "log.txt"
+    words = ["--log-file", str(path), "-v", "featurize", str(tmp_path / "nowhere.csv"), "-o", str(tmp_path / "out")]
+    for _ in range(2):
+        result = CliRunner().invoke(cli.main, words)
+        assert result.exit_code == 2
+        assert "Traceback" not in result.stderr
+    text = path.read_text(encoding="utf-8")
+    assert text.count("Traceback") == 2
+    assert "nowhere.csv" in text
+    assert "Traceback" in CliRunner().invoke(cli.main, ["-vv", *words[3:]]).stderr
+    (tmp_path / "small.csv").write_text("smiles\nCCO\n")
+    result = CliRunner().invoke(cli.main, [*words[:3], "featurize", str(tmp_path / "small.csv"), "-o",
+                                           str(tmp_path / "store"), "--workers", "0"])  # fmt: skip
+    assert result.exit_code == 0
+    said = result.stderr.splitlines()[-1]
+    assert said in path.read_text(encoding="utf-8")
+    assert result.stderr.count(said) == 1  # once, though it is logged as well
+    assert (
+        "the log file cannot be written" in CliRunner().invoke(cli.main, ["--log-file", "/nowhere/x", "doctor"]).stderr
+    )
+
+
+def test_exit_codes_are_documented():
+    text = " ".join(CliRunner().invoke(cli.main, ["--help"]).stdout.split())
+    assert "The exit code is 0 where all went well, 1 where something failed, 2 where" in text

@@ -3,6 +3,8 @@
 import io
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -55,8 +57,11 @@ def expected(table, model):
 def test_rows_keep_their_place(table, complete):
     expected = read(succeed("predict", complete, table, "--workers", 0, "--quiet").stdout)
     original = pd.read_csv(table)
-    assert list(expected.columns) == ["row", "source", "line", "id", "smiles", "size_predicted", "size_lower",
+    own = [name for name in original.columns if name not in ("id", "smiles")]
+    assert list(expected.columns) == ["row", "source", "line", "id", "smiles", *own, "size_predicted", "size_lower",
                                       "size_upper", "similarity", "warning", "reason"]  # fmt: skip
+    lean = read(succeed("predict", complete, table, "--only-predictions", "--workers", 0, "--quiet").stdout)
+    pd.testing.assert_frame_equal(lean, expected.drop(columns=own))
     assert expected["row"].tolist() == list(range(31))
     assert expected["id"].tolist() == original["id"].tolist()
     assert expected["smiles"].tolist() == original["smiles"].tolist()
@@ -231,3 +236,44 @@ def test_a_model_of_words_says_the_probability_of_which(tmp_path, caplog):
     result = succeed("predict", tmp_path / "m", "-s", "CCO", "--quiet")
     assert "hit: probability of 'Active' ('Inactive' is class 0)" in result.stderr
     assert read(result.stdout)["hit_predicted"].between(0, 1).all()
+
+
+def test_the_users_columns_are_kept_as_they_stand(model, expected, tmp_path):
+    path, other = tmp_path / "in.csv", tmp_path / "more.csv"
+    path.write_text('batch,reason,SMILES,note,note\n007,ours,CCO,"a, b",1e3\n008,,C1CC,,x\n,short\n')
+    other.write_text("smiles;dose\nCCC;1,5\n")
+    result = succeed("predict", model, path, other, "--workers", 0, "--quiet")
+    found = pd.read_csv(io.StringIO(result.stdout), dtype=str, keep_default_na=False)
+    assert found.columns[4:11].tolist() == ["smiles", "batch", "reason_input", "SMILES", "note", "note.2", "dose"]
+    assert found["batch"].tolist() == ["007", "008", "", ""]
+    assert found["note"].tolist() == ["a, b", "", "", ""]
+    assert found["note.2"].tolist() == ["1e3", "x", "", ""]
+    assert found["dose"].tolist() == ["", "", "", "1,5"]
+    assert found["reason_input"].tolist() == ["ours", "", "", ""]
+    assert [bool(text) for text in found["size_predicted"]] == [True, False, False, True]
+    assert "column 'reason' of the input is 'reason_input' in the output" in result.stderr
+
+
+def test_json(model, table, tmp_path):
+    result = succeed("predict", model, "-s", "CCO", "-s", "C1CC", "--format", "jsonl")
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["smiles"] for line in lines] == ["CCO", "C1CC"]
+    assert [line["size_predicted"] is None for line in lines] == [False, True]
+    for name, options in (("out.json", ()), ("out.txt", ("--format", "json"))):
+        succeed("predict", model, table, "-o", tmp_path / name, *options, "--workers", 0, "--quiet")
+        assert len(json.loads((tmp_path / name).read_text(encoding="utf-8"))) == 31
+    assert "does not end in" in run("predict", model, table, "-o", tmp_path / "out.txt").stderr
+    assert "needs an --output" in run("predict", model, table, "--format", "parquet").stderr
+
+
+def test_a_missing_model_is_said_before_torch_is_imported(tmp_path):
+    for words in (["predict", "nowhere", "-s", "C"], ["embed", "nowhere", "a.csv", "-o", "a.npz"],
+                  ["inspect", "-s", "C", "--model", "nowhere"]):  # fmt: skip
+        code = (
+            "import sys; from dgl_moleblend.cli import main\n"
+            f"try: main({words!r})\n"
+            "except SystemExit as end: assert end.code == 2\n"
+            "assert not {'torch', 'dgl', 'rdkit', 'pandas'} & set(sys.modules)"
+        )
+        done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=tmp_path)
+        assert "there is no model folder 'nowhere'" in done.stderr

@@ -114,6 +114,23 @@ def test_two_processes_train_one_model_on_what_the_first_has_read(table, tmp_pat
     assert steps == 2 * 2  # two epochs; 28 molecules in batches of 8, two at a time
 
 
+def test_the_graph_token_learns_descriptors_and_labels_of_another_table(table, tmp_path):
+    other = tmp_path / "measured.csv"
+    other.write_text(
+        "smiles,logS,active\nOCC,-1.5,1\nC(C)O,-1.7,1\nC1CC,3,0\nN#N,2,0\n"
+    )  # CCO twice, one bad, one elsewhere
+    options = ["--labels", other, "--tasks", "logS, active", "--descriptors", *QUICK]
+    result = succeed("pretrain", table, *options, "-o", tmp_path / "p")
+    assert "labels: logS, active; 2 of 4 rows are molecules to pretrain on, 1 cannot be read" in result.stderr
+    columns = json.loads((tmp_path / "p" / "config.json").read_text())["config"]["molecule"]
+    assert columns["names"][-2:] == ["logS", "active"]
+    assert set(columns["groups"]) == {"descriptors", "labels"}
+    curves = read_curves(tmp_path / "p")
+    assert curves[["train/descriptors", "train/labels"]].dropna(how="all").notna().any().all()
+    again = run("pretrain", table, *QUICK, "-o", tmp_path / "p", "--resume")
+    assert again.exit_code == 2
+
+
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
@@ -124,6 +141,8 @@ def test_two_processes_train_one_model_on_what_the_first_has_read(table, tmp_pat
         (["{table}", "--learning-rate", "0"], "--learning-rate"),
         (["{table}", "--size", "huge"], "'huge' is not one of"),
         (["{table}", "--resume"], "there is no run to resume"),
+        (["{table}", "--tasks", "size"], "give it with --labels FILE"),
+        (["{table}", "--labels", "{table}", "--tasks", "sizes"], "did you mean 'size'?"),
         (["{table}", "--validation", "1"], "--validation"),
     ],
 )

@@ -320,3 +320,27 @@ def test_class_weights_are_those_of_the_training_rows(tmp_path):
     assert not same_weights(result.folder, plain.folder)
     with pytest.raises(DataError, match="class weights are for classification"):
         finetune(chains(20), parts(chains(20)), tmp_path / "r", **weighted)
+
+
+def test_a_finished_run_whose_rate_stays_goes_on_and_ends_as_if_in_one_go(tmp_path):
+    dataset, stays = chains(30), CONFIG.replace(schedule="constant", max_epochs=1)
+    longer = QUICK | {"training": stays.replace(max_epochs=3)}
+    whole = finetune(dataset, parts(dataset), tmp_path / "whole", **longer)
+    finetune(dataset, parts(dataset), tmp_path / "grown", **QUICK | {"training": stays})
+    grown = finetune(dataset, parts(dataset), tmp_path / "grown", resume=True, **longer)
+    assert same_weights(whole.folder, grown.folder)
+    pd.testing.assert_frame_equal(whole.predictions, grown.predictions)
+    assert grown.metrics["epochs"] == 3
+    with pytest.raises(DataError, match=r"there is nothing to resume[\s\S]*more epochs, or more patience"):
+        finetune(dataset, parts(dataset), tmp_path / "grown", resume=True, **longer)
+
+
+def test_kinds_and_units_of_tasks_are_kept_and_tasks_choose_the_labels(tmp_path):
+    dataset = chains(30)
+    tasks = [mb.Task("nitrogens", "regression", unit="atoms")]
+    result = finetune(dataset, parts(dataset), tmp_path / "m", tasks=tasks, **QUICK)
+    extra = model_folder.read(result.folder).extra
+    assert (extra["task_names"], extra["units"]) == (["nitrogens"], {"nitrogens": "atoms"})
+    other = [mb.Task("nitrogens", "regression", unit="atoms"), mb.Task("atoms", "classification")]
+    with pytest.raises(DataError, match="some properties are to be classified and others not"):
+        finetune(dataset, parts(dataset), tmp_path / "n", tasks=other, **QUICK)
