@@ -16,8 +16,8 @@ TOLERANCE = 1e-3
 def check_pairs(graph: DGLGraph, *, where: str = "graph") -> None:
     """Check that a DGLGraph satisfies the schema, and that its edges say nothing untrue.
 
-    DGL's transforms fill the data of edges that they add with zeros or ones, which look like relations. Pairs may be
-    left out; a pair that is there must be there once and hold relations that can be true.
+    DGL's transforms fill the data of atoms and edges that they add with zeros or ones, which look like relations. Pairs
+    may be left out; a pair that is there must be there once and hold relations that can be true.
 
     Parameters
     ----------
@@ -29,8 +29,9 @@ def check_pairs(graph: DGLGraph, *, where: str = "graph") -> None:
     Raises
     ------
     SchemaError
-        If a field is missing or has another shape; if a self pair has an spd other than 0, a pair is there twice, a
-        bond path has another length than its spd says, or a distance is not that of the positions.
+        If a field is missing or has another shape; if an atom was filled with zeros, a self pair has an spd other than
+        0, a pair is there twice, a bond path has another length than its spd says, or a distance is not that of the
+        positions.
 
     Examples
     --------
@@ -45,6 +46,14 @@ def check_pairs(graph: DGLGraph, *, where: str = "graph") -> None:
     """
     check_graph(graph, where=where)
     sender, receiver = graph.edges()
+    empty = (graph.ndata["atom"] == 0).all(-1)  # hydrogen of charge -5: no atom is
+    if empty.any() and (empty := empty & (graph.in_degrees() + graph.out_degrees() == 0)).any():
+        first = int(empty.nonzero()[0, 0])
+        raise SchemaError(
+            f"{int(empty.sum())} atoms hold zeros alone and are in no pair, not even with themselves",
+            where=f"{where}, atom {first}",
+            fix="leave out dgl.add_nodes: make the graph of the molecule that has these atoms",
+        )
     with torch.no_grad():
         spd, bond_path, distance = (graph.edata[name] for name in ("spd", "bond_path", "distance"))
         wrong = {

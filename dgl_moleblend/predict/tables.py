@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from dgl_moleblend import folder as model_folder
+from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.data.summary import ELEMENTS
 
 
 def predicted(name: str) -> str:
@@ -55,14 +57,20 @@ def tabulate_atoms(dataset: MoleculeDataset, embeddings: Sequence[np.ndarray] | 
     Returns
     -------
     DataFrame
-        One row an atom: row (of the molecule in the input), id, smiles, atom (0-based, in the order of the molecule),
-        embedding. Rejected molecules have no atoms.
+        One row an atom: row (of the molecule in the input), id, smiles, atom (0-based, in the order of the molecule, so
+        that of a structure's file, without hydrogens), element, embedding. A SMILES that is written in another order
+        has the atoms' numbers + 1 as map numbers. Rejected molecules have no atoms.
     """
+    from dgl_moleblend.chem.atom_order import number_smiles
+
     counts = np.asarray(dataset.num_atoms, np.int64)
     molecule = np.repeat(np.arange(len(dataset)), counts)
-    frame = pd.DataFrame({"row": dataset.rows, "id": dataset.ids, "smiles": dataset.smiles})
+    chirality = (dataset.featurizer or FeaturizerConfig()).chirality
+    smiles = [number_smiles(sample.molecule, sample.smiles, chirality=chirality) for sample in dataset]
+    frame = pd.DataFrame({"row": dataset.rows, "id": dataset.ids, "smiles": smiles})
     table = frame.iloc[molecule].reset_index(drop=True)
     table["atom"] = np.arange(len(molecule)) - (counts.cumsum() - counts)[molecule]
+    table["element"] = [ELEMENTS[k] for sample in dataset for k in sample.molecule.atom[:, 0].tolist()]
     table["embedding"] = list(embeddings)
     return table.sort_values(["row", "atom"], kind="stable", ignore_index=True)
 

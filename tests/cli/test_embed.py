@@ -47,10 +47,12 @@ def test_atoms_have_a_row_each(table, model, tmp_path):
     for name in ("a.parquet", "a.npz"):
         succeed("embed", model, table, "-o", tmp_path / name, "--atoms", "--workers", 0, "--quiet")
     frame, arrays = pd.read_parquet(tmp_path / "a.parquet"), np.load(tmp_path / "a.npz", allow_pickle=False)
-    assert list(frame.columns) == ["row", "id", "smiles", "atom", "embedding"]
+    assert list(frame.columns) == ["row", "id", "smiles", "atom", "element", "embedding"]
     sizes = {row: Chem.MolFromSmiles(s).GetNumAtoms() for row, s in enumerate(pd.read_csv(table)["smiles"])
              if row != BAD_ROW}  # fmt: skip
     assert frame.groupby("row").size().to_dict() == sizes
+    first = Chem.MolFromSmiles(frame["smiles"][0])
+    assert frame["element"][: sizes[0]].tolist() == [atom.GetSymbol() for atom in first.GetAtoms()]
     assert frame["atom"].tolist() == [k for size in sizes.values() for k in range(size)]
     assert frame["id"].tolist() == arrays["id"].tolist()
     np.testing.assert_array_equal(np.stack(frame["embedding"]), arrays["embedding"])
@@ -100,3 +102,15 @@ def test_an_ensemble_is_refused_before_molecules_are_read(table, model, tmp_path
     assert result.exit_code == 2
     assert "an ensemble has no embeddings of its own" in result.stderr
     assert "rows" not in result.stderr
+
+
+def test_atoms_of_a_structure_are_told_in_the_order_of_its_file(model, tmp_path):
+    mol = Chem.RenumberAtoms(Chem.MolFromSmiles("CC(=O)NCO"), [5, 2, 0, 3, 1, 4])
+    (tmp_path / "in.sdf").write_text(Chem.MolToMolBlock(mol) + "$$$$\n")
+    succeed("embed", model, tmp_path / "in.sdf", "-o", tmp_path / "a.parquet", "--atoms", "--workers", 0, "--quiet")
+    frame = pd.read_parquet(tmp_path / "a.parquet")
+    assert frame["element"].tolist() == [atom.GetSymbol() for atom in mol.GetAtoms()]
+    numbered = Chem.MolFromSmiles(frame["smiles"][0])
+    for atom in numbered.GetAtoms():
+        other = mol.GetAtomWithIdx(atom.GetAtomMapNum() - 1)
+        assert (atom.GetSymbol(), atom.GetDegree()) == (other.GetSymbol(), other.GetDegree())

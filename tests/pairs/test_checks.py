@@ -9,6 +9,7 @@ from molecules import AWKWARD_SMILES, molecule_with_positions
 from torch import Generator
 
 import dgl_moleblend as mb
+from dgl_moleblend.errors import SchemaError
 from dgl_moleblend.pairs.checks import check_pairs
 
 FLAT, SPATIAL = mb.MoleculeFeaturizer(), mb.MoleculeFeaturizer(positions="given")
@@ -126,3 +127,12 @@ def test_the_gradient_of_positions_passes() -> None:
     graph = spatial()
     graph.ndata["positions"].requires_grad_()
     check_pairs(graph)
+
+
+def test_atoms_that_were_filled_with_zeros_are_refused():
+    graph = dgl.batch([mb.MoleculeFeaturizer()("CCO"), dgl.add_nodes(mb.MoleculeFeaturizer()("CO"), 2)])
+    with pytest.raises(SchemaError, match=r"2 atoms hold zeros alone[\s\S]*graph, atom 5[\s\S]*dgl\.add_nodes"):
+        check_pairs(graph)
+    hydrogen = mb.MoleculeFeaturizer()("[H+]")
+    hydrogen.ndata["atom"][:] = 0
+    check_pairs(hydrogen)  # of a caller's own making, with its self pair

@@ -11,6 +11,7 @@ from rdkit import Chem
 from torch import Tensor
 
 from dgl_moleblend.chem.arrays import MoleculeArrays
+from dgl_moleblend.pairs import relations as relations_module
 from dgl_moleblend.pairs.batch import MoleculeBatch
 from dgl_moleblend.pairs.relations import bond_matrix, pairwise_distance, shortest_bond_path, shortest_path_distance
 from dgl_moleblend.schema import NO_BOND, NO_PATH, PATH_HOPS
@@ -175,3 +176,13 @@ def test_pairwise_distance_is_the_norm_and_passes_gradients_without_nan() -> Non
     assert positions.grad.isfinite().all()
     assert positions.grad.abs().max() > 1
     assert pairwise_distance(torch.full((2, 3), float("nan"))).isnan().all()
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_large_molecules_are_searched_to_the_same_distances(shape, monkeypatch):
+    batch = batch_of([SHAPES[shape], SHAPES["ladder"]])
+    expected = batch.relations().spd
+    monkeypatch.setattr(relations_module, "LARGE", 0)
+    found = batch.relations().spd
+    assert found.dtype == expected.dtype
+    np.testing.assert_array_equal(found, expected)
