@@ -1,7 +1,7 @@
 """Pictures of a run, of predictions beside measurements, and of a data set."""
 
 import io
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#f0e442", "#000000")  # Okabe and Ito
 _MANY_TASKS = len(COLORS)
+_LONG_NAME = 28
 _MANY_POINTS = 3000  # more are drawn as pixels, so that an SVG stays light
 
 
@@ -84,9 +85,11 @@ def parity(
         axis.scatter(x, y, s=14, alpha=0.6, color=COLORS[0], linewidths=0, rasterized=len(x) > _MANY_POINTS)
         if len(x):
             ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+            margin = 0.04 * (ends[1] - ends[0]) or 1.0
+            axis.set(xlim=(ends[0] - margin, ends[1] + margin), ylim=(ends[0] - margin, ends[1] + margin))
             axis.plot(ends, ends, color="grey", linewidth=1)
         axis.set(title=plain(name), xlabel="measured", ylabel="predicted")
-        axis.set_aspect("equal", adjustable="datalim")  # the line of equal values is a diagonal
+        axis.set_aspect("equal", adjustable="box")  # the line of equal values is a diagonal
         axis.text(0.03, 0.97, plain(text), transform=axis.transAxes, va="top")
     return figure
 
@@ -159,6 +162,30 @@ def roc(probability: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Fi
     axis.set(xlabel="false positive rate", ylabel="true positive rate")
     if 0 < len(names) <= _MANY_TASKS and len(axis.lines) > 1:
         axis.legend(title="area under the curve", loc="lower right")
+    return figure
+
+
+def score_dots(scores: Mapping[str, float], label: str, guess: float | None = None) -> Figure:
+    """Draw one dot for the score of each task, the best on top.
+
+    Parameters
+    ----------
+    scores : mapping of task to score
+    label : str
+        Names the score.
+    guess : float, optional
+        What guessing gives; drawn as a line.
+    """
+    ordered = sorted(scores.items(), key=lambda item: item[1])
+    figure = Figure(figsize=(5, 1.2 + 0.3 * len(ordered)), layout="constrained")
+    axis = figure.subplots()
+    names = [plain(name if len(name) <= _LONG_NAME else name[: _LONG_NAME - 1] + "…") for name, _ in ordered]
+    axis.hlines(range(len(ordered)), guess or 0, [value for _, value in ordered], color="lightgrey", linewidth=1)
+    axis.scatter([value for _, value in ordered], range(len(ordered)), color=COLORS[0], zorder=3)
+    axis.set_yticks(range(len(ordered)), names)
+    if guess is not None:
+        axis.axvline(guess, color="grey", linewidth=1)
+    axis.set(xlabel=label if guess is None else f"{label} (grey line: a guess)", xlim=(None, 1.02))
     return figure
 
 

@@ -20,6 +20,8 @@ from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report import drawings, figures
 from dgl_moleblend.report.findings import NAMED, findings, number
 from dgl_moleblend.report.results import Results, read_results
+from dgl_moleblend.report.verdict import verdict
+from dgl_moleblend.report.words import in_words
 
 MANY_TASKS = 12
 """More properties than these are reported in a table, without pictures of each."""
@@ -119,6 +121,7 @@ def write_report(folder: Path) -> Path:
         reasons=count_reasons(run.rejects) if run.rejects is not None else None,
         first_rejects=run.rejects.head(_FIRST_REJECTS) if run.rejects is not None else None,
         split=_split(run),
+        verdict=verdict(run),
         findings=findings(run),
         scores=_scores(run),
         metric_names=_METRIC_NAMES,
@@ -180,7 +183,7 @@ def _split(run: Results) -> dict[str, Any]:
         "kind": kind,
         "variant": facts.get("split_variant"),
         "text": _SPLITS.get(kind, "") if isinstance(kind, str) else "",
-        "facts": _flat(others),
+        "facts": in_words(_flat(others)),
     }
 
 
@@ -220,12 +223,16 @@ def _learning(run: Results) -> list[Picture]:
 
 
 def _together(run: Results) -> list[Picture]:
-    """ROC and precision-recall curves of several properties in one panel each."""
+    """Of two properties the ROC and precision-recall curves, a panel each; of more a dot for each one's area."""
     if not run.classifies or not 1 < len(run.tasks) <= MANY_TASKS:
         return []
     values = run.shown[[predicted(task) for task in run.tasks]].to_numpy(float)
     labels = run.shown[run.tasks].to_numpy(float)
     scores = run.metrics[run.part]
+    if len(run.tasks) > 2:
+        areas = {task: one["roc_auc"] for task, one in scores["tasks"].items() if one["roc_auc"] is not None}
+        alt = f"ROC AUC of {len(areas)} properties; mean area {number(scores['roc_auc'])}"
+        return [_picture(figures.score_dots(areas, "area under the ROC curve", guess=0.5), alt)] if areas else []
     return [
         _picture(figures.roc(values, labels, run.tasks),
                  f"ROC curves of {len(run.tasks)} properties; mean area {number(scores['roc_auc'])}"),
@@ -240,7 +247,8 @@ def _task(run: Results, task: str) -> dict[str, Any]:
     value, label = run.values(task)
     score = run.metrics[run.part]["tasks"][task]
     present = ~np.isnan(label[:, 0])
-    found = {"name": task, "labels": int(present.sum()), "pictures": [], "confusion": None, "positive": 0}
+    found = {"name": task, "labels": int(present.sum()), "pictures": [], "confusion": None, "positive": 0,
+             "too_few": False}  # fmt: skip
     if not run.classifies:
         if present.any():
             caption = f"MAE {number(score['mae'])}\nRMSE {number(score['rmse'])}"
@@ -259,7 +267,8 @@ def _task(run: Results, task: str) -> dict[str, Any]:
         "false": int((~positive & call).sum()),
         "right": int((~positive & ~call).sum()),
     }
-    if score["roc_auc"] is not None:
+    found["too_few"] = len(run.tasks) > 2 and int(positive.sum()) < _FEW_OF_CLASS
+    if score["roc_auc"] is not None and not found["too_few"]:
         about = f"{present.sum()} {run.part} molecules, {positive.sum()} of class 1"
         found["pictures"] = [
             _picture(figures.roc(value, label, [task]),
@@ -329,7 +338,11 @@ def _settings(run: Results) -> dict[str, dict[str, str]]:
     start = run.settings.get("start", run.settings.get("encoder"))
     if started_from := start.get("from", start.get("started_from")) if isinstance(start, dict) else start:
         sections["Model"] = {"started from": started_from, **sections["Model"]}
-    return {name: _flat(values, "" if isinstance(values, Mapping) else "value") for name, values in sections.items()}
+    return {
+        name: flat if name == "Versions" else in_words(flat)
+        for name, values in sections.items()
+        for flat in [_flat(values, "" if isinstance(values, Mapping) else "value")]
+    }
 
 
 def _flat(values: object, prefix: str = "") -> dict[str, str]:

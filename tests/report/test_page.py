@@ -292,7 +292,7 @@ def test_what_intervals_cover_is_put_in_words(regression):
     kept = calibrated(regression, 0.91)
     assert "a 90% interval for each of 2 properties, taken from the errors of the validation rows" in kept
     assert "it covers 91% of the test rows of a property on average" in kept
-    assert "tasks.atoms.rows 40" in kept  # among the settings
+    assert "tasks: atoms: rows 40" in kept  # among the settings
     assert "less than chance explains" not in kept
     broken = calibrated(regression, 0.6)
     assert "it covers 60%" in broken
