@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.dividing import check_together, divide, dividing
+from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, refuse, resumable, say, unless_given
 from dgl_moleblend.cli.scores import candidates_to_text, runs_to_text, to_text
 
@@ -47,6 +48,7 @@ fitting = options.grouped(
                  " does: --learning-rate 3e-3 --epochs 200, unless given."),
     click.option("--layer-decay", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
                  help="Each layer learns so many times as fast as the one above it, such as 0.8."),
+    title="Training a network",
 )  # fmt: skip
 """Settings of a TrainingConfig that pretraining has not."""
 predictor = options.grouped(
@@ -57,6 +59,7 @@ predictor = options.grouped(
                  " mean with --encoder, whose pretraining never scored the token]"),
     click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
                  help="Rate in the property head."),
+    title="Training a network",
 )  # fmt: skip
 several = options.grouped(
     "several",
@@ -67,6 +70,7 @@ several = options.grouped(
                  help="First search in N trials for the learning rate, weight decay, dropout, read-out (and layer decay"
                  " of a pretrained encoder) of the best validation score. With --resume and a larger N a finished"
                  " search goes on, and the model is fitted anew."),
+    title="Several models",
 )  # fmt: skip
 answer = options.grouped(
     "answer",
@@ -79,11 +83,12 @@ answer = options.grouped(
     click.option("--features", multiple=True, metavar="NAME,...",
                  help="What trees and kernel machine read: morgan, atom_pair, path, rdkit2d, and numeric columns of the"
                  " table, such as temperature. [default: the first four]"),
+    title="Kinds of models",
 )  # fmt: skip
 """Which kinds of model there are to be."""
 
 
-@click.command()
+@click.command(cls=Command)
 @options.input_files
 @options.output
 @options.reading
