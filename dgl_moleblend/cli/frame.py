@@ -64,7 +64,9 @@ def _read_settings(ctx: click.Context, parameter: click.Parameter, path: str | N
     """Let the options of a file stand in the place of defaults."""
     if path is None:
         return
-    known = {long_name(one): one for one in ctx.command.params if isinstance(one, click.Option) and one is not parameter}
+    known = {
+        long_name(one): one for one in ctx.command.params if isinstance(one, click.Option) and one is not parameter
+    }
     found = settings.read(path, str(ctx.info_name), list(known))
     ctx.default_map = {known[name].name: _of_click(known[name], value, path) for name, value in found.items()}
 

@@ -9,6 +9,7 @@ import click
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import await_first, encoder_choice, open_molecules, prepared_once, resumable, say
+from dgl_moleblend.cli.settings import kept
 from dgl_moleblend.env.processes import is_first_process, number_of_processes
 
 if TYPE_CHECKING:
@@ -104,7 +105,7 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str, **given: A
         targets = _targets(dataset, store, workers=given["workers"], progress=compute.progress, **telling)
         from dgl_moleblend.train.pretrain import pretrain
 
-        with resumable():
+        with kept(ctx, Path(output), inputs, {}), resumable():
             pretrain(dataset, output, start=start, blend=given["blend"], targets=targets,
                      validation=given["validation"], training=training, compute=compute, **given["again"])  # fmt: skip
     say(f"model: {output}")
