@@ -16,6 +16,8 @@ from dgl_moleblend.errors import CheckpointError, DataError
 CONFIG_FILE = "config.json"
 WEIGHTS_FILE = "model.safetensors"
 RUN_FILE = "run.json"
+SETTINGS_FILE = "run.toml"
+"""Options of a run, as the command line takes them."""
 ENSEMBLE_FILE = "ensemble.json"
 """Names the model folders that several runs left in one folder."""
 METRICS_FILE = "metrics.json"
@@ -34,7 +36,7 @@ CHECKPOINTS = "checkpoints"
 LOGS = "logs"
 RESULTS = (
     RUN_FILE, ENSEMBLE_FILE, CONFIG_FILE, WEIGHTS_FILE, CALIBRATION_FILE, TRAINING_SET_FILE, METRICS_FILE,
-    PREDICTIONS_FILE, SPLIT_FILE, REJECTS_FILE, REPORT_FILE, CURVES_FILE, PARITY_FILE, ROC_FILE,
+    PREDICTIONS_FILE, SPLIT_FILE, REJECTS_FILE, REPORT_FILE, CURVES_FILE, PARITY_FILE, ROC_FILE, SETTINGS_FILE,
 )  # fmt: skip
 """Files that a run leaves; those of the run before are deleted when it is overwritten."""
 

@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from dgl_moleblend._version import __version__
+from dgl_moleblend.cli.frame import PREFIX, WIDTH
+from dgl_moleblend.cli.messages import Interrupted
 from dgl_moleblend.errors import MoleBlendError
 
 log = logging.getLogger(__name__)
@@ -33,7 +35,7 @@ SYNONYMS = {"train": "finetune", "fit": "finetune", "fine-tune": "finetune", "sc
 class LazyGroup(click.Group):
     """A group whose commands are listed without being imported, and whose errors are mapped in one place.
 
-    Exit codes: 0 done, 1 failed, 2 wrong usage (an option, a file, a column, a setting).
+    Exit codes: 0 done, 1 failed, 2 wrong usage (an option, a file, a column, a setting), 130 interrupted (Ctrl-C).
     """
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -67,7 +69,7 @@ class LazyGroup(click.Group):
         Raises
         ------
         click.ClickException
-            With exit code 2 for our errors, 1 where the system refused.
+            With exit code 2 for our errors, 1 where the system refused, 130 after Ctrl-C.
         """
         try:
             return super().invoke(ctx)
@@ -78,8 +80,8 @@ class LazyGroup(click.Group):
             # refused by the system: a full disk, a file without permission
             refused = isinstance(error, OSError) or isinstance(error.__cause__, OSError)
             raise _Message(str(error), exit_code=1 if refused else 2) from error
-        except KeyboardInterrupt:
-            raise _Message("interrupted", exit_code=1) from None
+        except (KeyboardInterrupt, click.Abort):
+            raise Interrupted from None
 
 
 class _Message(click.ClickException):
@@ -92,7 +94,11 @@ class _Message(click.ClickException):
 
 @click.group(
     cls=LazyGroup,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": shutil.get_terminal_size().columns},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": min(shutil.get_terminal_size().columns, WIDTH),
+        "auto_envvar_prefix": PREFIX,
+    },
 )
 @click.version_option(__version__, prog_name="dgl-moleblend")
 @click.option("-v", "--verbose", count=True, help="Say more of what is done; twice: with tracebacks of errors.")
@@ -103,13 +109,12 @@ def main(verbose: int, log_file: str | None) -> None:
 
     \b
     A first session:
-      dgl-moleblend featurize molecules.csv --positions embed -o molecules.store
-      dgl-moleblend pretrain molecules.store -o pretrained
-      dgl-moleblend finetune esol.csv --tasks logS --encoder pretrained -o esol-model
-      dgl-moleblend predict esol-model new.csv -o predictions.csv
+      dgl-moleblend finetune assay.csv
+      dgl-moleblend predict assay-model new.csv -o predictions.csv
 
     Results go to files or to standard output, messages to standard error. The exit code is 0 where all went well, 1
-    where something failed, 2 where the command, a file or a setting was not as it has to be.
+    where something failed, 2 where the command, a file or a setting was not as it has to be, 130 after Ctrl-C.
+    Options may also stand in a file (--config) or in the environment: DGL_MOLEBLEND_FINETUNE_EPOCHS=20.
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     if verbose or log_file:
         from dgl_moleblend.cli.messages import listen

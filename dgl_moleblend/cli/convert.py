@@ -6,13 +6,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dgl_moleblend.cli import options
+from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import say
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("checkpoint", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @options.output
 def command(checkpoint: Path, output: str) -> None:

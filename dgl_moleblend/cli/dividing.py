@@ -33,6 +33,7 @@ dividing = options.grouped(
     click.option("--test-file", multiple=True, metavar="FILE", help="Test on this file. May be repeated."),
     click.option("--folds", type=click.IntRange(3), metavar="K",
                  help="K models, each tested on another part of the molecules."),
+    title="Dividing the molecules",
 )  # fmt: skip
 
 

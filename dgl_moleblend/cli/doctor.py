@@ -9,12 +9,13 @@ from typing import TYPE_CHECKING
 import click
 
 from dgl_moleblend.cli import formats
+from dgl_moleblend.cli.frame import Command
 
 if TYPE_CHECKING:
     from dgl_moleblend.env.diagnosis import Diagnosis
 
 
-@click.command()
+@click.command(cls=Command)
 @click.option("--fix", is_flag=True, help="Write a start-up hook, so that scripts which never import dgl_moleblend"
               " can import dgl.")  # fmt: skip
 @click.option("--undo", is_flag=True, help="Take the start-up hook out again.")

@@ -6,6 +6,7 @@ import click
 
 from dgl_moleblend import shipped
 from dgl_moleblend.cli import options
+from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import open_molecules, refuse, say
 from dgl_moleblend.cli.predict import check_output, summarize
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("model", type=click.Path())
 @options.input_files
 @click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), metavar="PATH",

@@ -7,6 +7,7 @@ import click
 
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.executors import open_executor
+from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import resumable, say
 from dgl_moleblend.errors import DataError
 
@@ -20,7 +21,7 @@ DATASETS = ("pcqm4mv2", "qm9", "esol", "freesolv", "lipophilicity", "bbbp", "bac
 """Names of `dgl_moleblend.readers.published`, which takes long to import."""
 
 
-@click.command()
+@click.command(cls=Command)
 @options.input_files
 @options.output
 @options.columns

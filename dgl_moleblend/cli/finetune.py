@@ -1,5 +1,6 @@
 """`finetune`: molecules with measured properties -> a model folder, scores and predictions of held-out rows."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -9,8 +10,11 @@ from click.core import ParameterSource
 
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.dividing import check_together, divide, dividing
+from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, refuse, resumable, say, unless_given
 from dgl_moleblend.cli.scores import candidates_to_text, runs_to_text, to_text
+from dgl_moleblend.cli.settings import kept
+from dgl_moleblend.files import REPORT_FILE
 
 if TYPE_CHECKING:
     from dgl_moleblend.config import PredictorConfig, TrainingConfig
@@ -47,6 +51,7 @@ fitting = options.grouped(
                  " does: --learning-rate 3e-3 --epochs 200, unless given."),
     click.option("--layer-decay", type=click.FloatRange(0, 1, min_open=True), default=1.0, show_default=True,
                  help="Each layer learns so many times as fast as the one above it, such as 0.8."),
+    title="Training a network",
 )  # fmt: skip
 """Settings of a TrainingConfig that pretraining has not."""
 predictor = options.grouped(
@@ -57,6 +62,7 @@ predictor = options.grouped(
                  " mean with --encoder, whose pretraining never scored the token]"),
     click.option("--dropout", type=click.FloatRange(0, 1, max_open=True), default=0.0, show_default=True,
                  help="Rate in the property head."),
+    title="Training a network",
 )  # fmt: skip
 several = options.grouped(
     "several",
@@ -67,6 +73,7 @@ several = options.grouped(
                  help="First search in N trials for the learning rate, weight decay, dropout, read-out (and layer decay"
                  " of a pretrained encoder) of the best validation score. With --resume and a larger N a finished"
                  " search goes on, and the model is fitted anew."),
+    title="Several models",
 )  # fmt: skip
 answer = options.grouped(
     "answer",
@@ -79,13 +86,20 @@ answer = options.grouped(
     click.option("--features", multiple=True, metavar="NAME,...",
                  help="What trees and kernel machine read: morgan, atom_pair, path, rdkit2d, and numeric columns of the"
                  " table, such as temperature. [default: the first four]"),
+    title="Kinds of models",
 )  # fmt: skip
 """Which kinds of model there are to be."""
 
 
-@click.command()
+@click.command(cls=Command)
 @options.input_files
-@options.output
+@click.option(
+    "-o",
+    "--output",
+    type=click.Path(),
+    metavar="PATH",
+    help="Folder of the model. [default: named after the first file, assay-model for assay.csv]",
+)
 @options.reading
 @options.labels
 @click.option("--task-type", type=click.Choice(["regression", "classification"]),
@@ -102,7 +116,7 @@ answer = options.grouped(
 @options.workers
 @options.again
 @click.pass_context
-def command(ctx: click.Context, inputs: tuple[str, ...], output: str, **given: Any) -> None:
+def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **given: Any) -> None:
     """Fit a model to measured properties.
 
     FILE is CSV, TSV, SMI, SDF or Parquet with columns (or SDF properties) of labels, or one data set that `featurize`
@@ -112,6 +126,7 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str, **given: A
     folder for each, the files about all of them beside these, and `predict` takes their mean.
 
     \b
+      dgl-moleblend finetune assay.csv
       dgl-moleblend finetune esol.csv --tasks logS -o esol-model
       dgl-moleblend finetune esol.csv --tasks logS --folds 5 --split random -o esol-folds
       dgl-moleblend finetune tox21.csv --tasks 'NR-*,SR-*' --encoder pretrained --positions embed -o tox21-model
@@ -122,6 +137,7 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str, **given: A
     from dgl_moleblend.files import keep_inputs
     from dgl_moleblend.train.run import check_folder
 
+    output = output or _name_after(inputs[0])
     encoder, division = given["start"]["encoder"], given["dividing"]
     check_together(ctx, inputs, division)
     _check_network(ctx, encoder)
@@ -144,8 +160,10 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str, **given: A
     tasks = {name.strip() for text in labels["task_columns"] for name in text.split(",")}
     if both := tasks.intersection(columns):
         raise click.UsageError(f"{', '.join(sorted(both))}: name it in --tasks or in --features, not in both")
+    derived: dict[str, Any] = {}
     if not tasks:
         labels["task_columns"] = _find_tasks(inputs, given["reading"], columns)
+        derived |= {"tasks": labels["task_columns"]} if labels["task_columns"] else {}
     labels["task_columns"] = (*labels["task_columns"], *columns)
     featurizer = FeaturizerConfig(seed=training.seed, **given["featurizing"])
     dataset = open_molecules(ctx, every_input, featurizer, workers=given["workers"],
@@ -159,21 +177,44 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str, **given: A
     task_type = given["task_type"]
     shared: dict[str, Any] = {"tasks": task_type, "start": start, **given["again"]}
     if head == "network":
-        result = _fit_network(dataset, splits, output, given["several"], training=training, model=given["predictor"],
-                              compute=given["compute"], **shared)  # fmt: skip
+        with kept(ctx, Path(output), inputs, derived):
+            result = _fit_network(dataset, splits, output, given["several"], training=training,
+                                  model=given["predictor"], compute=given["compute"], **shared)  # fmt: skip
         chosen_by = result.metrics.get("chosen_by", result.metrics["metric"])
         how, table = f", weights chosen by validation {chosen_by}", to_text
         if "runs" in result.metrics:
             table = runs_to_text
     else:
         candidates = {"kernel": ("mean", "kernel"), "trees": ("mean", "trees")}.get(head)
-        result = _compare(dataset, splits[0], output, candidates, kinds, columns, fast=given["answer"]["fast"],
-                          training=training, compute=given["compute"].replace(workers=given["workers"]),
-                          **shared)  # fmt: skip
+        with kept(ctx, Path(output), inputs, derived):
+            result = _compare(dataset, splits[0], output, candidates, kinds, columns, fast=given["answer"]["fast"],
+                              training=training, compute=given["compute"].replace(workers=given["workers"]),
+                              **shared)  # fmt: skip
         how, table = "", candidates_to_text
     say(f"{result.metrics['task_type']}" + ("" if task_type else " (as the labels are)") + how)
     click.echo(table(result.metrics))
-    say(f"model: {output}; open {Path(output) / 'report.html'}")
+    _conclude(Path(output))
+
+
+def _name_after(file: str) -> str:
+    """Return the folder for the model of a file: assay-model for data/assay.csv.gz."""
+    if file == "-":
+        raise click.UsageError("name a folder with -o: standard input has no name to call it after")
+    name = Path(file.rstrip("/")).name
+    while Path(name).suffix[1:].isalpha() and Path(name).stem:
+        name = Path(name).stem
+    return f"{name}-model"
+
+
+def _conclude(out: Path) -> None:
+    """Say in words how good the model is, where the report is, and how new molecules are predicted."""
+    from dgl_moleblend.report.findings import findings
+    from dgl_moleblend.report.results import read_results
+
+    for sentence in findings(read_results(out)):
+        say(sentence)
+    say(f"open {out / REPORT_FILE}")
+    say(f"new molecules: {shlex.join(['dgl-moleblend', 'predict', str(out), 'new.csv', '-o', 'predictions.csv'])}")
 
 
 def _find_tasks(inputs: tuple[str, ...], reading: Mapping[str, Any], columns: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from dgl_moleblend.cli.messages import SAID
+from dgl_moleblend.cli.messages import SAID, Interrupted
 from dgl_moleblend.env.processes import is_first_process, name_of_run
 from dgl_moleblend.files import MANIFEST_FILE
 
@@ -150,13 +150,13 @@ def resumable(how: str = "; the same command with --resume goes on") -> Iterator
 
     Raises
     ------
-    click.ClickException
-        With exit code 1.
+    Interrupted
+        With exit code 130.
     """
     try:
         yield
     except KeyboardInterrupt:
-        raise click.ClickException(f"interrupted{how}") from None
+        raise Interrupted(how) from None
 
 
 def say(text: str) -> None:

@@ -8,6 +8,7 @@ import click
 
 from dgl_moleblend import shipped
 from dgl_moleblend.cli import formats, options
+from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import refuse, say
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ _WIDEST = 30  # atoms of a molecule whose matrices are printed
 _MANY_TASKS = 6  # properties that are explained unless others are named
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("store", required=False, type=click.Path(), metavar="[STORE|FILE]")
 @click.option("-s", "--smiles", help="Describe this molecule instead.")
 @click.option("--row", type=click.IntRange(0), default=0, show_default=True, metavar="N",

@@ -2,12 +2,28 @@
 
 import logging
 from collections.abc import Callable
+from typing import Any
+
+import click
 
 from dgl_moleblend.errors import DataError
 
 ROOT = logging.getLogger("dgl_moleblend")
 SAID = logging.getLogger("dgl_moleblend.said")
 """Messages that a command has written to standard error."""
+
+
+class Interrupted(click.ClickException):
+    """Ctrl-C was pressed: one line, and the exit code that shells give it."""
+
+    exit_code = 130
+
+    def __init__(self, how: str = "") -> None:
+        super().__init__(f"interrupted{how}")
+
+    def show(self, file: Any = None) -> None:
+        """Write the line, below a progress bar that may stand there."""
+        click.echo(self.format_message(), file=file, err=file is None)
 
 
 def listen(verbose: int, path: str | None) -> Callable[[], None]:

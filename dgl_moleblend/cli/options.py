@@ -27,7 +27,22 @@ def _combine(*decorators: Callable[[F], F]) -> Callable[[F], F]:
     return decorate
 
 
-def grouped(name: str, make: Callable[..., Any], *decorators: Callable[[F], F]) -> Callable[[F], F]:
+def section(title: str, *decorators: Callable[[F], F]) -> Callable[[F], F]:
+    """Return a decorator of several options that stand below a title of their own in `--help`."""
+
+    def decorate(function: F) -> F:
+        before = len(getattr(function, "__click_params__", []))
+        decorated: Any = _combine(*decorators)(function)
+        for parameter in decorated.__click_params__[before:]:
+            parameter.section = title
+        return decorated  # type: ignore[no-any-return]
+
+    return decorate
+
+
+def grouped(
+    name: str, make: Callable[..., Any], *decorators: Callable[[F], F], title: str | None = None
+) -> Callable[[F], F]:
     """Return a decorator of several options whose values reach a command as one argument.
 
     Parameters
@@ -38,7 +53,11 @@ def grouped(name: str, make: Callable[..., Any], *decorators: Callable[[F], F]) 
         From the options' values, by their names, to the argument.
     *decorators
         The options.
+    title : str, optional
+        Of their section in `--help`.
     """
+    if title is not None:
+        decorators = (section(title, *decorators),)
 
     def decorate(function: F) -> F:
         options: list[str] = []
@@ -62,7 +81,8 @@ seed = click.option(
 input_files = click.argument("inputs", nargs=-1, required=True, metavar="FILE...")
 """One or several files, globs, or - for standard input."""
 
-columns = _combine(
+columns = section(
+    "Reading files",
     click.option("--smiles-column", metavar="NAME", help="Column of SMILES. [default: found by its name]"),
     click.option("--id-column", metavar="NAME", help="Column (or SDF property) of identifiers."
                  " [default: found by its name; the title of an SDF record]"),
@@ -72,7 +92,8 @@ columns = _combine(
 )  # fmt: skip
 """How molecules are found in a file: smiles_column, id_column, input_format, encoding, as MoleculeReader takes them."""
 
-tasks = _combine(
+tasks = section(
+    "Reading files",
     click.option("--tasks", "task_columns", multiple=True, metavar="NAME,...",
                  help="Columns (or SDF properties) of labels, separated by commas or by repeating the option; patterns"
                  " such as 'NR-*' and the word 'all' (every numeric column) are understood."),
@@ -81,7 +102,8 @@ tasks = _combine(
 )  # fmt: skip
 """task_columns: tuple of texts that a MoleculeReader resolves to columns; missing_labels: tuple of numbers."""
 
-featurizer = _combine(
+featurizer = section(
+    "3D coordinates",
     click.option("--positions", type=click.Choice(["none", "given", "embed"]), default="none", show_default=True,
                  help="3D coordinates: none, those of the file (SDF, CXSMILES), or embedded (ETKDGv3, then MMFF)."),
     click.option("--conformers", "num_conformers", type=click.IntRange(1), default=1, show_default=True,
@@ -108,6 +130,7 @@ start = grouped(
     click.option("--encoder", type=click.Path(), metavar="FOLDER|NAME",
                  help="Start from the encoder of this saved model (pretrained or fine-tuned) instead, or from"
                  " weights that ship: mini, small."),
+    title="Where to start",
 )  # fmt: skip
 """Where a training run starts: size and encoder, for `inputs.encoder_choice`."""
 
@@ -146,6 +169,7 @@ def training(*, epochs: int, batch_size: int, learning_rate: float, patience: in
         click.option("--patience", type=click.IntRange(0), default=patience, show_default=True, metavar="EPOCHS",
                      help="Stop after so many epochs without a better validation score; 0 for never."),
         seed,
+        title="Training a network",
     )  # fmt: skip
 
 
@@ -155,13 +179,11 @@ def _training_config(**settings: Any) -> "TrainingConfig":
     return TrainingConfig(**{**settings, "max_steps": settings["max_steps"] or -1})
 
 
-accelerator = click.option(
-    "--accelerator",
-    type=click.Choice(["auto", "cpu", "gpu"]),
-    default="auto",
-    show_default=True,
-    help="Where to compute; auto takes a GPU if there is one.",
-)
+accelerator = section(
+    "Computing",
+    click.option("--accelerator", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", show_default=True,
+                 help="Where to compute; auto takes a GPU if there is one."),
+)  # fmt: skip
 
 
 def _compute(*, num_workers: int, quiet: bool, **settings: Any) -> "Compute":
@@ -183,17 +205,20 @@ _computing = (
     quiet,
 )  # fmt: skip
 
-compute = grouped("compute", _compute, *_computing)
+compute = grouped("compute", _compute, *_computing, title="Computing")
 """On what to compute, a Compute."""
-compute_together = grouped("compute", _compute, *_computing, _devices)
+compute_together = grouped("compute", _compute, *_computing, _devices, title="Computing")
 """The same, with more than one device."""
 
-workers = click.option(
-    "--workers",
-    type=click.IntRange(0),
-    default=_available_cpus,
-    metavar="N",
-    help="Processes that featurize molecules; 0 for none beside this one. [default: one per CPU]",
+workers = section(
+    "Computing",
+    click.option(
+        "--workers",
+        type=click.IntRange(0),
+        default=_available_cpus,
+        metavar="N",
+        help="Processes that featurize molecules; 0 for none beside this one. [default: one per CPU]",
+    ),
 )
 
 output = click.option("-o", "--output", required=True, type=click.Path(), metavar="PATH", help="Where results go.")

@@ -9,6 +9,7 @@ import click
 
 from dgl_moleblend import shipped
 from dgl_moleblend.cli import options
+from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import open_molecules, say
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import MANIFEST_FILE, keep_inputs
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from dgl_moleblend.predict.properties import Ensemble
 
 
-@click.command()
+@click.command(cls=Command)
 @click.argument("model", type=click.Path(), metavar="MODEL...")
 @click.argument("inputs", nargs=-1, metavar="[FILE]...")
 @click.option("-s", "--smiles", multiple=True, help="Predict this molecule; may be repeated.")

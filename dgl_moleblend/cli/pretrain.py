@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from dgl_moleblend.cli import options
+from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import await_first, encoder_choice, open_molecules, prepared_once, resumable, say
+from dgl_moleblend.cli.settings import kept
 from dgl_moleblend.env.processes import is_first_process, number_of_processes
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ blending = options.grouped(
                  help="Recover distances, or directions in space as the authors' release does."),
     click.option("--score", type=click.Choice(["all", "hidden"]), default="all", show_default=True,
                  help="Score all pairs, as released, or only those whose relation was hidden."),
+    title="What is shown and hidden",
 )  # fmt: skip
 """What is shown and asked for, a BlendConfig."""
 
@@ -47,11 +50,12 @@ telling = options.grouped(
     click.option("--tasks", "task_columns", multiple=True, metavar="NAME,...",
                  help="Its columns, as for finetune. [default: every column of numbers]"),
     click.option("--descriptors", is_flag=True, help="The graph token learns to tell RDKit's descriptors, too."),
+    title="What the graph token learns",
 )  # fmt: skip
 """What the graph token is to tell."""
 
 
-@click.command()
+@click.command(cls=Command)
 @options.input_files
 @options.output
 @options.reading
@@ -101,7 +105,7 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str, **given: A
         targets = _targets(dataset, store, workers=given["workers"], progress=compute.progress, **telling)
         from dgl_moleblend.train.pretrain import pretrain
 
-        with resumable():
+        with kept(ctx, Path(output), inputs, {}), resumable():
             pretrain(dataset, output, start=start, blend=given["blend"], targets=targets,
                      validation=given["validation"], training=training, compute=compute, **given["again"])  # fmt: skip
     say(f"model: {output}")

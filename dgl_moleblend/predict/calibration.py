@@ -10,8 +10,6 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from typing_extensions import Self
 
 from dgl_moleblend import folder as model_folder
@@ -211,6 +209,9 @@ def _platt(probability: np.ndarray, label: np.ndarray) -> tuple[float, float] | 
     """Fit slope and intercept on the logit, or None where they do not help."""
     if min((label == 1).sum(), (label == 0).sum()) < _FOLDS:
         return None
+    from sklearn.linear_model import LogisticRegression  # where a model is fitted; to predict needs neither
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+
     feature = to_logit(probability)[:, None]
     model = LogisticRegression(C=1e3)
     folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)

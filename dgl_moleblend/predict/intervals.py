@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 from scipy.special import expit, logit
-from scipy.stats import betabinom
 
 from dgl_moleblend.config import check
 
@@ -123,6 +122,8 @@ class TaskCalibration:
         ----------
         Angelopoulos and Bates, "A Gentle Introduction to Conformal Prediction", on the distribution of coverage.
         """
+        from scipy.stats import betabinom  # half a second, which predictions do without
+
         parts = self.test.get("folds") or ([self.test | {"validation": len(self.residuals)}] if self.test else [])
         for part in parts:
             rank, rows = rank_of(part["validation"], coverage), part["validation"]

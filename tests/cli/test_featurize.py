@@ -136,7 +136,11 @@ def children(pid: int) -> set[int]:
 @pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="looks for processes in /proc")
 @pytest.mark.parametrize(
     ("how", "exit_code", "said"),
-    [(signal.SIGKILL, -9, ""), (signal.SIGTERM, -15, ""), (signal.SIGINT, 1, "interrupted; the same command goes on")],
+    [
+        (signal.SIGKILL, -9, ""),
+        (signal.SIGTERM, -15, ""),
+        (signal.SIGINT, 130, "interrupted; the same command goes on"),
+    ],
 )
 def test_a_run_that_is_ended_and_the_same_command_again(tmp_path, how, exit_code, said):
     """The run is ended while its input is still coming; its workers end, and a second run writes the same bytes."""

@@ -52,7 +52,7 @@ def run(monkeypatch: pytest.MonkeyPatch, error: BaseException):
         (SchemaError("a field is missing"), 2, "Error: a field is missing"),
         (ConfigError("seed='x' is not allowed", fix="seed must be a number"), 2, "Error: seed='x' is not allowed"),
         (OSError(28, "No space left on device"), 1, "No space left on device"),
-        (KeyboardInterrupt(), 1, "interrupted"),
+        (KeyboardInterrupt(), 130, "interrupted"),
         (click.ClickException("nothing was kept"), 1, "Error: nothing was kept"),
         (click.UsageError("give one"), 2, "Error: give one"),
     ],

@@ -93,7 +93,7 @@ def test_ctrl_c_says_how_to_go_on(table, tmp_path, monkeypatch):
 
     monkeypatch.setattr(pretrain, "pretrain", interrupted)
     result = run("pretrain", table, *QUICK, "-o", tmp_path / "p")
-    assert result.exit_code == 1
+    assert result.exit_code == 130
     assert result.stderr.endswith("interrupted; the same command with --resume goes on\n")
 
 
