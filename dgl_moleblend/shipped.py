@@ -117,7 +117,9 @@ def find(folder: str | os.PathLike[str]) -> Path:
     path = locate(folder)
     if not os.path.isdir(path):
         raise CheckpointError(
-            f"there is no model folder {str(folder)!r}",
+            f"{str(folder)!r} is a file, and a model is a folder"
+            if os.path.isfile(path)
+            else f"there is no model folder {str(folder)!r}",
             fix="give the folder that save_pretrained, `dgl-moleblend pretrain` or `dgl-moleblend finetune` wrote, or"
             f" weights that ship, by name: {', '.join(names())}; others are never downloaded by name",
         )

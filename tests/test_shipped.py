@@ -127,3 +127,9 @@ def test_weights_are_in_the_wheel(tmp_path):
     for name in NAMES:
         for file in (model_folder.CONFIG_FILE, model_folder.WEIGHTS_FILE, "CARD.md"):
             assert f"dgl_moleblend/weights/{name}/{file}" in inside
+
+
+def test_a_file_is_no_model_folder(tmp_path):
+    (tmp_path / "m.csv").write_text("smiles\nC\n")
+    with pytest.raises(CheckpointError, match="is a file, and a model is a folder"):
+        mb.load(tmp_path / "m.csv")

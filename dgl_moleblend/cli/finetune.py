@@ -322,7 +322,8 @@ def _choose_head(ctx: click.Context, answer: Mapping[str, Any]) -> str:
             say(f"a network alone, because of {', '.join(given)}; --head auto compares it with others")
         return "network" if given else "auto"
     if head != "network" and given:
-        raise click.UsageError(f"leave out {given[0]}: it is of --head network, not of --head {head}")
+        asked = "--fast" if fast else f"--head {head}"
+        raise click.UsageError(f"leave out {given[0]}: it is of --head network, not of {asked}")
     return str(head)
 
 

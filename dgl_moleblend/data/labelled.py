@@ -103,6 +103,9 @@ def open_labelled(
         return _of_frame(molecules, target, featurizer, columns, tell, how)
     if path:
         return _of_file(path, target, featurizer, columns, tell, how)
+    if molecules is None or (isinstance(molecules, list | tuple) and not molecules):
+        raise DataError(f"there are no molecules: {molecules!r}", fix="give a table, a file, or molecules and their"
+                        " values")  # fmt: skip
     if target is None or isinstance(target, str):
         raise DataError(f"there are molecules, and no measured values: target={target!r}",
                         fix="give a value for each, finetune(smiles, values); or a table or file, and the name of its"

@@ -95,3 +95,8 @@ def test_help_has_sections():
     text = succeed("finetune", "--help").output
     for title in ("Reading files:", "Training a network:", "Computing:", "Kinds of models:"):
         assert title in text
+
+
+def test_what_was_asked_for_is_named(table):
+    result = run("finetune", table, "--fast", "--size", "tiny", "-o", "m")
+    assert "leave out --size: it is of --head network, not of --fast" in result.output

@@ -124,3 +124,9 @@ def test_mistakes(arguments, message):
 def test_splits_that_are_none(split, message):
     with pytest.raises(DataError, match=message):
         divide(opened(FRAME), split)
+
+
+@pytest.mark.parametrize("nothing", [None, [], ()])
+def test_no_molecules_are_said_to_be_none(nothing):
+    with pytest.raises(DataError, match="there are no molecules"):
+        mb.finetune(nothing)
