@@ -186,3 +186,26 @@ def fold(counts: sparse.csr_array, width: int) -> np.ndarray:
     row = np.repeat(np.arange(counts.shape[0]), np.diff(counts.indptr))
     np.add.at(dense, (row, column.astype(np.int64)), counts.data)
     return dense
+
+
+def normal_scores(values: np.ndarray) -> np.ndarray:
+    """Make values gaussian by their ranks: the quantile of a normal law for each; equal values get the same.
+
+    Parameters
+    ----------
+    values : ndarray, shape (n,)
+        None missing.
+
+    Returns
+    -------
+    ndarray, shape (n,), float64
+
+    Examples
+    --------
+    >>> normal_scores(np.array([10.0, 1000.0, 100.0])).round(2).tolist()
+    [-0.97, 0.97, 0.0]
+    """
+    from scipy.special import ndtri
+    from scipy.stats import rankdata  # half a second to import, which predictions do without
+
+    return ndtri((rankdata(values) - 0.5) / len(values))  # type: ignore[no-any-return]

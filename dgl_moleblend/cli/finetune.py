@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from dgl_moleblend import shipped
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.dividing import check_together, divide, dividing
 from dgl_moleblend.cli.frame import Command
@@ -131,14 +132,17 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
       dgl-moleblend finetune esol.csv --tasks logS --folds 5 --split random -o esol-folds
       dgl-moleblend finetune tox21.csv --tasks 'NR-*,SR-*' --encoder pretrained --positions embed -o tox21-model
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    output = output or _name_after(inputs[0])
+    encoder, division = given["start"]["encoder"], given["dividing"]
+    if encoder is not None:
+        shipped.find(encoder)  # said before torch is imported
+
     from dgl_moleblend import folder as model_folder
     from dgl_moleblend.config import FeaturizerConfig
     from dgl_moleblend.errors import DataError
     from dgl_moleblend.files import keep_inputs
     from dgl_moleblend.train.run import check_folder
 
-    output = output or _name_after(inputs[0])
-    encoder, division = given["start"]["encoder"], given["dividing"]
     check_together(ctx, inputs, division)
     _check_network(ctx, encoder)
     head = _choose_head(ctx, given["answer"])

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from dgl_moleblend import shipped
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import await_first, encoder_choice, open_molecules, prepared_once, resumable, say
@@ -84,11 +85,14 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str, **given: A
       dgl-moleblend pretrain zinc.store --descriptors --labels measured.csv -o pretrained
       dgl-moleblend pretrain zinc.store -o pretrained --resume      (after an interruption)
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
+    encoder, training, compute = given["start"]["encoder"], given["training"], given["compute"]
+    if encoder is not None:
+        shipped.find(encoder)  # said before torch is imported
+
     from dgl_moleblend.config import FeaturizerConfig
     from dgl_moleblend.files import keep_inputs
     from dgl_moleblend.train.run import check_folder
 
-    encoder, training, compute = given["start"]["encoder"], given["training"], given["compute"]
     telling = given["telling"]
     if telling["task_columns"] and telling["labels"] is None:
         raise click.UsageError("--tasks names columns of the table of labels: give it with --labels FILE")

@@ -11,9 +11,8 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float
 from scipy import sparse
-from scipy.special import ndtri
-from scipy.stats import rankdata
 
+from dgl_moleblend.chem.feature_table import normal_scores
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.unpacking import read_npz
 
@@ -77,7 +76,7 @@ class MoleculeTargets:
             if present.sum() < 2:
                 continue
             scores = np.full(len(column), np.nan)
-            scores[present] = ndtri((rankdata(column[present]) - 0.5) / present.sum())
+            scores[present] = normal_scores(column[present])
             if (deviation := np.nanstd(scores)) > 1e-2:  # ties all share one rank: of a constant, 0
                 kept.append(name)
                 columns.append(((scores - np.nanmean(scores)) / max(deviation, 0.1)).astype(np.float16))

@@ -128,3 +128,19 @@ def test_messages_go_to_a_file(tmp_path):
 def test_exit_codes_are_documented():
     text = " ".join(CliRunner().invoke(cli.main, ["--help"]).stdout.split())
     assert "The exit code is 0 where all went well, 1 where something failed, 2 where" in text
+
+
+@pytest.mark.parametrize(
+    "command",
+    [["predict", "nowhere", "-s", "CCO"], ["embed", "nowhere", "a.csv"], ["inspect", "-s", "CCO", "--model", "nowhere"],
+     ["finetune", "a.csv", "--encoder", "nowhere"], ["pretrain", "a.csv", "--encoder", "nowhere", "-o", "p"]],
+)  # fmt: skip
+def test_a_missing_model_is_said_before_torch_is_imported(command, tmp_path):
+    program = "import sys, dgl_moleblend.cli as cli; sys.argv = ['dgl-moleblend', *sys.argv[1:]]\n"
+    program += "try:\n    cli.main()\nfinally:\n    print('torch' in sys.modules)"
+    if command[0] == "embed":
+        command = [*command, "-o", "x.parquet"]
+    done = subprocess.run([sys.executable, "-c", program, *command], capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 2
+    assert "there is no model folder 'nowhere'" in done.stderr
+    assert done.stdout == "False\n"
