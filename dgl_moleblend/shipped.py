@@ -11,6 +11,8 @@ from typing import Any
 from dgl_moleblend.errors import CheckpointError
 
 WEIGHTS = Path(__file__).with_name("weights")
+DEFAULT = "mini"
+"""What fine-tuning and embedding start from where nothing is named."""
 
 
 @dataclass(frozen=True)

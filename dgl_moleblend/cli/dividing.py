@@ -118,18 +118,11 @@ def _splits(
 def _report(dataset: "MoleculeDataset", split: "Split") -> dict[str, int]:
     """Say how molecules are divided; count those that are in two parts."""
     from dgl_moleblend.data.duplicates import describe_duplicates, find_duplicates
+    from dgl_moleblend.data.splits import describe_split
 
-    fold = f", fold {split.facts['fold']}" if "fold" in split.facts else ""
-    say(f"{split.facts['split']} split ({split.facts['split_variant']}){fold}: {split}")
-    if "split_warning" in split.facts:
-        say(f"WARNING: {split.facts['split_warning']}; --split random or --folds divide otherwise")
-    if unlabelled := split.facts.get("unlabelled"):
-        say(f"{unlabelled:,} molecules have no label, and are in no part")
-    for part, counts in split.facts.get("split_files", {}).items():
-        say(f"{part} file: {counts['kept']:,} rows kept, {counts['rejected']:,} rejected")
-    if not len(split.parts["test"]):
-        ways = "; --folds 5, --split random or --test-file have such" if "fold" not in split.facts else ""
-        say(f"no test rows: there will be no score of molecules that chose nothing{ways}")
+    for text in describe_split(split, otherwise="--split random or --folds divide otherwise",
+                               tested="--folds 5, --split random or --test-file have such"):  # fmt: skip
+        say(text)
     found = find_duplicates(dataset, split.parts)
     if text := describe_duplicates(found):
         drawn = "keep_duplicates_together" in split.facts

@@ -21,12 +21,11 @@ if TYPE_CHECKING:
     from dgl_moleblend.config import PredictorConfig, TrainingConfig
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.data.splits import Split
+    from dgl_moleblend.train.comparison import Comparison
     from dgl_moleblend.train.finetune import FinetuneResult
 
 FROZEN = {"learning_rate": 3e-3, "max_epochs": 200}
 """Defaults for a head on frozen states, which `benchmarks/README.md` has found on validation rows."""
-SHIPPED = "mini"
-"""What `--head auto` starts from where no encoder is named."""
 NETWORK_ONLY = ("size", "max_epochs", "max_steps", "batch_size", "learning_rate", "weight_decay", "schedule", "warmup",
                 "clip_norm", "patience", "precision", "num_workers", "seeds", "folds", "trials", "readout",
                 "dropout", "class_weights", "freeze_encoder", "layer_decay")  # fmt: skip
@@ -139,8 +138,9 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
 
     from dgl_moleblend import folder as model_folder
     from dgl_moleblend.config import FeaturizerConfig
-    from dgl_moleblend.errors import DataError
+    from dgl_moleblend.data.labelled import check_kept
     from dgl_moleblend.files import keep_inputs
+    from dgl_moleblend.train.comparison import Comparison
     from dgl_moleblend.train.run import check_folder
 
     check_together(ctx, inputs, division)
@@ -152,7 +152,7 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
         training = training.replace(**unless_given(ctx, FROZEN))
     start = encoder_choice(ctx, **given["start"])
     if head != "network" and encoder is None:
-        start = SHIPPED
+        start = shipped.DEFAULT
     every_input = (*inputs, *division["validation_file"], *division["test_file"])
     keep_inputs(output, every_input if encoder is None else (*every_input, encoder))
     # what is wrong with the folders is said before molecules are read
@@ -174,9 +174,7 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
                              quiet=not given["compute"].progress, **given["reading"], **labels)  # fmt: skip
     if columns:
         dataset = dataset.select_tasks([name for name in dataset.task_names if name not in columns])
-    if not len(dataset):
-        why = f"; the first was rejected: {dataset.rejects['reason'].iloc[0]}" if len(dataset.rejects) else ""
-        raise DataError(f"no molecule was kept{why}", where=", ".join(every_input), fix="correct the rows of the file")
+    check_kept(dataset, ", ".join(every_input))
     splits = divide(dataset, inputs, division, given["reading"], training.seed)
     task_type = given["task_type"]
     shared: dict[str, Any] = {"tasks": task_type, "start": start, **given["again"]}
@@ -189,11 +187,10 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
         if "runs" in result.metrics:
             table = runs_to_text
     else:
-        candidates = {"kernel": ("mean", "kernel"), "trees": ("mean", "trees")}.get(head)
+        compared = Comparison.of(head, fast=given["answer"]["fast"], features=kinds, columns=columns)
         with kept(ctx, Path(output), inputs, derived):
-            result = _compare(dataset, splits[0], output, candidates, kinds, columns, fast=given["answer"]["fast"],
-                              training=training, compute=given["compute"].replace(workers=given["workers"]),
-                              **shared)  # fmt: skip
+            result = _compare(dataset, splits[0], output, compared, training=training,
+                              compute=given["compute"].replace(workers=given["workers"]), **shared)  # fmt: skip
         how, table = "", candidates_to_text
     say(f"{result.metrics['task_type']}" + ("" if task_type else " (as the labels are)") + how)
     click.echo(table(result.metrics))
@@ -243,24 +240,19 @@ def _compare(
     dataset: "MoleculeDataset",
     split: "Split",
     output: str,
-    candidates: tuple[str, ...] | None,
-    kinds: tuple[str, ...],
-    columns: tuple[str, ...],
+    compared: "Comparison",
     *,
-    fast: bool,
     training: "TrainingConfig",
     **shared: Any,
 ) -> "FinetuneResult":
     """Compare kinds of models."""
     from dgl_moleblend.train.auto import finetune_auto
-    from dgl_moleblend.train.comparison import CANDIDATES, Comparison, network_training
+    from dgl_moleblend.train.comparison import network_training
 
-    wanted = candidates or tuple(name for name in CANDIDATES if not (fast and name == "network"))
     rows = len(split.parts["train"]) + len(split.parts["validation"])
     network = network_training(rows, training.seed).replace(metric=training.metric)
     with resumable():
-        return finetune_auto(dataset, split, output, comparison=Comparison(wanted, kinds, columns), training=network,
-                             tell=say, **shared)  # fmt: skip
+        return finetune_auto(dataset, split, output, comparison=compared, training=network, tell=say, **shared)
 
 
 def _fit_network(

@@ -118,6 +118,19 @@ def open_labelled(
     return Labelled(found.dataset, found.place)
 
 
+def check_kept(dataset: MoleculeDataset, where: str) -> None:
+    """Refuse to go on with no molecule; say why the first was rejected.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    if not len(dataset):
+        why = f"; the first was rejected: {dataset.rejects['reason'].iloc[0]}" if len(dataset.rejects) else ""
+        raise DataError(f"no molecule was kept{why}", where=where, fix="correct the rows")
+
+
 def divide(data: Labelled, split: Any, *, fractions: Sequence[float] = (0.8, 0.1, 0.1), seed: int = 0) -> Split:
     """Divide molecules into parts for training, validation and test.
 

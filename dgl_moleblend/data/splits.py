@@ -72,6 +72,31 @@ class Split:
         return f"{train:,} molecules train, {validation:,} validate, {test:,} test"
 
 
+def describe_split(split: Split, *, otherwise: str, tested: str) -> list[str]:
+    """Say in sentences how molecules are divided, and what is to be known of it.
+
+    Parameters
+    ----------
+    split : Split
+        With "split" and "split_variant" in its facts.
+    otherwise, tested : str
+        What the caller's user can do where shares are far from what was asked, and where there are no test rows.
+    """
+    facts = split.facts
+    fold = f", fold {facts['fold']}" if "fold" in facts else ""
+    found = [f"{facts['split']} split ({facts['split_variant']}){fold}: {split}"]
+    if "split_warning" in facts:
+        found.append(f"WARNING: {facts['split_warning']}; {otherwise}")
+    if unlabelled := facts.get("unlabelled"):
+        found.append(f"{unlabelled:,} molecules have no label, and are in no part")
+    for part, counts in facts.get("split_files", {}).items():
+        found.append(f"{part} file: {counts['kept']:,} rows kept, {counts['rejected']:,} rejected")
+    if not len(split.parts["test"]):
+        ways = f"; {tested}" if "fold" not in facts else ""
+        found.append(f"no test rows: there will be no score of molecules that chose nothing{ways}")
+    return found
+
+
 def split_by_method(
     dataset: MoleculeDataset,
     method: str = "scaffold",

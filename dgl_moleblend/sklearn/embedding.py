@@ -11,10 +11,10 @@ from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import Self
 
+from dgl_moleblend import shipped
 from dgl_moleblend.report.loaded import load
 from dgl_moleblend.sklearn.molecules import TakesMolecules
 from dgl_moleblend.sklearn.saving import read, write
-from dgl_moleblend.train.front import SHIPPED
 
 
 class MoleBlendEmbedding(TransformerMixin, TakesMolecules):
@@ -44,7 +44,7 @@ class MoleBlendEmbedding(TransformerMixin, TakesMolecules):
 
     def __init__(
         self,
-        model: str | os.PathLike[str] = SHIPPED,
+        model: str | os.PathLike[str] = shipped.DEFAULT,
         *,
         readout: str | None = None,
         relations: Sequence[str] | None = None,

@@ -12,6 +12,7 @@ from sklearn.utils import check_random_state
 from sklearn.utils.validation import check_is_fitted
 from typing_extensions import Self
 
+from dgl_moleblend import shipped
 from dgl_moleblend.config import FeaturizerConfig, TrainingConfig, check
 from dgl_moleblend.data.splits import Split
 from dgl_moleblend.errors import DataError
@@ -20,7 +21,8 @@ from dgl_moleblend.report.loaded import LoadedModel, load
 from dgl_moleblend.schema import FEATURE_KINDS
 from dgl_moleblend.sklearn.molecules import TakesMolecules
 from dgl_moleblend.sklearn.saving import ESTIMATOR_FILE, read, read_files, write, write_files
-from dgl_moleblend.train.front import HEADS, SHIPPED, run
+from dgl_moleblend.train.comparison import HEADS
+from dgl_moleblend.train.front import run
 
 _VALIDATION_SHARE = 0.1
 """Rows that choose the epoch of a network; every other model learns from all."""
@@ -31,7 +33,7 @@ class FittedModel(TakesMolecules):
 
     def __init__(
         self,
-        encoder: str | os.PathLike[str] | None = SHIPPED,
+        encoder: str | os.PathLike[str] | None = shipped.DEFAULT,
         *,
         head: str = "auto",
         fast: bool = True,

@@ -1,8 +1,10 @@
 """What a comparison of models is asked for: kinds, their features, and how the network among them is trained."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from typing_extensions import Self
 
 from dgl_moleblend.config import Config, TrainingConfig, check
 from dgl_moleblend.schema import FEATURE_KINDS
@@ -10,6 +12,8 @@ from dgl_moleblend.schema import FEATURE_KINDS
 CANDIDATES = ("mean", "forest", "trees", "kernel", "frozen", "network")
 """What is compared: the mean of the labels, a random forest on Morgan counts, extra trees and a kernel machine on all
 features, a kernel machine on the states of the frozen encoder, and the fine-tuned encoder."""
+HEADS = {"auto": CANDIDATES, "kernel": ("mean", "kernel"), "trees": ("mean", "trees"), "network": ()}
+"""Kinds of models that can be asked for, and what is compared for each."""
 NETWORK = {"learning_rate": 3e-4, "batch_size": 32, "averaging": 0.1, "head_first": 0.1, "keep": "last"}
 """How the encoder is fine-tuned, found on validation rows (benchmarks/README.md); epochs go by the number of rows."""
 
@@ -47,6 +51,12 @@ class Comparison(Config):
     candidates: tuple[str, ...] = CANDIDATES
     features: tuple[str, ...] = FEATURE_KINDS
     columns: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, head: str, *, fast: bool, features: Sequence[str], columns: Sequence[str] = ()) -> Self:
+        """Return what is compared for one of `HEADS`; with `fast` nothing is fine-tuned."""
+        candidates = tuple(name for name in HEADS[head] if not (fast and name == "network"))
+        return cls(candidates, tuple(features), tuple(columns))
 
     def __post_init__(self) -> None:
         names = self.candidates

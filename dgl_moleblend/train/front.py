@@ -8,33 +8,30 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from dgl_moleblend import files
+from dgl_moleblend import files, shipped
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import EncoderConfig, FeaturizerConfig, TrainingConfig, check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.duplicates import describe_duplicates, find_duplicates
 from dgl_moleblend.data.inputs import open_inputs
-from dgl_moleblend.data.labelled import Labelled, divide, open_labelled
-from dgl_moleblend.data.splits import Split
-from dgl_moleblend.errors import DataError
+from dgl_moleblend.data.labelled import Labelled, check_kept, divide, open_labelled
+from dgl_moleblend.data.splits import Split, describe_split
 from dgl_moleblend.report.loaded import LoadedModel, load
 from dgl_moleblend.request import Compute
 from dgl_moleblend.schema import FEATURE_KINDS
-from dgl_moleblend.train import auto, comparison
+from dgl_moleblend.train import auto
 from dgl_moleblend.train import finetune as network
 from dgl_moleblend.train import pretrain as pretraining
+from dgl_moleblend.train.comparison import HEADS, Comparison, network_training
 
 Start = EncoderConfig | str | os.PathLike[str]
-HEADS = {"auto": comparison.CANDIDATES, "kernel": ("mean", "kernel"), "trees": ("mean", "trees"), "network": ()}
-"""Kinds of models, and what is compared for each."""
-SHIPPED = "mini"
 
 
 def finetune(
     molecules: Any,
     target: Any = None,
     *,
-    encoder: Start | None = SHIPPED,
+    encoder: Start | None = shipped.DEFAULT,
     out: str | os.PathLike[str] | None = None,
     split: Any = "scaffold",
     fractions: Sequence[float] = (0.8, 0.1, 0.1),
@@ -131,7 +128,7 @@ def finetune(
         model_folder.read(encoder)  # what is wrong with it is said before molecules are read
     data = open_labelled(molecules, target, FeaturizerConfig(positions, seed=seed), columns=columns,
                          smiles_column=smiles_column, workers=workers, progress=progress, tell=tell)  # fmt: skip
-    _check_kept(data.dataset, data.name)
+    check_kept(data.dataset, data.name)
     parts = divide(data, split, fractions=fractions, seed=seed)
     facts = {**parts.facts, "duplicates": _describe(data, parts, tell), "inputs": [data.path or "memory"]}
     out = Path(out) if out is not None else _temporary(data.dataset.task_names[0], tell)
@@ -175,17 +172,14 @@ def run(
         resume, overwrite, report: see `train.finetune.finetune`.
     """
     rows = sum(len(split.parts[name]) for name in ("train", "validation"))
-    training = (training or comparison.network_training(rows, seed)).replace(
-        **{} if metric is None else {"metric": metric}
-    )
+    training = (training or network_training(rows, seed)).replace(**{} if metric is None else {"metric": metric})
     compute = Compute(accelerator, progress=progress)
     if head == "network":
         network.finetune(dataset, split, out, tasks=task_type, start=encoder, training=training, compute=compute,
                          **shared)  # fmt: skip
         return
-    candidates = tuple(name for name in HEADS[head] if not (fast and name == "network"))
     auto.finetune_auto(dataset, split, out, tasks=task_type, start=encoder, training=training,
-                       comparison=comparison.Comparison(candidates, tuple(features), tuple(columns)),
+                       comparison=Comparison.of(head, fast=fast, features=features, columns=columns),
                        compute=compute.replace(workers=workers), tell=tell, **shared)  # fmt: skip
 
 
@@ -238,7 +232,7 @@ def pretrain(
     tell = _teller(progress)
     featurizer = FeaturizerConfig(positions, seed=seed)
     found = open_inputs(molecules, featurizer, smiles_column=smiles_column, workers=workers, progress=progress)
-    _check_kept(found.dataset, "molecules")
+    check_kept(found.dataset, "molecules")
     if found.reasons:
         tell(f"{len(found):,} rows: {len(found.dataset):,} kept, {len(found.reasons):,} rejected")
     out = Path(out) if out is not None else _temporary("pretrained", tell)
@@ -253,19 +247,12 @@ def _teller(progress: bool) -> Any:
     return (lambda text: print(text, file=sys.stderr)) if progress else (lambda text: None)
 
 
-def _check_kept(dataset: Any, name: str) -> None:
-    if not len(dataset):
-        why = f"; the first was rejected: {dataset.rejects['reason'].iloc[0]}" if len(dataset.rejects) else ""
-        raise DataError(f"no molecule was kept{why}", where=name, fix="correct the rows")
-
-
 def _describe(data: Labelled, split: Split, tell: Any) -> dict[str, int]:
     """Say how many rows there are and how they are divided; return what is known of rows of the same molecule."""
     kept, lost = len(data.dataset), len(data.dataset.rejects)
     tell(f"{kept + lost:,} rows: {kept:,} kept, {lost:,} rejected")
-    tell(f"{split.facts['split']} split ({split.facts['split_variant']}): {split}")
-    if "split_warning" in split.facts:
-        tell(f"WARNING: {split.facts['split_warning']}; split='random' divides otherwise")
+    for text in describe_split(split, otherwise="split='random' divides otherwise", tested="split='random' has such"):
+        tell(text)
     found = find_duplicates(data.dataset, split.parts)
     if text := describe_duplicates(found):
         tell(text)

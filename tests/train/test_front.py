@@ -141,3 +141,12 @@ def test_three_arrays_are_no_split_of_the_workflows(tmp_path):
         with pytest.raises(DataError, match=r"the split is a tuple\n.*'train', 'validation'"):
             function(dataset, dataset.split("random"), tmp_path / "model")
     assert not (tmp_path / "model").exists()
+
+
+def test_what_is_to_be_known_of_a_division_is_said(capsys):
+    frame = FRAME.assign(size=FRAME["size"].where(FRAME.index != 7))
+    rows = {"train": range(20), "validation": range(20, 30)}
+    mb.finetune(frame, "size", head="trees", split=rows, encoder=None)
+    assert "no test rows: there will be no score of molecules that chose nothing" in capsys.readouterr().err
+    mb.finetune(frame, "size", head="trees", split="random", encoder=None)
+    assert "1 molecules have no label, and are in no part" in capsys.readouterr().err
