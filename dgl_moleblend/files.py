@@ -5,6 +5,7 @@ import glob
 import itertools
 import json
 import os
+import shutil
 import stat
 import uuid
 from collections.abc import Callable, Iterable
@@ -54,6 +55,32 @@ def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def make_folder(folder: str | os.PathLike[str], fill: Callable[[Path], object]) -> Path:
+    """Let `fill` make a folder beside the one that is wanted, then rename it: it appears whole, or not at all.
+
+    Parameters
+    ----------
+    folder : path
+    fill : callable
+        Is given a path at which there is nothing yet.
+
+    Raises
+    ------
+    DataError
+        If there is something of this name.
+    """
+    folder = Path(folder)
+    if os.path.lexists(folder):
+        raise DataError("there is something of this name", where=str(folder), fix="choose another name")
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}")
+    try:
+        fill(part)
+        return part.rename(folder)
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
 
 
 def write_json(path: Path, values: dict[str, Any]) -> None:

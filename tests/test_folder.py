@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 from dgl_moleblend import folder as model_folder
-from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.errors import CheckpointError, DataError
+from dgl_moleblend.files import make_folder
 
 CONFIG = {"encoder": {"feat_size": 4, "num_heads": 2}, "n_tasks": 3, "ratio": (0.2, 0.8)}
 
@@ -194,3 +195,18 @@ def test_all_files_have_the_mode_of_the_umask(tmp_path, umask, mode):
     assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == {
         "config.json": mode, "model.safetensors": mode,
     }  # fmt: skip
+
+
+def test_a_folder_appears_whole_or_not_at_all(tmp_path):
+    def fail(part):
+        part.mkdir()
+        (part / "a").write_text("x")
+        raise OSError("disk full")
+
+    with pytest.raises(OSError, match="disk full"):
+        make_folder(tmp_path / "below" / "m", fail)
+    assert list((tmp_path / "below").iterdir()) == []
+    made = make_folder(tmp_path / "below" / "m", lambda part: part.mkdir())
+    assert made.is_dir()
+    with pytest.raises(DataError, match="there is something of this name"):
+        make_folder(made, fail)

@@ -1,5 +1,6 @@
 """Molecules with measured values, in whatever form a caller has them -> a data set, and its division into parts."""
 
+import functools
 import itertools
 import math
 import os
@@ -252,17 +253,15 @@ def _of_frame(
     frame = frame.set_axis(header, axis=1)
     smiles = column_of_smiles(frame, how["smiles_column"])
     identifier = find_id([name for name in header if name != smiles])
-    if target is None:
+
+    def find() -> str:
         top = frame.head(SAMPLE)
         sample = {name: [math.nan if is_missing(v) else number(v) for v in top[name]] for name in dict.fromkeys(header)
                   if header.count(name) == 1}  # fmt: skip
-        names = [choose_label(label_candidates(sample, skip=(smiles, *columns)), header, option="target=")]
-        tell(f"target: {names[0]!r}, the one column of numbers that can be it")
-    else:
-        names = _names_of(target)
+        return choose_label(label_candidates(sample, skip=(smiles, *columns)), header, option="target=")
+
+    names = _choose(target, find, header, columns, tell)
     for name in (*names, *columns):
-        if name not in header:
-            raise no_column(name, header, option="target=" if name in names else "features=")
         if header.count(name) > 1:
             raise DataError(f"{header.count(name)} columns are named {name!r}", fix="rename them")
     labels = {name: frame[name].tolist() for name in (*names, *columns)}
@@ -270,6 +269,26 @@ def _of_frame(
     found = open_inputs(frame, featurizer, labels=labels, ids=ids, **how)
     words = {name: frame[name].tolist() for name in header if header.count(name) == 1 and name not in (*names, smiles)}
     return Labelled(found.dataset.select_tasks(names), found.place, words)
+
+
+def _choose(
+    target: Any,
+    find: Callable[[], str],
+    header: Sequence[str],
+    columns: Sequence[str],
+    tell: Callable[[str], None],
+    where: str | None = None,
+) -> list[str]:
+    """Return the columns of labels: those that are named, else the one that is found; see that all are there."""
+    if target is None:
+        names = [find()]
+        tell(f"target: {names[0]!r}, the one column of numbers that can be it")
+    else:
+        names = _names_of(target)
+    for name in (*names, *columns):
+        if name not in header:
+            raise no_column(name, header, option="target=" if name in names else "features=", where=where)
+    return names
 
 
 def find_label(
@@ -312,13 +331,7 @@ def _of_file(
 
     reading = {"smiles_column": how["smiles_column"]}
     header = MoleculeReader(path, **reading).columns
-    if target is None:
-        names = [find_label(path, reading, skip=columns, option="target=")]
-        tell(f"target: {names[0]!r}, the one column of numbers that can be it")
-    else:
-        names = _names_of(target)
-    for name in (*names, *columns):
-        if name not in header:
-            raise no_column(name, header, option="target=" if name in names else "features=", where=path)
+    find = functools.partial(find_label, path, reading, skip=columns, option="target=")
+    names = _choose(target, find, header, columns, tell, where=path)
     dataset = MoleculeDataset.from_file(path, task_columns=[*names, *columns], featurizer=featurizer, **how)
     return Labelled(dataset.select_tasks(names), dataset.rows, path=os.fspath(path), reading=reading)

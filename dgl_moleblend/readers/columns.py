@@ -143,11 +143,21 @@ def no_column(wanted: object, header: Sequence[str], *, option: str, where: str 
     there is no column 'pic50'; the columns are: 'smiles', 'pIC50'
       fix:   did you mean target='pIC50'?
     """
+    near = nearest(wanted, header)
+    sign = "" if option.endswith("=") else " "
+    fix = f"name one that there is with {option}" if near is None else f"did you mean {option}{sign}{near!r}?"
+    return DataError(f"there is no column {str(wanted)!r}; the columns are: {listed(header)}", where=where, fix=fix)
+
+
+def nearest(wanted: object, header: Sequence[str]) -> str | None:
+    """Return the column whose name is nearly the same, None if there is none.
+
+    >>> nearest("pic50", ["smiles", "pIC50"]), nearest("x", ["smiles", "pIC50"])
+    ('pIC50', None)
+    """
     by_name = {plain(name): name for name in reversed(header)}
     near = difflib.get_close_matches(plain(wanted), by_name, n=1, cutoff=0.7)
-    sign = "" if option.endswith("=") else " "
-    fix = f"did you mean {option}{sign}{by_name[near[0]]!r}?" if near else f"name one that there is with {option}"
-    return DataError(f"there is no column {str(wanted)!r}; the columns are: {listed(header)}", where=where, fix=fix)
+    return by_name[near[0]] if near else None
 
 
 def listed(names: Sequence[object]) -> str:

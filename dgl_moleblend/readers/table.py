@@ -1,6 +1,5 @@
 """One file of molecules, of whatever format: its columns, which of them are wanted, and its rows as records."""
 
-import difflib
 import fnmatch
 import itertools
 import logging
@@ -10,7 +9,7 @@ from typing import Any
 
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.cells import find_classes, number, read_label, why_no_label
-from dgl_moleblend.readers.columns import find_column, find_id, find_smiles, plain
+from dgl_moleblend.readers.columns import find_column, find_id, find_smiles, listed, nearest
 from dgl_moleblend.readers.delimited import open_csv, open_tsv
 from dgl_moleblend.readers.files import NumberedLines, Source, clean
 from dgl_moleblend.readers.formats import choose_format
@@ -187,17 +186,15 @@ class Table:
         return name if self.format == "sdf" else self.columns.index(name)
 
     def _no_column(self, role: str, wanted: str | None) -> DataError:
-        shown = ", ".join(map(repr, self.columns[:30])) + (", ..." if len(self.columns) > 30 else "")
         kind = f"properties of the first {PEEK:,} records" if self.format == "sdf" else "columns"
         what = f"there is no {role} column {wanted!r}" if wanted is not None else f"no column looks like {role}"
-        by_name = {plain(name): name for name in reversed(self.columns)}
-        near = difflib.get_close_matches(plain(wanted), by_name, n=1, cutoff=0.7) if wanted is not None else []
-        fix = f"did you mean {by_name[near[0]]!r}?" if near else "name one that there is"
-        if role != "task" and not near:  # which more than one option of the command line names
+        near = None if wanted is None else nearest(wanted, self.columns)
+        fix = "name one that there is" if near is None else f"did you mean {near!r}?"
+        if role != "task" and near is None:  # which more than one option of the command line names
             fix = f"name one with {'--smiles-column' if role == 'SMILES' else '--id-column'}"
         if role == "SMILES" and wanted is None:
             fix += ", or pass --input-format smi if the file has no header"
-        return DataError(f"{what}; the {kind} are: {shown or 'none'}", where=self.source.name, fix=fix)
+        return DataError(f"{what}; the {kind} are: {listed(self.columns)}", where=self.source.name, fix=fix)
 
     def records(self, first_row: int, missing: frozenset[float]) -> Iterator[Record]:
         """Yield every row as a record, numbered from `first_row`."""

@@ -1,5 +1,6 @@
 """A saved model as a user holds it: it predicts and embeds, and shows what its folder knows of how good it is."""
 
+import functools
 import io
 import os
 import shutil
@@ -12,7 +13,7 @@ import pandas as pd
 
 from dgl_moleblend.config import check
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.files import METRICS_FILE, REPORT_FILE, read_json
+from dgl_moleblend.files import METRICS_FILE, REPORT_FILE, make_folder, read_json
 from dgl_moleblend.predict.front import Saved, SavedModel
 from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.tables import predicted
@@ -107,11 +108,7 @@ class LoadedModel(SavedModel):
         DataError
             If it has no folder of its own, or there is something of this name.
         """
-        source = self._own_folder()
-        if os.path.lexists(folder):
-            raise DataError("there is something of this name", where=str(folder), fix="choose another name")
-        shutil.copytree(source, Path(folder).with_name(Path(folder).name + ".part"))
-        return Path(folder).with_name(Path(folder).name + ".part").rename(folder)
+        return make_folder(folder, functools.partial(shutil.copytree, self._own_folder()))
 
     def explain(self, molecule: Any) -> pd.DataFrame:
         """Say what each atom adds to the prediction, by integrated gradients (see `predict.attribution`).

@@ -10,7 +10,7 @@ from sklearn.base import BaseEstimator
 from dgl_moleblend._version import __version__
 from dgl_moleblend.config import TrainingConfig
 from dgl_moleblend.errors import CheckpointError, DataError
-from dgl_moleblend.files import read_json, write_json
+from dgl_moleblend.files import make_folder, read_json, write_json
 
 ESTIMATOR_FILE = "estimator.json"
 """Parameters and classes of an estimator, beside its model."""
@@ -51,16 +51,15 @@ def write(
     DataError
         If there is something of this name, or a parameter that JSON cannot hold.
     """
-    folder = Path(folder)
-    if os.path.lexists(folder):
-        raise DataError("there is something of this name", where=str(folder), fix="choose another folder")
     parameters = {name: _plain(name, value) for name, value in estimator.get_params(deep=False).items()}
-    part = folder.with_name(folder.name + ".part")
-    part.mkdir(parents=True)
-    write_files(part, files)
-    write_json(part / ESTIMATOR_FILE, {"estimator": type(estimator).__name__, "version": __version__,
-                                       "parameters": parameters, "facts": facts})  # fmt: skip
-    return part.rename(folder)
+    document = {"estimator": type(estimator).__name__, "version": __version__, "parameters": parameters, "facts": facts}
+
+    def fill(part: Path) -> None:
+        part.mkdir()
+        write_files(part, files)
+        write_json(part / ESTIMATOR_FILE, document)
+
+    return make_folder(folder, fill)
 
 
 def _plain(name: str, value: Any) -> Any:
