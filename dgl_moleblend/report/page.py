@@ -21,7 +21,7 @@ from dgl_moleblend.report import drawings, figures
 from dgl_moleblend.report.findings import NAMED, findings, number
 from dgl_moleblend.report.results import Results, read_results
 from dgl_moleblend.report.verdict import verdict
-from dgl_moleblend.report.words import in_words
+from dgl_moleblend.report.words import CANDIDATE_NAMES, METRIC_HELP, METRIC_NAMES, SPLITS, in_words
 
 MANY_TASKS = 12
 """More properties than these are reported in a table, without pictures of each."""
@@ -29,35 +29,6 @@ WORST = 10
 _FIRST_REJECTS = 10
 _FEW_OF_CLASS = 10
 _LONG = 12  # longer lists of settings are summed up
-_METRIC_NAMES = {"rmse": "RMSE", "mae": "MAE", "r2": "R²", "scaled": "scaled RMSE", "roc_auc": "ROC AUC",
-                 "pr_auc": "PR AUC"}  # fmt: skip
-CANDIDATE_NAMES = {
-    "mean": "mean of the labels",
-    "forest": "random forest, Morgan counts",
-    "trees": "extra trees, counts and descriptors",
-    "kernel": "kernel machine, counts and descriptors",
-    "frozen": "kernel machine, states of the encoder",
-    "network": "fine-tuned encoder",
-}
-_METRIC_HELP = {
-    "rmse": "root mean square error; large errors weigh more; smaller is better",
-    "mae": "mean absolute error; smaller is better",
-    "r2": "share of the spread that is explained; 1 is perfect, 0 no better than the mean",
-    "scaled": "mean RMSE over the properties, each in units of its deviation among training rows; smaller is better",
-    "roc_auc": "how often class 1 is ranked above class 0; 1 is perfect, 0.5 a guess",
-    "pr_auc": "average precision; 1 is perfect, a guess gives the share of class 1",
-}
-_SPLITS = {
-    "scaffold": "Molecules with the same ring scaffold are in the same part, so that test molecules have scaffolds "
-    "that were not trained on. This is harder than a random split, and closer to how a model meets new chemistry.",
-    "random": "Molecules were divided at random. Near relatives of test molecules may have been trained on: expect "
-    "larger errors for new chemistry.",
-    "molecular_weight": "Molecules were divided by molecular weight.",
-    "stratified": "Molecules were divided so that every part has the same range of labels.",
-    "consecutive": "Molecules were divided in the order of the input.",
-    "column": "A column of the input says which molecules train, validate and test.",
-    "file": "Molecules of some files were kept for validation or testing.",
-}
 
 
 @dataclass(frozen=True)
@@ -124,11 +95,12 @@ def write_report(folder: Path) -> Path:
         verdict=verdict(run),
         findings=findings(run),
         scores=_scores(run),
-        metric_names=_METRIC_NAMES,
+        metric_names=METRIC_NAMES,
         candidate_names=CANDIDATE_NAMES,
         learning=_learning(run),
         together=_together(run),
         each=[_task(run, task) for task in run.tasks] if len(run.tasks) <= MANY_TASKS else [],
+        folded=_folds(run),
         many_tasks=MANY_TASKS,
         named=NAMED,
         few_of_class=_FEW_OF_CLASS,
@@ -182,7 +154,7 @@ def _split(run: Results) -> dict[str, Any]:
     return {
         "kind": kind,
         "variant": facts.get("split_variant"),
-        "text": _SPLITS.get(kind, "") if isinstance(kind, str) else "",
+        "text": SPLITS.get(kind, "") if isinstance(kind, str) else "",
         "facts": in_words(_flat(others)),
     }
 
@@ -197,9 +169,9 @@ def _scores(run: Results) -> list[dict[str, Any]]:
         if run.folds:
             columns = [source["test"].get(metric) for source in sources]
         left_out = run.metrics["test"]["left_out"].get(metric, 0) if run.metrics["rows"]["test"] else 0
-        note = f"{left_out} of {len(run.tasks)} properties have no test {_METRIC_NAMES[metric]}" if left_out else ""
+        note = f"{left_out} of {len(run.tasks)} properties have no test {METRIC_NAMES[metric]}" if left_out else ""
         rows.append(
-            {"name": _METRIC_NAMES[metric], "help": _METRIC_HELP[metric], "values": columns, "note": note}
+            {"name": METRIC_NAMES[metric], "help": METRIC_HELP[metric], "values": columns, "note": note}
         )  # fmt: skip
     return rows
 
@@ -222,6 +194,11 @@ def _learning(run: Results) -> list[Picture]:
     return pictures
 
 
+def _folds(run: Results) -> bool:
+    """Whether there are so many classifications that one picture shows all, and the curves of each are folded away."""
+    return run.classifies and len(run.tasks) > 2
+
+
 def _together(run: Results) -> list[Picture]:
     """Of two properties the ROC and precision-recall curves, a panel each; of more a dot for each one's area."""
     if not run.classifies or not 1 < len(run.tasks) <= MANY_TASKS:
@@ -229,7 +206,7 @@ def _together(run: Results) -> list[Picture]:
     values = run.shown[[predicted(task) for task in run.tasks]].to_numpy(float)
     labels = run.shown[run.tasks].to_numpy(float)
     scores = run.metrics[run.part]
-    if len(run.tasks) > 2:
+    if _folds(run):
         areas = {task: one["roc_auc"] for task, one in scores["tasks"].items() if one["roc_auc"] is not None}
         alt = f"ROC AUC of {len(areas)} properties; mean area {number(scores['roc_auc'])}"
         return [_picture(figures.score_dots(areas, "area under the ROC curve", guess=0.5), alt)] if areas else []
@@ -267,7 +244,7 @@ def _task(run: Results, task: str) -> dict[str, Any]:
         "false": int((~positive & call).sum()),
         "right": int((~positive & ~call).sum()),
     }
-    found["too_few"] = len(run.tasks) > 2 and int(positive.sum()) < _FEW_OF_CLASS
+    found["too_few"] = _folds(run) and int(positive.sum()) < _FEW_OF_CLASS
     if score["roc_auc"] is not None and not found["too_few"]:
         about = f"{present.sum()} {run.part} molecules, {positive.sum()} of class 1"
         found["pictures"] = [

@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 from dgl_moleblend.models.targets import LOWER_IS_BETTER
 from dgl_moleblend.report.results import Results
+from dgl_moleblend.report.words import METRIC_NAMES
 
 _GOOD = {"r2": 0.7, "roc_auc": 0.8}
 _FAIR = {"r2": 0.3, "roc_auc": 0.65}
 _SAME = 0.01
 _BESIDE = {"forest": "a random forest", "kernel": "the kernel machine alone"}
-_NAMES = {"rmse": "RMSE", "mae": "MAE", "scaled": "scaled RMSE", "r2": "R²", "roc_auc": "ROC AUC", "pr_auc": "PR AUC"}
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,11 @@ def verdict(run: Results) -> Verdict:
     metric = "roc_auc" if run.classifies else "r2"
     value = scores.get(metric)
     if value is None:
-        return Verdict("unknown", f"No {_NAMES[metric]} can be computed for the {run.part} rows.")
+        return Verdict("unknown", f"No {METRIC_NAMES[metric]} can be computed for the {run.part} rows.")
     word = "good" if value >= _GOOD[metric] else "fair" if value >= _FAIR[metric] else "poor"
     several = ", the mean over properties" if len(run.tasks) > 1 else ""
     reason = (
-        f"{_NAMES[metric]} {value:.2f}".replace("-", "\N{MINUS SIGN}")
+        f"{METRIC_NAMES[metric]} {value:.2f}".replace("-", "\N{MINUS SIGN}")
         + f" on {run.part} rows{several}; good from {_GOOD[metric]:.2f}, fair from {_FAIR[metric]:.2f}."
     )
     return Verdict(word, reason, tuple(_beside(run)))
@@ -55,8 +55,8 @@ def _beside(run: Results) -> list[str]:
             continue
         gain = 1 - own / other if metric in LOWER_IS_BETTER else own / other - 1
         if abs(gain) < _SAME:
-            found.append(f"As good as {words}, by {_NAMES.get(metric, metric)} on test rows.")
+            found.append(f"As good as {words}, by {METRIC_NAMES.get(metric, metric)} on test rows.")
         else:
             better = "Better" if gain > 0 else "Worse"
-            found.append(f"{better} than {words} by {abs(gain):.0%} ({_NAMES.get(metric, metric)}, test rows).")
+            found.append(f"{better} than {words} by {abs(gain):.0%} ({METRIC_NAMES.get(metric, metric)}, test rows).")
     return found

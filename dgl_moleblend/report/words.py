@@ -1,4 +1,40 @@
-"""Words for the names of settings and facts that stand in the files of a run."""
+"""Words for what stands in the files of a run by short names: metrics, kinds of models and splits, settings."""
+
+METRIC_NAMES = {
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "r2": "R²",
+    "scaled": "scaled RMSE",
+    "roc_auc": "ROC AUC",
+    "pr_auc": "PR AUC",
+}
+CANDIDATE_NAMES = {
+    "mean": "mean of the labels",
+    "forest": "random forest, Morgan counts",
+    "trees": "extra trees, counts and descriptors",
+    "kernel": "kernel machine, counts and descriptors",
+    "frozen": "kernel machine, states of the encoder",
+    "network": "fine-tuned encoder",
+}
+METRIC_HELP = {
+    "rmse": "root mean square error; large errors weigh more; smaller is better",
+    "mae": "mean absolute error; smaller is better",
+    "r2": "share of the spread that is explained; 1 is perfect, 0 no better than the mean",
+    "scaled": "mean RMSE over the properties, each in units of its deviation among training rows; smaller is better",
+    "roc_auc": "how often class 1 is ranked above class 0; 1 is perfect, 0.5 a guess",
+    "pr_auc": "average precision; 1 is perfect, a guess gives the share of class 1",
+}
+SPLITS = {
+    "scaffold": "Molecules with the same ring scaffold are in the same part, so that test molecules have scaffolds "
+    "that were not trained on. This is harder than a random split, and closer to how a model meets new chemistry.",
+    "random": "Molecules were divided at random. Near relatives of test molecules may have been trained on: expect "
+    "larger errors for new chemistry.",
+    "molecular_weight": "Molecules were divided by molecular weight.",
+    "stratified": "Molecules were divided so that every part has the same range of labels.",
+    "consecutive": "Molecules were divided in the order of the input.",
+    "column": "A column of the input says which molecules train, validate and test.",
+    "file": "Molecules of some files were kept for validation or testing.",
+}
 
 _WORDS = {
     "duplicates.molecules": "molecules given more than once",
