@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dgl_moleblend.predict.embedding import embed
-from dgl_moleblend.predict.properties import featurizer_of
+from dgl_moleblend.predict.ensemble import featurizer_of
 from dgl_moleblend.train.pretrain import pretrain
 
 parser = argparse.ArgumentParser(

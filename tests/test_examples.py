@@ -37,7 +37,7 @@ from torch import nn
 from torch.utils.data import DataLoader
 
 import dgl_moleblend as mb
-from dgl_moleblend.predict.properties import featurizer_of, predict
+from dgl_moleblend.predict.ensemble import featurizer_of, predict
 from dgl_moleblend.readers.published import HARTREE, QM9_TARGETS
 
 EXAMPLES = Path(__file__).parents[1] / "examples"

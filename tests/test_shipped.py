@@ -17,7 +17,7 @@ from dgl_moleblend import folder as model_folder
 from dgl_moleblend.cli import main
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.models.predictor import readout_of
-from dgl_moleblend.predict.properties import featurizer_of
+from dgl_moleblend.predict.ensemble import featurizer_of
 from dgl_moleblend.shipped import WEIGHTS, locate, names
 
 ROOT = Path(__file__).parents[1]

@@ -76,7 +76,7 @@ def command(
 
     from dgl_moleblend.files import keep_inputs
     from dgl_moleblend.predict.embedding import embed, embed_atoms, read_model
-    from dgl_moleblend.predict.properties import featurizer_of
+    from dgl_moleblend.predict.ensemble import featurizer_of
     from dgl_moleblend.predict.tables import align, tabulate_atoms, write_embeddings
 
     for path in (output, picture):

@@ -17,7 +17,7 @@ from dgl_moleblend.files import MANIFEST_FILE, keep_inputs
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dgl_moleblend.predict.properties import Ensemble
+    from dgl_moleblend.predict.ensemble import Ensemble
 
 
 @click.command(cls=Command)
@@ -86,8 +86,8 @@ def command(
     shipped.find(model)  # said before torch is imported
 
     from dgl_moleblend.data.dataset import MoleculeDataset
+    from dgl_moleblend.predict.ensemble import Ensemble
     from dgl_moleblend.predict.members import is_model
-    from dgl_moleblend.predict.properties import Ensemble
     from dgl_moleblend.predict.tables import beside, write_table, write_text
 
     further = next((k for k, path in enumerate(inputs) if not is_model(path)), len(inputs))

@@ -1,6 +1,6 @@
 """The kernel machine: a sum of similarities between molecules, and one coefficient for each that it learned from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -171,14 +171,10 @@ class KernelModel:
         DataError
             If a feature is missing, or its columns are not those of the training; the message names them.
         """
-        features.require(self.required_features, self.kernel.columns)
-        value = np.empty((len(features), self.arrays["coefficients"].shape[1]))
-        for start in range(0, len(value), _BLOCK):
-            part = features.take(np.arange(start, min(start + _BLOCK, len(value))))
-            value[start : start + _BLOCK] = self.kernel(part) @ self.arrays["coefficients"]
-        if self.task_type == "classification":
-            return expit(value * self.arrays["slope"] + self.arrays["offset"])
-        return value * self.arrays["scale"] + self.arrays["mean"]
+        value = np.empty((len(features), self.num_tasks))
+        for rows, kernel in self._kernels(features):
+            value[rows] = self._values(kernel)
+        return value
 
     def deviation(self, features: FeatureTable) -> np.ndarray:
         """Return the standard deviation of a new measurement, as the Gaussian process sees it.
@@ -203,18 +199,44 @@ class KernelModel:
         DataError
             See `predict`.
         """
+        return self.predict_with_deviation(features)[1]
+
+    def predict_with_deviation(self, features: FeatureTable) -> tuple[np.ndarray, np.ndarray]:
+        """Return what `predict` and `deviation` do, comparing with the reference molecules once.
+
+        Raises
+        ------
+        ConfigError, DataError
+            See `deviation`.
+        """
         if self.task_type != "regression":
             raise ConfigError("a classification has no deviation", fix="read its probabilities instead")
+        value = np.empty((len(features), self.num_tasks))
+        deviation = np.empty_like(value)
+        for rows, kernel in self._kernels(features):
+            value[rows], deviation[rows] = self._values(kernel), self._deviations(kernel)
+        return value, deviation
+
+    def _kernels(self, features: FeatureTable) -> Iterator[tuple[slice, np.ndarray]]:
+        """Compare molecules with the reference molecules, some rows at a time."""
         features.require(self.required_features, self.kernel.columns)
+        for start in range(0, len(features), _BLOCK):
+            rows = slice(start, min(start + _BLOCK, len(features)))
+            yield rows, self.kernel(features.take(np.arange(rows.start, rows.stop)))
+
+    def _values(self, kernel: np.ndarray) -> np.ndarray:
+        value = kernel @ self.arrays["coefficients"]
+        if self.task_type == "classification":
+            return expit(value * self.arrays["slope"] + self.arrays["offset"])
+        return value * self.arrays["scale"] + self.arrays["mean"]
+
+    def _deviations(self, kernel: np.ndarray) -> np.ndarray:
         present, penalty = self.arrays["present"], self.arrays["penalty"]
-        deviation = np.empty((len(features), present.shape[1]))
-        for start in range(0, len(deviation), _BLOCK):
-            kernel = self.kernel(features.take(np.arange(start, min(start + _BLOCK, len(deviation)))))
-            for task, factor in enumerate(self._factors):
-                near = linalg.solve_triangular(factor, kernel[:, present[:, task]].T, lower=True, check_finite=False)
-                rest = np.maximum(1 + CONSTANT - (near**2).sum(0), 0) + penalty[task]
-                spread = np.sqrt(self.arrays["variance"][task] * rest)
-                deviation[start : start + _BLOCK, task] = spread * self.arrays["scale"][task]
+        deviation = np.empty((len(kernel), self.num_tasks))
+        for task, factor in enumerate(self._factors):
+            near = linalg.solve_triangular(factor, kernel[:, present[:, task]].T, lower=True, check_finite=False)
+            rest = np.maximum(1 + CONSTANT - (near**2).sum(0), 0) + penalty[task]
+            deviation[:, task] = np.sqrt(self.arrays["variance"][task] * rest) * self.arrays["scale"][task]
         return deviation
 
     @cached_property

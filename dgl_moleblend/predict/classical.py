@@ -107,11 +107,15 @@ class FeatureModel:
         """Whether the model says how far off it may be for each molecule."""
         return isinstance(self.model, KernelModel) and self.model.exact and self.task_type == "regression"
 
-    def deviation(self, source: Features) -> Float[np.ndarray, "n t"]:
-        """Return how far off predictions may be, (N, t), in the unit of the target; see `KernelModel.deviation`."""
+    def predict_with_deviation(self, source: Features) -> tuple[np.ndarray, np.ndarray]:
+        """Return predictions and how far off they may be, each (N, t), in the unit of the target.
+
+        Of a model that `has_deviation`; see `KernelModel.deviation`.
+        """
         assert isinstance(self.model, KernelModel)
-        table = self.features(source)
-        return self.model.deviation(table) if len(table) else np.empty((0, len(self.task_names)))
+        if not len(source.dataset):
+            return np.empty((0, len(self.task_names))), np.empty((0, len(self.task_names)))
+        return self.model.predict_with_deviation(self.features(source))
 
     def features(self, source: Features) -> FeatureTable:
         """Return the features that the model needs, of a data set's molecules."""

@@ -15,8 +15,9 @@ from dgl_moleblend.files import ENSEMBLE_FILE
 from dgl_moleblend.folder import KINDS, NETWORKS, read
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.predict.embedding import EmbeddingModel, read_model
+from dgl_moleblend.predict.ensemble import COVERAGE, Ensemble
 from dgl_moleblend.predict.members import is_model
-from dgl_moleblend.predict.properties import COVERAGE, Ensemble, PropertyModel
+from dgl_moleblend.predict.properties import PropertyModel
 
 Saved = str | os.PathLike[str]
 

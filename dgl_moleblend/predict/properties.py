@@ -1,33 +1,20 @@
-"""Saved models: properties of every molecule of a data set, with what is known of their errors."""
+"""A fine-tuned network with all that prediction needs: properties of every molecule of a data set."""
 
-import dataclasses
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float
 
 from dgl_moleblend import folder as model_folder
-from dgl_moleblend.chem.similarity import TrainingSet
-from dgl_moleblend.config import FeaturizerConfig, check
+from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.files import CALIBRATION_FILE, TRAINING_SET_FILE
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.targets import LabelScaling, to_prediction
-from dgl_moleblend.predict.calibration import Calibration, find_calibration
-from dgl_moleblend.predict.classical import MODELS, FeatureModel
-from dgl_moleblend.predict.features import Features
 from dgl_moleblend.predict.inference import BATCH_SIZE, infer
-from dgl_moleblend.predict.members import check_members, member_folders, member_weights
-from dgl_moleblend.predict.tables import align, predicted
-
-COVERAGE = 0.9
-"""Share of molecules whose measured value an interval is to hold."""
 
 
 @dataclass(frozen=True)
@@ -126,227 +113,6 @@ class PropertyModel:
         )
 
 
-@dataclass(frozen=True)
-class Ensemble:
-    """One model, or several whose mean is predicted, with what their folders know of their errors.
-
-    Parameters
-    ----------
-    members : tuple of PropertyModel or FeatureModel
-        One at least; of the same tasks, task type and featurizer.
-    weights : tuple of float, optional
-        How much each counts in the mean; by default all the same.
-    knows_deviation : FeatureModel, optional
-        The member that says how far off a prediction may be, where the calibration asks for it.
-    calibration : Calibration, optional
-        By which predictions get intervals, or probabilities are rescaled.
-    training_set : TrainingSet, optional
-        By which molecules unlike it are warned of.
-    """
-
-    members: tuple[PropertyModel | FeatureModel, ...]
-    calibration: Calibration | None = None
-    training_set: TrainingSet | None = None
-    weights: tuple[float, ...] | None = None
-    knows_deviation: "FeatureModel | None" = None
-
-    @classmethod
-    def from_pretrained(cls, folders: str | PathLike[str] | Iterable[str | PathLike[str]]) -> "Ensemble":
-        """Load folders that fine-tuning wrote, each of one model or with an ensemble.json that names several.
-
-        Raises
-        ------
-        CheckpointError
-            If a folder holds no such model, a file is damaged, or the models predict other things than the first or
-            from molecules featurized otherwise; the message names what differs.
-        """
-        tops = [Path(folders)] if isinstance(folders, str | PathLike) else [Path(folder) for folder in folders]
-        paths = [path for top in tops for path in member_folders(top)]
-        if not paths:
-            raise CheckpointError("no model folder is given", fix="name one that `dgl-moleblend finetune` wrote")
-        members = tuple(_read_member(path) for path in paths)
-        for top in tops:
-            check_members(top)
-        for path, member in zip(paths[1:], members[1:], strict=True):
-            model_folder.check_same(
-                _what_is_predicted(members[0]),
-                _what_is_predicted(member),
-                where=f"model {path} of the ensemble against {paths[0]}",
-            )
-        calibration = find_calibration(tops)
-        if calibration is not None:
-            model_folder.check_same(
-                {"task_names": sorted(members[0].task_names), "task_type": members[0].task_type},
-                {"task_names": sorted(calibration.tasks), "task_type": calibration.task_type},
-                where=f"{tops[0] / CALIBRATION_FILE} against the model",
-            )
-        members = tuple(dataclasses.replace(member, featurizer=members[0].featurizer) for member in members)
-        knows = None if calibration is None else _find_deviation(calibration, tops[0], paths, members)
-        own = [TrainingSet.read(top) for top in tops]
-        known = [set_ for top, set_ in zip(tops, own, strict=True) for set_ in
-                 ([set_] if set_ is not None else map(TrainingSet.read, member_folders(top)))]  # fmt: skip
-        found = [one for one in known if one is not None]
-        weights = np.concatenate([np.asarray(member_weights(top)) / len(tops) for top in tops])
-        return cls(members, calibration, TrainingSet.union(found) if len(found) == len(known) else None,
-                   tuple(weights.tolist()), knows)  # fmt: skip
-
-    @property
-    def featurizer(self) -> FeaturizerConfig:
-        """How molecules are to be turned into numbers, once for all members."""
-        return self.members[0].featurizer
-
-    @property
-    def task_names(self) -> tuple[str, ...]:
-        """Names of the t properties."""
-        return self.members[0].task_names
-
-    @property
-    def feature_columns(self) -> tuple[str, ...]:
-        """Columns of the table of molecules that a prediction needs beside the molecules."""
-        columns = [c for member in self.members if isinstance(member, FeatureModel) for c in member.feature_columns]
-        return tuple(dict.fromkeys(columns))
-
-    @property
-    def missing(self) -> list[str]:
-        """Say in a sentence each which columns the files of the folders do not allow."""
-        texts = []
-        if self.calibration is None and self.members[0].task_type == "regression":
-            texts.append(
-                "no intervals: neither a calibration.json of all that is given nor a predictions.csv of each model"
-            )
-        if self.training_set is None:
-            texts.append(
-                f"no column similarity: the model folder holds no {TRAINING_SET_FILE} (made by an older version?)"
-            )
-        return texts
-
-    def predict(
-        self, dataset: MoleculeDataset, *, progress: bool = True, accelerator: str = "auto"
-    ) -> Float[np.ndarray, "m n t"]:
-        """Return what each of the m members predicts, (m, N, t); see `PropertyModel.predict`."""
-        return self._predict(
-            dataset, Features(dataset, progress=progress, accelerator=accelerator), progress, accelerator
-        )
-
-    def _predict(self, dataset: MoleculeDataset, features: Features, progress: bool, accelerator: str) -> np.ndarray:
-        check_featurizer(self.featurizer, dataset)
-        shared: dict[str, Any] = {"progress": progress, "accelerator": accelerator}
-        return np.stack([
-            member.predict(dataset, features=features, **shared)
-            if isinstance(member, FeatureModel)
-            else member.predict(dataset, **shared)
-            for member in self.members
-        ])  # fmt: skip
-
-    def predict_table(
-        self,
-        dataset: MoleculeDataset,
-        *,
-        coverage: float = COVERAGE,
-        progress: bool = True,
-        accelerator: str = "auto",
-    ) -> pd.DataFrame:
-        """Return predictions, one row for every input row.
-
-        Parameters
-        ----------
-        dataset : MoleculeDataset
-        coverage : float
-            Share of molecules like the validation rows whose measured value lies in the interval, at least.
-        progress : bool
-        accelerator : {"auto", "cpu", "gpu", "cuda"}
-
-        Returns
-        -------
-        DataFrame
-            In the order of the input: row, source, line, id, smiles; for each property NAME_predicted, NAME_spread
-            (several models: the standard deviation over them, of probabilities before calibration for classes), and
-            NAME_lower and NAME_upper (regression with a calibration: the interval, infinite where there are too few
-            validation rows for the coverage); similarity (Tanimoto, to the nearest training molecule) and warning
-            (of a molecule unlike the training set), where the training set is known; and reason: why a row has no
-            prediction, else "".
-        """
-        columns = self.predict_columns(dataset, coverage=coverage, progress=progress, accelerator=accelerator)
-        table = align(dataset, columns)
-        if "warning" in table:
-            table["warning"] = table["warning"].astype(object).fillna("")  # all NaN where there are rejects alone
-        return table
-
-    def predict_columns(
-        self,
-        dataset: MoleculeDataset,
-        *,
-        coverage: float = COVERAGE,
-        progress: bool = True,
-        accelerator: str = "auto",
-    ) -> dict[str, np.ndarray]:
-        """Return what `predict_table` says of the molecules, N values a column."""
-        check(0 < coverage < 1, "coverage", coverage, "between 0 and 1")
-        features = Features(dataset, progress=progress, accelerator=accelerator)
-        values = self._predict(dataset, features, progress, accelerator)
-        deviation = None if self.knows_deviation is None else self.knows_deviation.deviation(features)
-        columns: dict[str, Any] = {}
-        equal = self.weights is None or len(set(self.weights)) == 1
-        weights = None if equal else np.asarray(self.weights)
-        for k, name in enumerate(self.task_names):
-            task = None if self.calibration is None else self.calibration.tasks[name]
-            one = values[..., k]  # (m, N); np.average takes no N = 0
-            mean = one.mean(0) if weights is None else (weights[:, None] * one).sum(0) / weights.sum()
-            columns[predicted(name)] = mean if task is None else task.rescale(mean)
-            if len(values) > 1 and weights is None:
-                columns[f"{name}_spread"] = one.std(0, ddof=1)
-            elif len(values) > 1 and weights is not None:
-                columns[f"{name}_spread"] = np.sqrt((weights[:, None] * (one - mean) ** 2).sum(0) / weights.sum())
-            if task is not None and self.members[0].task_type == "regression":
-                width = task.half_width(coverage, deviation[:, k] if deviation is not None else None)
-                columns |= {f"{name}_lower": mean - width, f"{name}_upper": mean + width}
-        if self.training_set is not None:
-            similarity = self.training_set.similarity(dataset.smiles)
-            columns |= {"similarity": similarity, "warning": np.array(self.training_set.warnings(similarity), object)}
-        return columns
-
-
-def _read_member(folder: Path) -> PropertyModel | FeatureModel:
-    """Load a model of any kind.
-
-    Raises
-    ------
-    CheckpointError
-        If the folder holds no model of properties.
-    """
-    kind = model_folder.read(folder, kinds=model_folder.KINDS).kind
-    return FeatureModel.from_pretrained(folder) if kind in MODELS else PropertyModel.from_pretrained(folder)
-
-
-def _find_deviation(
-    calibration: Calibration, folder: Path, paths: Sequence[Path], members: Sequence[PropertyModel | FeatureModel]
-) -> FeatureModel | None:
-    """Return the member whose deviations the intervals are made from.
-
-    Raises
-    ------
-    CheckpointError
-        If the calibration names one that is not there, or has no deviations.
-    """
-    if calibration.deviation_of is None:
-        return None
-    for path, member in zip(paths, members, strict=True):
-        if path.name == calibration.deviation_of and isinstance(member, FeatureModel) and member.has_deviation:
-            return member
-    raise CheckpointError(
-        f"intervals take their width from a kernel machine {calibration.deviation_of!r}, which is not among the models",
-        where=str(folder / CALIBRATION_FILE),
-        fix="restore the folder, or train again",
-    )
-
-
-def _what_is_predicted(model: PropertyModel | FeatureModel) -> dict[str, Any]:
-    featurizer = model.featurizer.decisive()
-    featurizer.pop("seed", None)  # one embedding is as good as another; all members are shown that of the first
-    return {"task_names": list(model.task_names), "task_type": model.task_type, "featurizer": featurizer,
-            "classes": dict(model.classes)}  # fmt: skip
-
-
 def check_featurizer(expected: FeaturizerConfig, dataset: MoleculeDataset) -> None:
     """Raise a CheckpointError if a data set was featurized with other settings, as far as these are known."""
     if dataset.featurizer is not None:
@@ -357,44 +123,3 @@ def check_featurizer(expected: FeaturizerConfig, dataset: MoleculeDataset) -> No
             fix="give the file of molecules, which is featurized as the model needs it; or featurize it again with the "
             "expected settings",
         )
-
-
-def featurizer_of(folder: str | PathLike[str]) -> FeaturizerConfig:
-    """Return how molecules were featurized for a saved model; without positions where its folder does not say."""
-    folder = member_folders(folder)[0]
-    return FeaturizerConfig.from_dict(model_folder.read(folder).extra.get("featurizer", {}))
-
-
-def predict(
-    folder: str | PathLike[str] | Iterable[str | PathLike[str]],
-    dataset: MoleculeDataset,
-    *,
-    coverage: float = COVERAGE,
-    progress: bool = True,
-    accelerator: str = "auto",
-) -> pd.DataFrame:
-    """Predict properties.
-
-    Parameters
-    ----------
-    folder : path or paths
-        That `finetune` wrote; the mean of several is predicted.
-    dataset : MoleculeDataset
-        Featurized with the model's settings, ``featurizer_of(folder)``.
-    coverage : float
-        Of the intervals of a regression.
-    progress : bool
-    accelerator : {"auto", "cpu", "gpu", "cuda"}
-
-    Returns
-    -------
-    DataFrame
-        See `Ensemble.predict_table`.
-
-    Raises
-    ------
-    CheckpointError
-        If the folder holds no such model, or the molecules were featurized with other settings.
-    """
-    ensemble = Ensemble.from_pretrained(folder)
-    return ensemble.predict_table(dataset, coverage=coverage, progress=progress, accelerator=accelerator)

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
+from dgl_moleblend.predict.ensemble import COVERAGE
 from dgl_moleblend.predict.intervals import TaskCalibration
-from dgl_moleblend.predict.properties import COVERAGE
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.results import Results
 

@@ -76,6 +76,15 @@ def test_held_out_rows_get_the_deviation_that_the_other_folds_give(features, lab
     assert (np.isnan(model.out_of_fold_deviation) == np.isnan(labels)).all()
 
 
+def test_values_and_deviations_together_are_those_asked_for_apart(features, labels, monkeypatch):
+    model = KernelModel.fit(features, labels, "regression", names=["morgan", "path"])
+    monkeypatch.setattr(kernel_module, "_BLOCK", 7)
+    value, deviation = model.predict_with_deviation(features)
+    np.testing.assert_array_equal(value, model.predict(features))
+    np.testing.assert_array_equal(deviation, model.deviation(features))
+    assert [part.shape for part in model.predict_with_deviation(features.take(np.arange(0)))] == [(0, 2), (0, 2)]
+
+
 def test_other_rows_change_nothing(features, labels):
     """Ranks and widths are those of the training rows, and a prediction does not look at its neighbours."""
     model = KernelModel.fit(features.take(np.arange(30)), labels[:30], "regression")

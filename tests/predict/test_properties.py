@@ -18,9 +18,10 @@ from dgl_moleblend.errors import CheckpointError, DataError
 from dgl_moleblend.models.targets import LabelScaling
 from dgl_moleblend.predict.calibration import Calibration
 from dgl_moleblend.predict.embedding import embed
+from dgl_moleblend.predict.ensemble import Ensemble, predict
 from dgl_moleblend.predict.inference import infer
 from dgl_moleblend.predict.intervals import TaskCalibration
-from dgl_moleblend.predict.properties import Ensemble, PropertyModel, predict
+from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.tables import align
 
 GIVEN = mb.FeaturizerConfig(positions="given")

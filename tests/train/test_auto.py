@@ -14,8 +14,8 @@ import dgl_moleblend as mb
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.models.kernel import KernelModel
 from dgl_moleblend.predict import calibration
+from dgl_moleblend.predict.ensemble import Ensemble, predict
 from dgl_moleblend.predict.features import Features
-from dgl_moleblend.predict.properties import Ensemble, predict
 from dgl_moleblend.train.auto import finetune_auto
 from dgl_moleblend.train.comparison import Comparison
 
@@ -74,7 +74,7 @@ def test_intervals_are_those_that_were_judged(dataset, tmp_path, monkeypatch):
     assert model.calibration.deviation_of == "kernel"
     np.testing.assert_allclose(task.residuals, 1)
     columns = model.predict_columns(test, progress=False)
-    deviation = model.knows_deviation.deviation(Features(test, progress=False))[:, 0]
+    deviation = model.knows_deviation.predict_with_deviation(Features(test, progress=False))[1][:, 0]
     np.testing.assert_allclose(columns["size_upper"] - columns["size_predicted"], task.half_width(0.9, deviation))
     error = np.abs(columns["size_predicted"] - test.labels[:, 0])
     for coverage, share in task.test["covered"].items():

@@ -12,7 +12,7 @@ import dgl_moleblend as mb
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.data.splits import Split
 from dgl_moleblend.errors import CheckpointError, DataError
-from dgl_moleblend.predict.properties import predict
+from dgl_moleblend.predict.ensemble import predict
 from dgl_moleblend.train import ensemble
 from dgl_moleblend.train.ensemble import finetune_folds, finetune_seeds
 

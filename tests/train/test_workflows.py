@@ -11,7 +11,7 @@ from tables import NAN, QUIET, chains, parts
 import dgl_moleblend as mb
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.errors import CheckpointError, DataError
-from dgl_moleblend.predict.properties import predict
+from dgl_moleblend.predict.ensemble import predict
 from dgl_moleblend.train import finetune as finetune_module
 from dgl_moleblend.train.finetune import finetune
 from dgl_moleblend.train.pretrain import pretrain
