@@ -279,12 +279,13 @@ class _Comparison:
             self.dataset.classes,
         )
         saved.save_pretrained(self.out / name)
-        test = self.parts["test"]
-        values = model.predict(table.take(test)) if len(test) else np.empty((0, self.labels.shape[1]))
+        test, deviation = table.take(self.parts["test"]), None
         assert model.out_of_fold is not None
-        deviation = None
-        if name == "kernel" and saved.has_deviation and len(test):
-            deviation = model.out_of_fold_deviation, model.deviation(table.take(test))
+        if name == "kernel" and saved.has_deviation:
+            values, spread = model.predict_with_deviation(test)
+            deviation = model.out_of_fold_deviation, spread
+        else:
+            values = model.predict(test) if len(test) else np.empty((0, self.labels.shape[1]))
         return Candidate(model.out_of_fold, values, time.perf_counter() - began, (name,), deviation)
 
 

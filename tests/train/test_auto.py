@@ -81,6 +81,17 @@ def test_intervals_are_those_that_were_judged(dataset, tmp_path, monkeypatch):
         assert share == np.mean(error <= task.half_width(float(coverage), deviation))
 
 
+def test_intervals_differ_in_width_without_test_rows_too(dataset, tmp_path, monkeypatch):
+    monkeypatch.setattr(calibration, "_spread", lambda error, wide: tuple(np.quantile(wide, (0.05, 0.5, 0.95))))
+    split = {"train": np.arange(20), "validation": np.arange(20, 30)}
+    settings = {**QUICK, "start": None, "comparison": Comparison(("kernel",), ("morgan",))}
+    result = finetune_auto(dataset, split, tmp_path / "m", **settings)
+    model = Ensemble.from_pretrained(result.folder)
+    assert model.calibration.tasks["size"].test == {}
+    columns = model.predict_columns(dataset, progress=False)
+    assert (columns["size_upper"] - columns["size_lower"]).std() > 0
+
+
 def test_the_folder_predicts_what_was_judged(dataset, result):
     test = dataset.subset(SPLIT["test"])
     table = predict(result.folder, test, progress=False)
