@@ -37,6 +37,11 @@ def sha256(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
+def known_sha256(path: Path) -> str:
+    """Return the checksum of a file, read once as long as it stays the same."""
+    return _sha256(path, *_stamp(path))
+
+
 def of_folder(out: Path) -> dict[str, str]:
     """Return checksums of the files that a run left and commands read again: its own, and those of its models."""
     found = [
@@ -55,7 +60,7 @@ def check_file(path: Path) -> Path:
     """
     for run, name in _runs(path):
         expected = _known(run).get(name)
-        if expected is not None and path.is_file() and expected != _sha256(path, *_stamp(path)):
+        if expected is not None and path.is_file() and expected != known_sha256(path):
             raise CheckpointError(
                 f"{path.name} is not the file that the run left: it was exchanged, cut or edited",
                 where=str(path),

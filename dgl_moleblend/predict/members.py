@@ -6,7 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 from dgl_moleblend import folder as model_folder
-from dgl_moleblend.checksums import check_file, sha256
+from dgl_moleblend.checksums import check_file, known_sha256
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.files import ENSEMBLE_FILE
 
@@ -73,7 +73,7 @@ def check_members(folder: str | PathLike[str]) -> None:
     digests = json.loads(path.read_text(encoding="utf-8")).get("sha256") if path.is_file() else None
     for member, digest in zip(member_folders(folder), digests or (), strict=False):
         weights = member / model_folder.WEIGHTS_FILE
-        if weights.is_file() and sha256(weights) != digest:
+        if weights.is_file() and known_sha256(weights) != digest:
             raise CheckpointError(
                 f"{model_folder.WEIGHTS_FILE} is not what {ENSEMBLE_FILE} was written with",
                 where=str(member),

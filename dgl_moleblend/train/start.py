@@ -9,7 +9,7 @@ from typing_extensions import Self
 
 from dgl_moleblend import files
 from dgl_moleblend import folder as model_folder
-from dgl_moleblend.checksums import sha256
+from dgl_moleblend.checksums import known_sha256
 from dgl_moleblend.config import EncoderConfig
 from dgl_moleblend.models.predictor import readout_of
 from dgl_moleblend.nn.encoder import MoleBlendEncoder
@@ -58,7 +58,7 @@ class Start:
             return cls(source or EncoderConfig.small())
         assert not isinstance(source, Start)
         saved = model_folder.read(Path(source))
-        weights = sha256(saved.folder / model_folder.WEIGHTS_FILE)[:16]
+        weights = known_sha256(saved.folder / model_folder.WEIGHTS_FILE)[:16]
         size = EncoderConfig.from_dict(saved.config["encoder"])
         return cls(size, str(source), weights, saved.config, readout_of(saved))
 
