@@ -15,6 +15,7 @@ from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, refuse, resumable, say, unless_given
 from dgl_moleblend.cli.scores import candidates_to_text, runs_to_text, to_text
 from dgl_moleblend.cli.settings import kept
+from dgl_moleblend.config import LOSSES
 from dgl_moleblend.files import REPORT_FILE
 from dgl_moleblend.report.words import METRIC_NAMES
 
@@ -29,7 +30,7 @@ FROZEN = {"learning_rate": 3e-3, "max_epochs": 200}
 """Defaults for a head on frozen states, which `benchmarks/README.md` has found on validation rows."""
 NETWORK_ONLY = ("size", "max_epochs", "max_steps", "batch_size", "learning_rate", "weight_decay", "schedule", "warmup",
                 "clip_norm", "patience", "precision", "num_workers", "seeds", "folds", "trials", "readout",
-                "dropout", "class_weights", "freeze_encoder", "layer_decay")  # fmt: skip
+                "dropout", "loss", "class_weights", "freeze_encoder", "layer_decay")  # fmt: skip
 """Options of a network alone."""
 TUNED = ("learning_rate", "weight_decay", "dropout", "readout", "layer_decay")
 
@@ -46,6 +47,9 @@ fitting = options.grouped(
     click.option("--metric", type=click.Choice([*METRIC_NAMES, "loss"]),
                  help="Validation score that chooses the weights; scaled: the mean RMSE of several properties, in units"
                  " of each one's deviation. [default: rmse, or scaled, or roc_auc]"),
+    click.option("--loss", type=click.Choice([name for names in LOSSES.values() for name in names]),
+                 help="What is made small: mse, mae or huber of standardised labels; cross_entropy or focal of classes."
+                 " [default: mse, cross_entropy]"),
     click.option("--class-weights", is_flag=True, help="Give both classes of each task the same weight in training."),
     click.option("--freeze", "freeze_encoder", is_flag=True,
                  help="Train the property head alone (with --encoder), in seconds. It wants more than a whole model"

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dgl_moleblend.chem.similarity import write_training_set
-from dgl_moleblend.config import FeaturizerConfig, PredictorConfig, TrainingConfig, check
+from dgl_moleblend.config import LOSSES, FeaturizerConfig, PredictorConfig, TrainingConfig, check
 from dgl_moleblend.data.splits import Split
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import (
@@ -215,7 +215,7 @@ class Request:
     task_type : {"regression", "classification"}
         Of all.
     training : TrainingConfig
-        With its metric.
+        With its metric and loss.
     monitor : str
         The metric, or "loss" where no task has it on the validation rows.
     scaling : LabelScaling
@@ -269,6 +269,8 @@ def check_request(
     metric = training.metric or shared_metrics(task_type, len(names))[0]
     metrics = list(dict.fromkeys((*METRICS[task_type], *shared_metrics(task_type, len(names)))))
     check(metric in ("loss", *metrics), "metric", metric, f"one of {', '.join(metrics)}, loss")
+    loss = training.loss or LOSSES[task_type][0]
+    check(loss in LOSSES[task_type], "loss", loss, f"{' or '.join(LOSSES[task_type])}: this is a {task_type}")
     if training.class_weights and task_type != "classification":
         raise DataError("class weights are for classification, and the labels are numbers", fix="leave them out")
     check_labels(labels, task_type, names)
@@ -278,7 +280,7 @@ def check_request(
     possible = score(validation, validation, task_type, names, scaling.scale)
     return Request(
         dataset, parts, facts, tuple(task.replace(kind=task_type) for task in known), task_type,
-        training.replace(metric=metric), metric if possible.get(metric) is not None else "loss", scaling,
+        training.replace(metric=metric, loss=loss), metric if possible.get(metric) is not None else "loss", scaling,
     )  # fmt: skip
 
 

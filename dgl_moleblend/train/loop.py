@@ -234,7 +234,8 @@ def fit(
     if monitor and config.patience:
         callbacks.append(Patience(f"validation/{monitor}", mode=mode, patience=config.patience))
     if compute.progress:
-        callbacks.append(RunProgress(description))
+        shown = f"validation/{monitor}" if monitor else "train/loss"
+        callbacks.append(RunProgress(description, shown, lower_is_better=mode == "min" or not monitor))
     if config.averaging:
         callbacks.append(MovingAverage(config.averaging))
     last = out / CHECKPOINTS / LAST

@@ -16,7 +16,7 @@ from torchmetrics.utilities import dim_zero_cat
 from dgl_moleblend.config import TrainingConfig
 from dgl_moleblend.errors import MoleBlendError
 from dgl_moleblend.models.losses import property_loss
-from dgl_moleblend.models.scores import score, shared_metrics
+from dgl_moleblend.models.scores import score
 from dgl_moleblend.models.targets import LabelScaling, to_prediction
 from dgl_moleblend.nn.blend import draw_blend, draw_noise
 
@@ -133,7 +133,7 @@ class PretrainingModule(TrainingModule):
         output = self.model(relations, blend=blend, noise=noise, targets=targets)
         training = stage == "train"
         settings: dict[str, Any] = {"batch_size": relations.num_molecules, "on_epoch": True, "sync_dist": True}
-        self.log(f"{stage}/loss", output.loss, on_step=training, prog_bar=True, **settings)
+        self.log(f"{stage}/loss", output.loss, on_step=training, **settings)
         self.log_dict({f"{stage}/{k}": v for k, v in output.losses.items()}, on_step=False, **settings)
         return output.loss  # type: ignore[no-any-return]
 
@@ -201,7 +201,6 @@ class FinetuningModule(TrainingModule):
         self.task_type = task_type
         self.scaling = scaling
         self.pos_weight = pos_weight
-        self.headline = shared_metrics(task_type, len(names))[0]
         self.scores = PropertyScores(task_type, names, scaling.scale)
         if config.freeze_encoder:
             model.encoder.requires_grad_(False)
@@ -243,15 +242,15 @@ class FinetuningModule(TrainingModule):
     def training_step(self, batch: "TrainingBatch", batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         output = self._predict(batch, "train")
-        loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight)
-        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(output), sync_dist=True)
+        loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight, self.config.loss)
+        self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(output), sync_dist=True)
         return loss
 
     def validation_step(self, batch: "TrainingBatch", batch_idx: int) -> None:
         """Log the loss of a batch and keep its predictions."""
         output = self._predict(batch, "validation")
-        loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight)
-        self.log("validation/loss", loss, prog_bar=True, batch_size=len(output), sync_dist=True)
+        loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight, self.config.loss)
+        self.log("validation/loss", loss, batch_size=len(output), sync_dist=True)
         self.scores.update(to_prediction(output, self.task_type, self.scaling), batch.labels)
 
     def on_validation_epoch_end(self) -> None:
@@ -271,4 +270,4 @@ class FinetuningModule(TrainingModule):
         self.scores.reset()
         for name, value in values.items():
             if isinstance(value, float):
-                self.log(f"validation/{name}", value, prog_bar=name == self.headline)
+                self.log(f"validation/{name}", value)
