@@ -155,6 +155,8 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     training: TrainingConfig = given["training"].replace(**given["fitting"])
     if training.freeze_encoder:
         training = training.replace(**unless_given(ctx, FROZEN))
+    if head in ("trees", "kernel") or given["answer"]["fast"]:
+        refuse(ctx, ("logger",), "only the training of a network is logged")
     start = encoder_choice(ctx, **given["start"])
     if head != "network" and encoder is None:
         start = shipped.DEFAULT

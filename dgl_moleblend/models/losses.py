@@ -1,6 +1,6 @@
 """What a network is fitted by: the masked loss of properties, and how much a rare class weighs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from torch import Tensor
 
 from dgl_moleblend.models.targets import LabelScaling
 
-_ERRORS = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
+_ERRORS: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
 _GAMMA = 2
 
 
