@@ -338,7 +338,8 @@ def _finish(
     featurizer = work.dataset.featurizer or FeaturizerConfig()
     facts = work.request.facts
     extra = {"task_names": names, "task_type": work.task_type, "featurizer": featurizer.to_dict(),
-             "scaling": {"mean": list(scaling.mean), "scale": list(scaling.scale)}, "facts": facts}  # fmt: skip
+             "scaling": {"mean": list(scaling.mean), "scale": list(scaling.scale)}, "facts": facts,
+             "units": {task.name: task.unit for task in work.request.tasks if task.unit}}  # fmt: skip
     write_json(out / METRICS_FILE, metrics)
     table = tabulate(work.dataset, work.parts, {"validation": held_out[validation], "test": test})
     training_set = write_training_set(out, work.dataset.subset(work.rows).smiles)

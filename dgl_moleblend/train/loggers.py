@@ -6,7 +6,7 @@ from typing import Any
 
 from lightning.pytorch.loggers import CSVLogger, Logger
 
-from dgl_moleblend.files import LOGS, make_folder
+from dgl_moleblend.files import LOGS
 
 PROJECT = "dgl-moleblend"
 """Of Weights & Biases, and experiment of MLflow, that runs are listed under."""
@@ -42,7 +42,7 @@ def make_loggers(name: str, out: Path, settings: Mapping[str, Any]) -> list[Logg
 
         from lightning.pytorch.loggers import MLFlowLogger
 
-        make_folder(out / LOGS)
+        (out / LOGS).mkdir(parents=True, exist_ok=True)
         place = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(out / LOGS).resolve() / 'mlflow.db'}"
         further = MLFlowLogger(PROJECT, run_name=run, tracking_uri=place)
     further.log_hyperparams(dict(settings))
