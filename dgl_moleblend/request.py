@@ -55,7 +55,8 @@ class Compute(Config):
     accelerator : {"auto", "cpu", "gpu", "cuda"}
         "auto" takes a CUDA device where there is one.
     devices : int or "auto"
-        Devices that train together; each takes ``batch_size`` molecules a step.
+        Devices that train together; each takes ``batch_size`` molecules a step, and draws its own dropout. So a run
+        on two is not that on one with batches twice as large, bit by bit.
     precision : {"32-true", "bf16-mixed", "16-mixed"}
         As Lightning names it; softmax stays in float32.
     workers : int

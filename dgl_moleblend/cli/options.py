@@ -207,10 +207,8 @@ _computing = (
     quiet,
 )  # fmt: skip
 
-compute = grouped("compute", _compute, *_computing, title="Computing")
+compute = grouped("compute", _compute, *_computing, _devices, title="Computing")
 """On what to compute, a Compute."""
-compute_together = grouped("compute", _compute, *_computing, _devices, title="Computing")
-"""The same, with more than one device."""
 
 workers = section(
     "Computing",

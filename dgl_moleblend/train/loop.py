@@ -251,6 +251,7 @@ def fit(
             default_root_dir=out,
             accelerator="gpu" if compute.accelerator == "cuda" else compute.accelerator,
             devices=compute.devices,
+            strategy="auto" if compute.devices == 1 else module.parallel,
             precision=compute.precision,  # type: ignore[arg-type]
             max_epochs=config.max_epochs,
             max_steps=config.max_steps,

@@ -60,6 +60,9 @@ class TrainingModule(LightningModule):
     dropout, blend and noise, and a run that was interrupted draws what it would have drawn.
     """
 
+    parallel = "ddp"
+    """How several devices work together, as Lightning names it."""
+
     def __init__(self, config: TrainingConfig) -> None:
         super().__init__()
         self.config = config
@@ -142,6 +145,7 @@ class PropertyScores(Metric):
     """Collects predictions and labels of an epoch, from every process, and scores them at its end."""
 
     full_state_update = False
+    index: list[Tensor]
     prediction: list[Tensor]
     labels: list[Tensor]
 
@@ -150,18 +154,21 @@ class PropertyScores(Metric):
         self.scale = scale
         self.task_type = task_type
         self.names = list(names)
+        self.add_state("index", default=[], dist_reduce_fx="cat")
         self.add_state("prediction", default=[], dist_reduce_fx="cat")
         self.add_state("labels", default=[], dist_reduce_fx="cat")
 
-    def update(self, prediction: Tensor, labels: Tensor) -> None:
-        """Add a batch: (b, t) predictions in the unit of the target or probabilities, (b, t) labels."""
+    def update(self, index: Tensor, prediction: Tensor, labels: Tensor) -> None:
+        """Add a batch: (b,) rows, (b, t) predictions in the unit of the target or probabilities, (b, t) labels."""
+        self.index.append(index)
         self.prediction.append(prediction.double())
         self.labels.append(labels.double())
 
     def compute(self) -> dict[str, Any]:
         """Score everything added; see `dgl_moleblend.models.scores.score`."""
-        prediction, labels = (dim_zero_cat(x).cpu().numpy() for x in (self.prediction, self.labels))
-        return score(prediction, labels, self.task_type, self.names, self.scale)
+        index, prediction, labels = (dim_zero_cat(x).cpu().numpy() for x in (self.index, self.prediction, self.labels))
+        _, once = np.unique(index, return_index=True)  # processes repeat batches, so that each has as many
+        return score(prediction[once], labels[once], self.task_type, self.names, self.scale)
 
 
 class FinetuningModule(TrainingModule):
@@ -182,6 +189,8 @@ class FinetuningModule(TrainingModule):
         Keep the states that the read-out needs of a frozen encoder from the first epoch on: later ones train the head
         alone. For molecules of one conformer, or none.
     """
+
+    parallel = "ddp_find_unused_parameters_true"  # of relations that no molecule has, say
 
     def __init__(
         self,
@@ -251,7 +260,7 @@ class FinetuningModule(TrainingModule):
         output = self._predict(batch, "validation")
         loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight, self.config.loss)
         self.log("validation/loss", loss, batch_size=len(output), sync_dist=True)
-        self.scores.update(to_prediction(output, self.task_type, self.scaling), batch.labels)
+        self.scores.update(batch.index, to_prediction(output, self.task_type, self.scaling), batch.labels)
 
     def on_validation_epoch_end(self) -> None:
         """Score the epoch.
@@ -270,4 +279,4 @@ class FinetuningModule(TrainingModule):
         self.scores.reset()
         for name, value in values.items():
             if isinstance(value, float):
-                self.log(f"validation/{name}", value)
+                self.log(f"validation/{name}", value, sync_dist=True)
