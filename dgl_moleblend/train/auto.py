@@ -162,6 +162,8 @@ def finetune_auto(
     features = Features(request.dataset, workers=compute.workers, progress=compute.progress,
                         accelerator=compute.accelerator)  # fmt: skip
     work = _Comparison(request, out, start, comparison, compute, features)
+    if {"trees", "kernel"} & {*comparison.candidates}:  # the forest needs fewer; at once, they take half the time
+        features.table(comparison.features)
     found: dict[str, Candidate] = {}
     skipped: dict[str, str] = {}
     for name in comparison.candidates:
