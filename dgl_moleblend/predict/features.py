@@ -1,6 +1,6 @@
 """Features of a data set's molecules: fingerprints, descriptors, an encoder's states, columns; each made once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 
 import numpy as np
@@ -67,7 +67,7 @@ class Features:
         DataError
             If a column is missing.
         """
-        self._describe([name for name in names if name not in (STATES, COLUMNS)])
+        self.describe(names)
         parts = {}
         named: dict[str, Sequence[str]] = {}
         for name in names:
@@ -88,9 +88,17 @@ class Features:
         assert name == COLUMNS  # the others are described, together
         return FeatureTable({name: self._columns(columns)}, {name: tuple(columns)})
 
-    def _describe(self, names: Sequence[str]) -> None:
-        """Compute what is not there yet, all at once: each molecule is read, and the workers start, but once."""
-        if not (missing := tuple(name for name in names if name not in self._made)):
+    def describe(self, names: Iterable[str]) -> None:
+        """Compute what is not there yet, all at once: each molecule is read, and the workers start, but once.
+
+        Parameters
+        ----------
+        names : iterable of str
+            As of `table`; of these, the `dgl_moleblend.chem.descriptors.KINDS`.
+        """
+        kinds = dict.fromkeys(name for name in names if name not in (STATES, COLUMNS))
+        missing = tuple(name for name in kinds if name not in self._made)
+        if not missing:
             return
         from dgl_moleblend.chem.descriptors import describe
 

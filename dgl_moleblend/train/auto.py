@@ -163,7 +163,7 @@ def finetune_auto(
                         accelerator=compute.accelerator)  # fmt: skip
     work = _Comparison(request, out, start, comparison, compute, features)
     if {"trees", "kernel"} & {*comparison.candidates}:  # the forest needs fewer; at once, they take half the time
-        features.table(comparison.features)
+        features.describe(comparison.features)
     found: dict[str, Candidate] = {}
     skipped: dict[str, str] = {}
     for name in comparison.candidates:
