@@ -1,5 +1,6 @@
 """Where the values of a run go: its CSV file, and TensorBoard, Weights & Biases or MLflow beside it."""
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from dgl_moleblend.files import LOGS
 
 PROJECT = "dgl-moleblend"
 """Of Weights & Biases, and experiment of MLflow, that runs are listed under."""
+_MLFLOW = os.environ.get("MLFLOW_TRACKING_URI")  # as the user set it: MLflow itself sets it to where a first run went
 
 
 def make_loggers(name: str, out: Path, settings: Mapping[str, Any]) -> list[Logger]:
@@ -38,12 +40,10 @@ def make_loggers(name: str, out: Path, settings: Mapping[str, Any]) -> list[Logg
 
         further = WandbLogger(name=run, project=PROJECT, save_dir=out / LOGS)
     else:
-        import os
-
         from lightning.pytorch.loggers import MLFlowLogger
 
         (out / LOGS).mkdir(parents=True, exist_ok=True)
-        place = os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{(out / LOGS).resolve() / 'mlflow.db'}"
+        place = _MLFLOW or f"sqlite:///{(out / LOGS).resolve() / 'mlflow.db'}"
         further = MLFlowLogger(PROJECT, run_name=run, tracking_uri=place)
     further.log_hyperparams(dict(settings))
     return [csv, further]
