@@ -135,6 +135,10 @@ class Ensemble:
         """Return what members predict, (m, N, t), and how far off that may be, (N, t), where one of them knows it."""
         check_featurizer(self.featurizer, dataset)
         features, values, deviation = Features(dataset, **shared), [], None
+        asked = self.members if len(dataset) else ()
+        features.describe(
+            name for one in asked if isinstance(one, FeatureModel) for name in one.model.required_features
+        )
         for member in self.members:
             if member is self.knows_deviation:
                 value, deviation = member.predict_with_deviation(features)

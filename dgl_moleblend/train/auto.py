@@ -41,8 +41,8 @@ from dgl_moleblend.request import Compute, Task
 from dgl_moleblend.train.comparison import Comparison, network_training
 from dgl_moleblend.train.ensemble import remove_runs
 from dgl_moleblend.train.finetune import (
-    FinetuneResult,
     Request,
+    check_one_device,
     check_request,
     finetune,
     split_facts,
@@ -51,6 +51,7 @@ from dgl_moleblend.train.finetune import (
 )
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.plan import RunPlan
+from dgl_moleblend.train.result import FinetuneResult
 from dgl_moleblend.train.run import close_run, is_finished, open_run
 from dgl_moleblend.train.start import Source, Start
 
@@ -142,6 +143,7 @@ def finetune_auto(
         If labels or split cannot be used, no candidate can be fitted, or `out` holds another run.
     """
     out, comparison, compute = Path(out), comparison or Comparison(), compute or Compute()
+    check_one_device(compute)
     start = None if start is None else Start.of(start)
     if start is not None:
         start.keep_from(out)
@@ -160,6 +162,8 @@ def finetune_auto(
     features = Features(request.dataset, workers=compute.workers, progress=compute.progress,
                         accelerator=compute.accelerator)  # fmt: skip
     work = _Comparison(request, out, start, comparison, compute, features)
+    if {"trees", "kernel"} & {*comparison.candidates}:  # the forest needs fewer; at once, they take half the time
+        features.describe(comparison.features)
     found: dict[str, Candidate] = {}
     skipped: dict[str, str] = {}
     for name in comparison.candidates:
