@@ -26,6 +26,7 @@ MODULES = [
 ]  # fmt: skip
 GUIDES = {
     "README.md": "Start",
+    "examples/GUIDE.md": "Guide",
     "METHOD.md": "Method",
     "examples/embeddings.ipynb": "Embeddings",
     "examples/finetune.ipynb": "Fine-tuning",

@@ -1,4 +1,4 @@
-"""The README's examples are run: Python as it stands, commands with a tiny model and one epoch."""
+"""The examples of README and guide are run: Python as it stands, commands with a tiny model and one epoch."""
 
 import re
 import shlex
@@ -12,10 +12,11 @@ from click.testing import CliRunner
 
 from dgl_moleblend.cli import main
 
-README = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
-PYTHON = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+ROOT = Path(__file__).parents[1]
+TEXT = "".join((ROOT / name).read_text(encoding="utf-8") for name in ("README.md", "examples/GUIDE.md"))
+PYTHON = re.findall(r"```python\n(.*?)```", TEXT, re.DOTALL)
 COMMANDS = [
-    line for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL) for line in block.splitlines() if line.strip()
+    line for block in re.findall(r"```sh\n(.*?)```", TEXT, re.DOTALL) for line in block.splitlines() if line.strip()
 ]
 
 
@@ -26,7 +27,7 @@ def test_python(code: str, tmp_path) -> None:
 
 
 def test_commands(tmp_path, monkeypatch) -> None:
-    """In the README's order: each reads what those before it wrote."""
+    """In the order of README and guide: each reads what those before it wrote."""
     monkeypatch.chdir(tmp_path)
     ran = []
     for line in COMMANDS:

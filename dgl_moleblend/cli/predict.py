@@ -17,17 +17,17 @@ from dgl_moleblend.files import MANIFEST_FILE, keep_inputs
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dgl_moleblend.predict.ensemble import Ensemble
-
 
 @click.command(cls=Command)
 @click.argument("model", type=click.Path(), metavar="MODEL...")
 @click.argument("inputs", nargs=-1, metavar="[FILE]...")
 @click.option("-s", "--smiles", multiple=True, help="Predict this molecule; may be repeated.")
 @click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="PATH",
-              help="File to write: .csv, .parquet, .json or .jsonl. [default: standard output]")  # fmt: skip
-@click.option("--format", "form", type=click.Choice(["csv", "parquet", "json", "jsonl"]),
-              help="json: a list of objects; jsonl: an object a line. [default: as --output ends; csv]")  # fmt: skip
+              help="File to write: .csv, .parquet, .json, .jsonl or .html (a page). "
+              "[default: standard output]")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["csv", "parquet", "json", "jsonl", "html"]),
+              help="json: a list of objects; jsonl: an object a line; html: a page with structures, to be sorted. "
+              "[default: as --output ends; csv]")  # fmt: skip
 @click.option(
     "--only-predictions", is_flag=True, help="Leave out the other columns of FILE, and be leaner with memory."
 )
@@ -66,29 +66,33 @@ def command(
       NAME_spread                     several models: standard deviation over them
       NAME_lower, NAME_upper          regression: holds the measured value of 90 % (--coverage) of
                                       molecules like the validation rows; infinite if these are too few
-      similarity                      Tanimoto, to the nearest training molecule
+      similarity, nearest             Tanimoto, to the nearest training molecule; its SMILES
       warning                         "unlike the training set" where similarity is low
       reason                          why a row has no prediction
 
-    The interval is as wide for every molecule. It keeps its promise for molecules like the validation rows: those of
-    new scaffolds are not, and fewer may lie within. What it held of the test rows is written to standard error.
+    An interval can be trusted for a molecule like those that the model was validated on; of new scaffolds, and where
+    there is a warning, fewer measured values than promised may lie within. What it held of the test rows is written to
+    standard error.
 
     \b
       dgl-moleblend predict esol-model new.csv -o predictions.csv
+      dgl-moleblend predict esol-model new.csv -o page.html
       dgl-moleblend predict esol-model -s CCO -s c1ccccc1
       dgl-moleblend predict seed-0 seed-1 seed-2 new.csv --coverage 0.8 > predictions.csv
       zcat big.smi.gz | dgl-moleblend predict esol-model - --input-format smi > predictions.csv
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     if form is None:
-        check_output(output, (".csv", ".parquet", ".json", ".jsonl"))
-    elif output is None and form == "parquet":
-        raise click.UsageError("--format parquet needs an --output")
+        check_output(output, (".csv", ".parquet", ".json", ".jsonl", ".html"))
+        form = "html" if output is not None and Path(output).suffix == ".html" else None
+    elif output is None and form in ("parquet", "html"):
+        raise click.UsageError(f"--format {form} needs an --output")
     shipped.find(model)  # said before torch is imported
 
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.predict.ensemble import Ensemble
     from dgl_moleblend.predict.members import is_model
     from dgl_moleblend.predict.tables import beside, write_table, write_text
+    from dgl_moleblend.report.trust import describe
 
     further = next((k for k, path in enumerate(inputs) if not is_model(path)), len(inputs))
     models, files = (model, *inputs[:further]), inputs[further:]
@@ -121,38 +125,18 @@ def command(
             say(f"column {name!r} of the input is {new!r} in the output, which has one of that name")
     if output is None:
         write_text(table, sys.stdout, form or "csv", digits=7)
+    elif form == "html":
+        from dgl_moleblend.report.predictions import write_predictions
+
+        name = ", ".join(Path(one).resolve().name for one in models)
+        for text in write_predictions(table, output, ensemble, model=name, coverage=coverage):
+            say(text)
     else:
         write_table(table, output, digits=7, form=form)
     for text in describe(ensemble, coverage):
         say(text)
     warned = f", {(table['warning'] != '').sum():,} warned (unlike the training set)" if "warning" in table else ""
     summarize(table, "predicted", warned)
-
-
-def describe(ensemble: "Ensemble", coverage: float) -> list[str]:
-    """Say how many models predicted, and what was calibrated, on how many rows."""
-    import numpy as np
-
-    texts = [f"mean of {len(ensemble.members)} models"] if len(ensemble.members) > 1 else []
-    classes = ensemble.members[0].classes
-    texts += [f"{name}: probability of {one!r} ({zero!r} is class 0)" for name, (zero, one) in classes.items()]
-    for name, task in ({} if ensemble.calibration is None else ensemble.calibration.tasks).items():
-        if ensemble.members[0].task_type == "classification":
-            how = "as the model gives them: to rescale them did not help on" if task.platt is None else "rescaled by"
-            texts.append(f"{name}: probabilities {how} {task.rows:,} validation rows")
-            continue
-        width = np.atleast_1d(task.half_width(coverage))
-        if width[0] == float("inf"):
-            texts.append(f"{name}: {task.rows:,} validation rows are too few for a coverage of {coverage:.0%}:"
-                         " the interval is infinite")  # fmt: skip
-            continue
-        wide = f"{width[0]:.3g}" if len(width) == 1 else f"{width[0]:.3g} to {width[-1]:.3g}"
-        text = f"{name}: interval of +-{wide} for a coverage of {coverage:.0%}, by {task.rows:,} validation rows"
-        if (share := task.test.get("covered", {}).get(str(coverage))) is not None:
-            which = "those of the folds" if "folds" in task.test else "it"
-            text += f"; {which} held {share:.0%} of {task.test['rows']:,} test rows"
-        texts.append(text)
-    return texts
 
 
 def check_output(output: str | None, suffixes: Sequence[str], option: str = "--output") -> None:

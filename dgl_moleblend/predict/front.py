@@ -219,9 +219,10 @@ def predict(
     Returns
     -------
     DataFrame
-        One row for each input, in their order and with the index of a Series or DataFrame: smiles, the columns
-        NAME_predicted, NAME_spread, NAME_lower, NAME_upper, similarity and warning of `Ensemble.predict_table`, and
-        reason: why there is no prediction (NaN), else "". Rows of a file or data set begin with row, source, line, id.
+        One row for each input, in their order and with the index of a Series or DataFrame: smiles, the columns of
+        `Ensemble.predict_table` (NAME_predicted, NAME_spread, NAME_lower, NAME_upper, similarity, nearest, warning),
+        and reason: why there is no prediction (NaN), else "". Rows of a file or data set begin with row, source, line,
+        id.
 
     Raises
     ------

@@ -1,4 +1,6 @@
-"""Words for what stands in the files of a run by short names: metrics, kinds of models and splits, settings."""
+"""Words for what stands in the files of a run by short names: metrics, kinds of models, splits, settings; numbers."""
+
+import math
 
 METRIC_NAMES = {
     "rmse": "RMSE",
@@ -7,6 +9,12 @@ METRIC_NAMES = {
     "scaled": "scaled RMSE",
     "roc_auc": "ROC AUC",
     "pr_auc": "PR AUC",
+    "spearman": "Spearman",
+    "pearson": "Pearson",
+    "mcc": "MCC",
+    "f1": "F1",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
 }
 CANDIDATE_NAMES = {
     "mean": "mean of the labels",
@@ -23,6 +31,12 @@ METRIC_HELP = {
     "scaled": "mean RMSE over the properties, each in units of its deviation among training rows; smaller is better",
     "roc_auc": "how often class 1 is ranked above class 0; 1 is perfect, 0.5 a guess",
     "pr_auc": "average precision; 1 is perfect, a guess gives the share of class 1",
+    "spearman": "correlation of the ranks; 1 is the right order, 0 none",
+    "pearson": "correlation of the values; 1 is a straight line, 0 none",
+    "mcc": "Matthews' correlation of classes told at a probability of 0.5; 1 is perfect, 0 a guess",
+    "f1": "harmonic mean of precision and recall of class 1, told at a probability of 0.5; 1 is perfect",
+    "balanced_accuracy": "mean share of class 0 and of class 1 that is told right at 0.5; 1 is perfect, 0.5 a guess",
+    "accuracy": "share that is told right at a probability of 0.5; always the larger class gives its share",
 }
 SPLITS = {
     "scaffold": "Molecules with the same ring scaffold are in the same part, so that test molecules have scaffolds "
@@ -65,3 +79,16 @@ def in_words(settings: dict[str, str]) -> dict[str, str]:
         text = "no limit" if key in _UNLIMITED and value == "-1" else _VALUES.get(value, value)
         found[key if words in found else words] = text
     return found
+
+
+def number(value: float | None) -> str:
+    """Three digits that tell, and a dash for what there is not.
+
+    >>> number(2.3), number(-0.0012345), number(123456.0), number(None), number(float("nan"))
+    ('2.30', '−0.00123', '123,456', '-', '-')
+    """
+    if value is None or math.isnan(value):
+        return "-"
+    whole = 1000 <= abs(value) < 1e9 or value == 0 or abs(value) == 1
+    text = f"{value:,.0f}" if whole else f"{value:#.3g}".rstrip(".")
+    return text.replace("-", "\N{MINUS SIGN}", 1) if text.startswith("-") else text

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dgl_moleblend.checksums import check_file
 from dgl_moleblend.config import PredictorConfig, TrainingConfig, check
 from dgl_moleblend.data.splits import Split
 from dgl_moleblend.files import (
@@ -19,17 +18,17 @@ from dgl_moleblend.files import (
     PREDICTIONS_FILE,
     RUN_FILE,
     SPLIT_FILE,
-    read_json,
     write_json,
 )
-from dgl_moleblend.models.targets import METRICS, score, shared_metrics
+from dgl_moleblend.models.scores import METRICS, score, shared_metrics
 from dgl_moleblend.predict.calibration import write_calibration
 from dgl_moleblend.predict.tables import predicted, write_table
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.request import Compute
-from dgl_moleblend.train.finetune import SPLITS, FinetuneResult, check_request, finetune, split_facts, split_table
+from dgl_moleblend.train.finetune import SPLITS, check_one_device, check_request, finetune, split_facts, split_table
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.plan import Parts, RunPlan
+from dgl_moleblend.train.result import FinetuneResult, read_result
 from dgl_moleblend.train.run import close_run, is_finished, open_run, read_run
 from dgl_moleblend.train.start import Start
 
@@ -163,6 +162,7 @@ class _Runs:
         out: Path,
         settings: Mapping[str, Any],
     ) -> None:
+        check_one_device(settings.get("compute"))
         self.out = out
         self.settings = {**settings, "start": Start.of(settings.get("start"))}
         training = settings.get("training") or TrainingConfig()
@@ -210,16 +210,6 @@ def remove_runs(out: Path) -> None:
             shutil.rmtree(out / kind)
 
 
-def read_result(folder: Path) -> FinetuneResult:
-    """Read back what a finished run gave."""
-    metrics = read_json(check_file(folder / METRICS_FILE))
-    table = pd.read_csv(check_file(folder / PREDICTIONS_FILE), dtype={"id": str, "smiles": str}, keep_default_na=False,
-                        na_values={})  # fmt: skip
-    for name in table.columns.difference(["row", "id", "smiles", "split"]):
-        table[name] = pd.to_numeric(table[name].replace("", np.nan))
-    return FinetuneResult(folder, metrics, table)
-
-
 def _score(
     table: pd.DataFrame, names: Sequence[str], task_type: str, scale: Sequence[float] | np.ndarray
 ) -> dict[str, Any]:
@@ -243,7 +233,7 @@ def _finish(
     metrics |= {"mean": {}, "deviation": {}}
     for part in SPLITS[1:]:
         columns = {
-            metric: [run[part][metric] for run in metrics["runs"].values() if run[part][metric] is not None]
+            metric: [value for run in metrics["runs"].values() if (value := run[part].get(metric)) is not None]
             for metric in _metrics_of(first)
         }
         metrics["mean"][part] = {m: float(np.mean(v)) if v else None for m, v in columns.items()}
@@ -264,5 +254,5 @@ def _metrics_of(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    parts = {part: {m: metrics[part][m] for m in _metrics_of(metrics)} for part in SPLITS[1:]}
+    parts = {part: {m: metrics[part].get(m) for m in _metrics_of(metrics)} for part in SPLITS[1:]}
     return {**{name: metrics[name] for name in ("chosen_by", "epochs", "best", "rows")}, **parts}
