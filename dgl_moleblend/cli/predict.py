@@ -54,7 +54,7 @@ def command(
 ) -> None:
     """Predict properties with MODEL, a folder that `finetune` wrote.
 
-    Several MODEL folders, or one with an ensemble.json, predict their mean. FILE is CSV, TSV, SMI, SDF or Parquet, or
+    Several MODEL folders, or one with an ensemble.json, predict their mean. FILE is CSV, SMI, SDF, Excel, Parquet.., or
     a data set that `featurize` wrote; - is standard input. The models remember how molecules are featurized. The
     output has the input's rows in the input's order, with the columns
 
@@ -113,9 +113,11 @@ def command(
     if "-" in files and not only_predictions:
         say("standard input is read once: of its columns, those of the molecules are kept")
     elif files and not only_predictions and not any(Path(name, MANIFEST_FILE).is_file() for name in files):
+        from dgl_moleblend.readers.reading import FileOptions
         from dgl_moleblend.readers.whole import read_whole
 
-        own = read_whole(files, input_format=reading["input_format"], encoding=reading["encoding"])
+        how = ("input_format", "encoding", "sheet", "decimal", "charge")
+        own = read_whole(files, FileOptions(**{name: reading[name] for name in how}))
         if len(own) != len(table):
             raise DataError(f"a file changed while it was read: {len(table):,} rows, then {len(own):,}", where=files[0])
         table, renamed = beside(table, own)

@@ -6,21 +6,20 @@ from typing import Any
 
 import pandas as pd
 
-from dgl_moleblend.readers.files import Source, expand_inputs
+from dgl_moleblend.readers.files import Source
+from dgl_moleblend.readers.inputs import expand_inputs
+from dgl_moleblend.readers.reading import FileOptions
 from dgl_moleblend.readers.table import Table
 
 
-def read_whole(
-    inputs: Sequence[str | os.PathLike[str]], *, input_format: str | None = None, encoding: str | None = None
-) -> pd.DataFrame:
+def read_whole(inputs: Sequence[str | os.PathLike[str]], options: FileOptions | None = None) -> pd.DataFrame:
     r"""Read all columns (or SDF properties) of files, one row for every input row.
 
     Parameters
     ----------
     inputs : sequence of path
         As `MoleculeReader` takes them; not "-", which can be read once.
-    input_format, encoding
-        See `MoleculeReader`.
+    options : FileOptions, optional
 
     Returns
     -------
@@ -45,7 +44,7 @@ def read_whole(
     columns: dict[str, list[Any]] = {}
     count = 0
     for name in expand_inputs(list(inputs)):
-        table = Table(Source(name), input_format, encoding)
+        table = Table(Source(name), options)
         try:
             names = _apart(table.columns)
             for row in table.rows():
