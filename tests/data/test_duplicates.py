@@ -35,7 +35,8 @@ def test_conflicting_labels_are_counted(tmp_path):
 
 
 MAPPED = ["[CH3:3][CH2:1][OH:2]", "[OH:1][c:2]1[cH:3][cH:4][cH:5][cH:6][cH:7]1", "[CH3:1][NH2:2]",
-          "[CH3:9][CH2:8][CH3:7]", "[NH2:4][c:2]1[cH:3][cH:1][cH:5][cH:6][cH:7]1", "[O:2]=[C:1]1[CH2:3][CH2:4][CH2:5]1"]  # fmt: skip
+          "[CH3:9][CH2:8][CH3:7]", "[NH2:4][c:2]1[cH:3][cH:1][cH:5][cH:6][cH:7]1",
+          "[O:2]=[C:1]1[CH2:3][CH2:4][CH2:5]1"]  # fmt: skip
 PLAIN = ["CCO", "Oc1ccccc1", "CN", "CCC", "Nc1ccccc1", "O=C1CCC1"]
 
 
