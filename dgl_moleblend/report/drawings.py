@@ -178,8 +178,8 @@ def _drawing(mol: "Mol", colors: "Sequence[tuple[float, ...]] | None" = None, nu
 
 def _trimmed(picture: np.ndarray, margin: int = 20) -> np.ndarray:
     """Cut off the white around what is drawn, so that a title stands close to it."""
-    drawn = (picture[..., :3] < 1).any(-1)
-    rows, columns = np.flatnonzero(drawn.any(1)), np.flatnonzero(drawn.any(0))
+    drawn = np.any(picture[..., :3] < 1, axis=-1)
+    rows, columns = np.flatnonzero(np.any(drawn, axis=1)), np.flatnonzero(np.any(drawn, axis=0))
     if not len(rows):
         return picture
     return picture[max(rows[0] - margin, 0) : rows[-1] + margin, max(columns[0] - margin, 0) : columns[-1] + margin]
