@@ -92,7 +92,9 @@ def atom_contributions(
         )
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(5.6 * columns, 4.6 * rows), layout="constrained")
+    height, width = _trimmed(_drawing(mol)).shape[:2]
+    tall = float(np.clip(4.4 * height / width, 1.8, 4.4)) + 0.4  # inches: the structure, and its title
+    figure = Figure(figsize=(5.6 * columns, tall * rows + 0.5), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
     for axis in axes:
         axis.set_axis_off()
@@ -101,7 +103,7 @@ def atom_contributions(
         scale = ScalarMappable(Normalize(-most, most), _DIVERGING)
         colors = [tuple(color) for color in scale.to_rgba(values)[:, :3].tolist()]
         axis.imshow(_trimmed(_drawing(mol, colors, numbers=numbers)))
-        bar = figure.colorbar(scale, ax=axis, shrink=0.8)
+        bar = figure.colorbar(scale, ax=axis, shrink=0.9)
         bar.set_label(f"contribution to {plain(name)}")
         axis.set_title(plain(caption), fontsize="medium")
     figure.supxlabel(fill(SKELETON, 85 * columns), fontsize="small")

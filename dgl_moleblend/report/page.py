@@ -207,7 +207,10 @@ def _together(run: Results) -> list[Picture]:
     if _folds(run):
         areas = {task: one["roc_auc"] for task, one in scores["tasks"].items() if one["roc_auc"] is not None}
         alt = f"ROC AUC of {len(areas)} properties; mean area {number(scores['roc_auc'])}"
-        return [Picture.of(figures.score_dots(areas, "area under the ROC curve", guess=0.5), alt)] if areas else []
+        few = [task for task in areas if (run.shown[task] == 1).sum() < _FEW_OF_CLASS]
+        why = f"hollow: fewer than {_FEW_OF_CLASS} molecules of class 1, rough"
+        drawn = figures.score_dots(areas, "area under the ROC curve", 0.5, few, why)
+        return [Picture.of(drawn, f"{alt}; {len(few)} hollow, of few molecules of class 1")] if areas else []
     return [
         Picture.of(figures.roc(values, labels, run.tasks),
                  f"ROC curves of {len(run.tasks)} properties; mean area {number(scores['roc_auc'])}"),

@@ -2,6 +2,8 @@
 
 import math
 
+from dgl_moleblend.models.scores import METRICS
+
 METRIC_NAMES = {
     "rmse": "RMSE",
     "mae": "MAE",
@@ -103,13 +105,19 @@ def number(value: float | None) -> str:
 
 
 def score_text(value: float | None, metric: str) -> str:
-    """Write a score for reading: R², correlations and an MAE that is not small in two decimals; else as `number`.
+    """Write a score for reading: areas and shares in three decimals, R², correlations and an MAE of some size in two.
 
     >>> score_text(-0.000773, "r2"), score_text(0.7116, "mae"), score_text(0.01234, "mae"), score_text(0.8473, "rmse")
     ('0.00', '0.71', '0.0123', '0.847')
+    >>> score_text(1.0, "roc_auc")
+    '1.000'
     """
     if value is None or math.isnan(value):
         return "-"
-    if metric not in _TWO_DECIMALS and not (metric == "mae" and 0.1 <= value < 1000):
+    if metric in METRICS["classification"]:
+        digits = 3
+    elif metric in _TWO_DECIMALS or (metric == "mae" and 0.1 <= value < 1000):
+        digits = 2
+    else:
         return number(value)
-    return f"{round(value, 2) + 0.0:,.2f}".replace("-", "\N{MINUS SIGN}")
+    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "\N{MINUS SIGN}")
