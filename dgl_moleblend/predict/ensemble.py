@@ -171,10 +171,7 @@ class Ensemble:
             prediction, else "".
         """
         columns = self.predict_columns(dataset, coverage=coverage, progress=progress, accelerator=accelerator)
-        table = align(dataset, columns)
-        if "warning" in table:
-            table["warning"] = table["warning"].astype(object).fillna("")  # all NaN where there are rejects alone
-        return table
+        return align(dataset, columns)
 
     def predict_columns(
         self,

@@ -9,13 +9,13 @@ from typing import Any
 
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.cells import find_classes, number, read_label, why_no_label
-from dgl_moleblend.readers.columns import find_column, find_id, find_smiles, listed, nearest
+from dgl_moleblend.readers.columns import apart, find_column, find_id, find_smiles, listed, nearest
 from dgl_moleblend.readers.delimited import open_csv, open_tsv
 from dgl_moleblend.readers.files import NumberedLines, Source, clean
 from dgl_moleblend.readers.formats import choose_format
 from dgl_moleblend.readers.parquet import open_parquet
 from dgl_moleblend.readers.records import Record, Row
-from dgl_moleblend.readers.sdf import open_sdf
+from dgl_moleblend.readers.sdf import open_sdf, property_names
 from dgl_moleblend.readers.smi import open_smi
 
 log = logging.getLogger(__name__)
@@ -38,6 +38,7 @@ class Table:
         self._lines: NumberedLines | None = None
         self._encoding = encoding
         self.left_out: dict[str, str] = {}
+        self.keeps_cells = False
         self._warned = False
         try:
             self.format = choose_format(source, input_format)
@@ -47,8 +48,9 @@ class Table:
             raise
 
     def _open(self, encoding: str | None) -> None:
+        self._types: Sequence[Any] = ()
         if self.format == "parquet":
-            self.columns, rows = open_parquet(self.source)
+            self.columns, self._types, rows = open_parquet(self.source)
         else:
             self._lines = NumberedLines(self.source, encoding)
             open_text = {"csv": open_csv, "tsv": open_tsv, "smi": open_smi, "sdf": open_sdf}[self.format]
@@ -59,6 +61,7 @@ class Table:
             for row in self.peeked:
                 seen.update(dict.fromkeys(row.cells))  # type: ignore[arg-type]
             self.columns = list(seen)
+        self._own_names = apart(self.columns)
         self._rows = rows
 
     def rows(self) -> Iterator[Row]:
@@ -66,6 +69,26 @@ class Table:
         while self.peeked:
             yield self.peeked.pop(0)
         yield from self._rows
+
+    def cell_types(self) -> dict[str, Any]:
+        """Return the names of all columns, each once, and their Arrow types; None for text.
+
+        Of an SDF file, names are looked for in all records, or in the first if it can be read but once.
+        """
+        if self.format == "smi":  # a SMILES and a name, which have no header
+            return {}
+        names: Sequence[str] = self.columns
+        if self.format == "sdf" and self.source.name != "stdin" and len(self.peeked) == PEEK:
+            names = [*dict.fromkeys([*names, *property_names(self.source.name, self._encoding)])]
+        return dict(zip(apart(names), self._types or [None] * len(names), strict=True))
+
+    def _own_cells(self, row: Row) -> dict[str, object]:
+        """Return the cells of a row by column, text without bytes that are none."""
+        cells = row.cells
+        if not isinstance(cells, Mapping):
+            known = self.format != "smi" and len(cells) >= len(self.columns)
+            cells = dict(zip(self._own_names, cells, strict=False)) if known else {}
+        return {name: clean(cell) if isinstance(cell, str) else cell for name, cell in cells.items()}
 
     def close(self) -> None:
         """Close the file."""
@@ -171,6 +194,14 @@ class Table:
         self._task_names = task_names
         self._classes = [classes.get(name) for name in task_names]
 
+    @property
+    def own(self) -> dict[str, str]:
+        """Names of the columns of SMILES and identifiers, where there are such."""
+        keys = {"smiles": self._smiles_key, "id": self._id_key}
+        return {
+            role: self.columns[key] if isinstance(key, int) else key for role, key in keys.items() if key is not None
+        }
+
     def _key(
         self, role: str, wanted: str | None, find: Callable[[Sequence[str]], str | None] | None = None
     ) -> int | str | None:
@@ -203,6 +234,8 @@ class Table:
 
     def _record(self, count: int, row: Row, missing: frozenset[float]) -> Record:
         fixed: dict[str, Any] = {"row": count, "source": self.source.name, "line": row.line}
+        if self.keeps_cells:
+            fixed["cells"] = self._own_cells(row)
         if row.error is not None:
             smiles = str(row.cells[0]) if isinstance(row.cells, Sequence) and len(row.cells) == 1 else ""
             return Record(**fixed, id=row.title, smiles=smiles, stage="read", error=row.error)

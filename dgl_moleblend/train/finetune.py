@@ -37,7 +37,8 @@ from dgl_moleblend.models.targets import (
 )
 from dgl_moleblend.predict.calibration import write_calibration
 from dgl_moleblend.predict.properties import PropertyModel
-from dgl_moleblend.predict.tables import predicted, write_table
+from dgl_moleblend.predict.sinks import write_table
+from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report import figures
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.report.results import read_curves
