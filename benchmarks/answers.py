@@ -24,7 +24,7 @@ from dgl_moleblend.data.folds import split_into_folds
 from dgl_moleblend.data.given_splits import split_by_column
 from dgl_moleblend.data.splits import split_by_method
 from dgl_moleblend.files import write_json
-from dgl_moleblend.models.targets import METRICS
+from dgl_moleblend.models.scores import METRICS
 from dgl_moleblend.readers.published import moleculenet
 from dgl_moleblend.request import Compute
 from dgl_moleblend.train.auto import finetune_auto

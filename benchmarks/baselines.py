@@ -19,7 +19,9 @@ from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
 from dgl_moleblend.chem.sanitize import read_smiles
 from dgl_moleblend.chem.similarity import fingerprints
 from dgl_moleblend.data.dataset import MoleculeDataset
-from dgl_moleblend.models.targets import LOWER_IS_BETTER, METRICS, LabelScaling, property_loss, score, to_prediction
+from dgl_moleblend.models.losses import property_loss
+from dgl_moleblend.models.scores import LOWER_IS_BETTER, METRICS, score
+from dgl_moleblend.models.targets import LabelScaling, to_prediction
 
 HELD_OUT = ("validation", "test")
 Predictions = dict[str, np.ndarray]

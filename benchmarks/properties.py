@@ -29,7 +29,7 @@ from dgl_moleblend.config import BlendConfig, FeaturizerConfig, PredictorConfig,
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import write_json
-from dgl_moleblend.models.targets import METRICS
+from dgl_moleblend.models.scores import METRICS
 from dgl_moleblend.readers.published import MOLECULENET, moleculenet, qm9
 from dgl_moleblend.request import Compute
 from dgl_moleblend.train.finetune import finetune

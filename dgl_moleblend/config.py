@@ -282,9 +282,10 @@ class TrainingConfig(Config):
         Share of the steps that a moving average of the weights reaches back; the average is what is judged and kept.
         0 for the weights as they are.
     metric : str, optional
-        Fine-tuning: validation score that chooses the weights: "rmse" (default), "mae" or "r2", and of several tasks
-        "scaled" (default): the mean RMSE in units of each task's training deviation; "roc_auc" (default) or "pr_auc";
-        or "loss", which also takes the place of one that no task has on the validation rows; metrics.json says which.
+        Fine-tuning: validation score that chooses the weights: "rmse" (default), "mae", "r2", "spearman" or "pearson",
+        and of several tasks "scaled" (default): the mean RMSE in units of each task's training deviation; "roc_auc"
+        (default), "pr_auc", "mcc", "f1", "balanced_accuracy" or "accuracy"; or "loss", which also takes the place of
+        one that no task has on the validation rows; metrics.json says which.
     keep : {"best", "last"}
         Fine-tuning: the weights of the best validation score, or of the last step, which validation rows then did not
         choose.

@@ -16,6 +16,7 @@ from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, refuse, res
 from dgl_moleblend.cli.scores import candidates_to_text, runs_to_text, to_text
 from dgl_moleblend.cli.settings import kept
 from dgl_moleblend.files import REPORT_FILE
+from dgl_moleblend.report.words import METRIC_NAMES
 
 if TYPE_CHECKING:
     from dgl_moleblend.config import PredictorConfig, TrainingConfig
@@ -42,7 +43,7 @@ def _predictor(**settings: Any) -> "PredictorConfig":
 fitting = options.grouped(
     "fitting",
     dict,
-    click.option("--metric", type=click.Choice(["rmse", "mae", "r2", "scaled", "roc_auc", "pr_auc", "loss"]),
+    click.option("--metric", type=click.Choice([*METRIC_NAMES, "loss"]),
                  help="Validation score that chooses the weights; scaled: the mean RMSE of several properties, in units"
                  " of each one's deviation. [default: rmse, or scaled, or roc_auc]"),
     click.option("--class-weights", is_flag=True, help="Give both classes of each task the same weight in training."),

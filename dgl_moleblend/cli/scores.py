@@ -8,13 +8,14 @@ def candidates_to_text(metrics: Mapping[str, Any]) -> str:
     """Write the scores of all that were compared, and of their weighted mean, as a table."""
     names = _shown(metrics["test"])
     header = [f"cv {name}" for name in names] + [f"test {name}" for name in names]
-    lines = [f"{'':16}" + "".join(f"{text:>14}" for text in header) + f"{'weight':>9}{'s':>7}"]
+    widths = [max(len(text), 7) + 2 for text in header]
+    lines = [f"{'':14}" + _row(header, widths) + f"{'weight':>8}{'s':>6}"]
     rows = {**metrics["candidates"], "weighted mean": {**metrics, "weight": 1.0, "seconds": None}}
     for label, row in rows.items():
         cells = [_cell(row[part][name]) for part in ("cross_validation", "test") for name in names]
         seconds = "" if row["seconds"] is None else f"{row['seconds']:.0f}"
         weight = f"{row['weight']:.2f}" if row["weight"] else "-"
-        lines.append(f"{label:16}" + "".join(f"{cell:>14}" for cell in cells) + f"{weight:>9}{seconds:>7}")
+        lines.append(f"{label:14}" + _row(cells, widths) + f"{weight:>8}{seconds:>6}")
     lines += [f"left out: {name} ({why})" for name, why in metrics["skipped"].items()]
     return "\n".join(lines)
 
@@ -38,10 +39,11 @@ def to_text(metrics: Mapping[str, Any]) -> str:
 
 
 def _shown(scores: Mapping[str, Any]) -> list[str]:
-    """Return the scores whose mean over tasks means something."""
-    from dgl_moleblend.models.targets import SCALED, shared_metrics
+    """Return the scores that a table has room for; metrics.json has the others, too."""
+    from dgl_moleblend.models.scores import SCALED, main_metrics
 
-    return list(shared_metrics("regression", 2) if SCALED in scores else scores["left_out"])
+    kind = "classification" if "roc_auc" in scores["left_out"] else "regression"
+    return list(main_metrics(kind, 2 if SCALED in scores else 1))
 
 
 def _each_task(scores: Mapping[str, Any]) -> list[str]:
@@ -72,6 +74,10 @@ def runs_to_text(metrics: Mapping[str, Any]) -> str:
         scores = [one["tasks"][task]["rmse"] for one in (metrics[together], metrics["mean_predictor"][together])]
         lines.append(f"{f'rmse {task}':46}" + "".join(f"{_cell(value):>20}" for value in scores))
     return "\n".join([*lines, *_explain_scaled(names)])
+
+
+def _row(cells: list[str], widths: list[int]) -> str:
+    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
 
 
 def _cell(value: float | None) -> str:

@@ -17,7 +17,7 @@ from dgl_moleblend.files import METRICS_FILE, REPORT_FILE, make_folder, read_jso
 from dgl_moleblend.predict.front import Saved, SavedModel
 from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.tables import predicted
-from dgl_moleblend.report.results import Results, read_curves, read_results
+from dgl_moleblend.report.results import Results, main_curves, read_curves, read_results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -193,7 +193,9 @@ class LoadedModel(SavedModel):
         """
         from dgl_moleblend.report.figures import loss_curves
 
-        return _shown(loss_curves(read_curves(self._own_folder())))
+        folder = self._own_folder()
+        metric = self.metrics["metric"] if (folder / METRICS_FILE).is_file() else None  # of none after pretraining
+        return _shown(loss_curves(main_curves(read_curves(folder), metric)))
 
     @property
     def _classifies(self) -> bool:

@@ -15,14 +15,16 @@ from matplotlib.figure import Figure
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.data.summary import count_reasons
 from dgl_moleblend.files import REPORT_FILE
-from dgl_moleblend.models.targets import METRICS, shared_metrics
+from dgl_moleblend.models.scores import METRICS, main_metrics, shared_metrics
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report import drawings, figures
 from dgl_moleblend.report.findings import NAMED, findings, number
-from dgl_moleblend.report.results import Results, read_results
+from dgl_moleblend.report.results import Results, main_curves, read_results
 from dgl_moleblend.report.verdict import verdict
 from dgl_moleblend.report.words import CANDIDATE_NAMES, METRIC_HELP, METRIC_NAMES, SPLITS, in_words
 
+MAIN = 3
+"""So many scores are in sight, the others folded away."""
 MANY_TASKS = 12
 """More properties than these are reported in a table, without pictures of each."""
 WORST = 10
@@ -75,6 +77,7 @@ def write_report(folder: Path) -> Path:
     """
     folder = Path(folder)
     run = read_results(folder)
+    scores = _scores(run)
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         autoescape=True,
@@ -94,7 +97,10 @@ def write_report(folder: Path) -> Path:
         split=_split(run),
         verdict=verdict(run),
         findings=findings(run),
-        scores=_scores(run),
+        scores=scores[:MAIN],
+        further_scores=scores[MAIN:],
+        main=main_metrics(run.extra["task_type"], len(run.tasks)),
+        each_main=METRICS[run.extra["task_type"]][:MAIN],
         metric_names=METRIC_NAMES,
         candidate_names=CANDIDATE_NAMES,
         learning=_learning(run),
@@ -162,8 +168,9 @@ def _split(run: Results) -> dict[str, Any]:
 def _scores(run: Results) -> list[dict[str, Any]]:
     rows = []
     shared = shared_metrics(run.extra["task_type"], len(run.tasks))
-    known = all(metric in run.metrics["test"] for metric in shared)  # scores of older versions have no "scaled"
-    for metric in shared if known else METRICS[run.extra["task_type"]]:
+    if shared[0] not in run.metrics["test"]:  # scores of older versions have no "scaled"
+        shared = METRICS[run.extra["task_type"]]
+    for metric in (one for one in shared if one in run.metrics["test"]):  # nor correlations
         sources = [run.metrics, run.metrics["mean_predictor"]]
         columns = [source[part].get(metric) for source in sources for part in ("validation", "test")]
         if run.folds:
@@ -171,7 +178,7 @@ def _scores(run: Results) -> list[dict[str, Any]]:
         left_out = run.metrics["test"]["left_out"].get(metric, 0) if run.metrics["rows"]["test"] else 0
         note = f"{left_out} of {len(run.tasks)} properties have no test {METRIC_NAMES[metric]}" if left_out else ""
         rows.append(
-            {"name": METRIC_NAMES[metric], "help": METRIC_HELP[metric], "values": columns, "note": note}
+            {"key": metric, "name": METRIC_NAMES[metric], "help": METRIC_HELP[metric], "values": columns, "note": note}
         )  # fmt: skip
     return rows
 
@@ -181,14 +188,15 @@ def _learning(run: Results) -> list[Picture]:
     if run.runs:
         return []  # each model has a report of its own
     names: dict[str, list[str]] = {}
-    for column in run.curves.columns:
+    curves = main_curves(run.curves, run.metrics["metric"])
+    for column in curves.columns:
         stage, _, name = column.partition("/")
         if stage in ("train", "validation") and not name.endswith("_step"):
             names.setdefault(name.removesuffix("_epoch"), []).append(column)
     pictures = []
     for name in sorted(names, key=lambda name: (name != "loss", name)):
-        figure = figures.loss_curves(run.curves[["step", *names[name]]])
-        last = run.curves[names[name]].ffill().iloc[-1]
+        figure = figures.loss_curves(curves[["step", *names[name]]])
+        last = curves[names[name]].ffill().iloc[-1]
         ends = ", ".join(f"{column.partition('/')[0]} {number(last[column])}" for column in names[name])
         pictures.append(_picture(figure, f"{name} over the optimiser steps; at the end: {ends}"))
     return pictures

@@ -22,7 +22,7 @@ from dgl_moleblend.files import (
     RUN_FILE,
     SPLIT_FILE,
 )
-from dgl_moleblend.models.targets import METRICS
+from dgl_moleblend.models.scores import METRICS
 from dgl_moleblend.predict.calibration import Calibration
 from dgl_moleblend.predict.intervals import TaskCalibration
 from dgl_moleblend.predict.tables import predicted
@@ -257,3 +257,9 @@ def read_curves(out: Path) -> pd.DataFrame:
         raise DataError("there are no logs", where=str(out / LOGS), fix="give the folder of a training run")
     table = pd.concat([pd.read_csv(file) for file in files], ignore_index=True)
     return table.groupby("step", as_index=False).last()
+
+
+def main_curves(curves: pd.DataFrame, metric: str | None) -> pd.DataFrame:
+    """Leave out the scores that no picture has room for, but for the one that chose the weights."""
+    further = {f"validation/{name}" for names in METRICS.values() for name in names[3:] if name != metric}
+    return curves[[column for column in curves.columns if column not in further]]

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from dgl_moleblend.models.targets import LOWER_IS_BETTER
+from dgl_moleblend.models.scores import LOWER_IS_BETTER
 from dgl_moleblend.report.results import Results
 from dgl_moleblend.report.words import METRIC_NAMES
 

@@ -7,6 +7,12 @@ METRIC_NAMES = {
     "scaled": "scaled RMSE",
     "roc_auc": "ROC AUC",
     "pr_auc": "PR AUC",
+    "spearman": "Spearman",
+    "pearson": "Pearson",
+    "mcc": "MCC",
+    "f1": "F1",
+    "balanced_accuracy": "balanced accuracy",
+    "accuracy": "accuracy",
 }
 CANDIDATE_NAMES = {
     "mean": "mean of the labels",
@@ -23,6 +29,12 @@ METRIC_HELP = {
     "scaled": "mean RMSE over the properties, each in units of its deviation among training rows; smaller is better",
     "roc_auc": "how often class 1 is ranked above class 0; 1 is perfect, 0.5 a guess",
     "pr_auc": "average precision; 1 is perfect, a guess gives the share of class 1",
+    "spearman": "correlation of the ranks; 1 is the right order, 0 none",
+    "pearson": "correlation of the values; 1 is a straight line, 0 none",
+    "mcc": "Matthews' correlation of classes told at a probability of 0.5; 1 is perfect, 0 a guess",
+    "f1": "harmonic mean of precision and recall of class 1, told at a probability of 0.5; 1 is perfect",
+    "balanced_accuracy": "mean share of class 0 and of class 1 that is told right at 0.5; 1 is perfect, 0.5 a guess",
+    "accuracy": "share that is told right at a probability of 0.5; always the larger class gives its share",
 }
 SPLITS = {
     "scaffold": "Molecules with the same ring scaffold are in the same part, so that test molecules have scaffolds "

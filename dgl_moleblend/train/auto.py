@@ -28,7 +28,8 @@ from dgl_moleblend.files import (
 )
 from dgl_moleblend.models.blend_weights import blend, blend_weights
 from dgl_moleblend.models.kernel import KernelModel
-from dgl_moleblend.models.targets import LabelScaling, score
+from dgl_moleblend.models.scores import score
+from dgl_moleblend.models.targets import LabelScaling
 from dgl_moleblend.models.trees import TreeModel
 from dgl_moleblend.predict.calibration import calibrate, deviation_column
 from dgl_moleblend.predict.classical import FeatureModel

@@ -22,7 +22,7 @@ from dgl_moleblend.files import (
     read_json,
     write_json,
 )
-from dgl_moleblend.models.targets import METRICS, score, shared_metrics
+from dgl_moleblend.models.scores import METRICS, score, shared_metrics
 from dgl_moleblend.predict.calibration import write_calibration
 from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.tables import predicted
@@ -244,7 +244,7 @@ def _finish(
     metrics |= {"mean": {}, "deviation": {}}
     for part in SPLITS[1:]:
         columns = {
-            metric: [run[part][metric] for run in metrics["runs"].values() if run[part][metric] is not None]
+            metric: [value for run in metrics["runs"].values() if (value := run[part].get(metric)) is not None]
             for metric in _metrics_of(first)
         }
         metrics["mean"][part] = {m: float(np.mean(v)) if v else None for m, v in columns.items()}
@@ -265,5 +265,5 @@ def _metrics_of(metrics: Mapping[str, Any]) -> list[str]:
 
 
 def _summary(metrics: Mapping[str, Any]) -> dict[str, Any]:
-    parts = {part: {m: metrics[part][m] for m in _metrics_of(metrics)} for part in SPLITS[1:]}
+    parts = {part: {m: metrics[part].get(m) for m in _metrics_of(metrics)} for part in SPLITS[1:]}
     return {**{name: metrics[name] for name in ("chosen_by", "epochs", "best", "rows")}, **parts}

@@ -23,25 +23,17 @@ from dgl_moleblend.files import (
     SPLIT_FILE,
     write_json,
 )
+from dgl_moleblend.models.losses import positive_weights
 from dgl_moleblend.models.predictor import MoleBlendPredictor
-from dgl_moleblend.models.targets import (
-    METRICS,
-    TASK_TYPES,
-    LabelScaling,
-    check_labels,
-    check_presence,
-    find_task_type,
-    positive_weights,
-    score,
-    shared_metrics,
-)
+from dgl_moleblend.models.scores import METRICS, score, shared_metrics
+from dgl_moleblend.models.targets import TASK_TYPES, LabelScaling, check_labels, check_presence, find_task_type
 from dgl_moleblend.predict.calibration import write_calibration
 from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report import figures
 from dgl_moleblend.report.page import write_report
-from dgl_moleblend.report.results import read_curves
+from dgl_moleblend.report.results import main_curves, read_curves
 from dgl_moleblend.request import Compute, Task
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.loop import MoleculeData, fit, set_seeds
@@ -284,7 +276,7 @@ def check_request(
     train, validation = labels[parts["train"]], labels[parts["validation"]]
     check_presence(train, validation, names)
     scaling = LabelScaling.fit(train) if task_type == "regression" else LabelScaling.none(len(names))
-    possible = score(np.zeros_like(validation), validation, task_type, names, scaling.scale)
+    possible = score(validation, validation, task_type, names, scaling.scale)
     return Request(
         dataset, parts, facts, tuple(task.replace(kind=task_type) for task in known), task_type,
         training.replace(metric=metric), metric if possible.get(metric) is not None else "loss", scaling,
@@ -328,7 +320,7 @@ def split_table(dataset: "MoleculeDataset", parts: Mapping[str, np.ndarray]) -> 
 
 def _draw(out: Path, table: pd.DataFrame, names: Sequence[str], task_type: str, metrics: Mapping[str, Any]) -> None:
     """Draw learning curves, and the test rows (or the validation rows where there are none)."""
-    figures.save(figures.loss_curves(read_curves(out)), out / CURVES_FILE)
+    figures.save(figures.loss_curves(main_curves(read_curves(out), metrics["metric"])), out / CURVES_FILE)
     name = "test" if (table["split"] == "test").any() else "validation"
     rows = table[table["split"] == name]
     values = rows[[predicted(task) for task in names]].to_numpy(float)

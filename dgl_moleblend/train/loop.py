@@ -20,7 +20,7 @@ from dgl_moleblend.data.molecule_targets import MoleculeTargets
 from dgl_moleblend.env.processes import is_first_process
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.files import CHECKPOINTS, LOGS
-from dgl_moleblend.models.targets import LOWER_IS_BETTER
+from dgl_moleblend.models.scores import LOWER_IS_BETTER
 from dgl_moleblend.pairs.loader import TrainingBatch, make_loader
 from dgl_moleblend.progress import RunProgress, quiet_lightning
 from dgl_moleblend.request import Compute

@@ -15,7 +15,9 @@ from torchmetrics.utilities import dim_zero_cat
 
 from dgl_moleblend.config import TrainingConfig
 from dgl_moleblend.errors import MoleBlendError
-from dgl_moleblend.models.targets import LabelScaling, property_loss, score, shared_metrics, to_prediction
+from dgl_moleblend.models.losses import property_loss
+from dgl_moleblend.models.scores import score, shared_metrics
+from dgl_moleblend.models.targets import LabelScaling, to_prediction
 from dgl_moleblend.nn.blend import draw_blend, draw_noise
 
 if TYPE_CHECKING:
@@ -157,7 +159,7 @@ class PropertyScores(Metric):
         self.labels.append(labels.double())
 
     def compute(self) -> dict[str, Any]:
-        """Score everything added; see `dgl_moleblend.models.targets.score`."""
+        """Score everything added; see `dgl_moleblend.models.scores.score`."""
         prediction, labels = (dim_zero_cat(x).cpu().numpy() for x in (self.prediction, self.labels))
         return score(prediction, labels, self.task_type, self.names, self.scale)
 

@@ -14,7 +14,7 @@ from dgl_moleblend.config import PredictorConfig, TrainingConfig, check
 from dgl_moleblend.data.splits import Split
 from dgl_moleblend.errors import CheckpointError, DataError, MoleBlendError
 from dgl_moleblend.files import TRIALS, TRIALS_FILE
-from dgl_moleblend.models.targets import LOWER_IS_BETTER
+from dgl_moleblend.models.scores import LOWER_IS_BETTER
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.request import Compute

@@ -55,10 +55,11 @@ def test_several_tasks_by_pattern_and_from_a_data_set(table, tmp_path):
     result = succeed("finetune", tmp_path / "s", *options, *QUICK, "-o", tmp_path / "both")
     assert model_folder.read(tmp_path / "both").extra["task_names"] == ["size", "ring"]
     metrics = json.loads((tmp_path / "both" / "metrics.json").read_text())
-    shown = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines()[1:3]}
+    shown = {line.split()[0]: line.split()[1:] for line in result.stdout.splitlines()[1:4]}
+    assert [*shown] == ["scaled", "r2", "spearman"]
     assert shown["scaled"][:2] == [f"{metrics[part]['scaled']:.4f}" for part in ("validation", "test")]
     sizes = [metrics[part]["tasks"]["size"]["rmse"] for part in ("validation", "test")]
-    assert [f"{size:.4f}" for size in sizes] == result.stdout.splitlines()[3].split()[2:4]
+    assert [f"{size:.4f}" for size in sizes] == result.stdout.splitlines()[4].split()[2:4]
     assert "scaled: mean RMSE, each in units of its property's deviation" in result.stdout
     succeed("finetune", tmp_path / "s", "--tasks", "r*", *options, *QUICK, "-o", tmp_path / "one")
     assert model_folder.read(tmp_path / "one").extra["task_names"] == ["ring"]

@@ -19,11 +19,13 @@ import dgl_moleblend as mb
 from dgl_moleblend.data.folds import split_into_folds
 from dgl_moleblend.data.splits import Split
 from dgl_moleblend.errors import CheckpointError, DataError
+from dgl_moleblend.models.scores import METRICS, main_metrics, shared_metrics
 from dgl_moleblend.predict.calibration import COVERAGES, Calibration
 from dgl_moleblend.predict.intervals import TaskCalibration
 from dgl_moleblend.report import page as page_module
 from dgl_moleblend.report.findings import number
 from dgl_moleblend.report.page import write_report
+from dgl_moleblend.report.words import METRIC_NAMES
 from dgl_moleblend.train.ensemble import finetune_folds, finetune_seeds
 from dgl_moleblend.train.finetune import finetune
 
@@ -179,10 +181,29 @@ def test_scores_are_those_of_the_files(folder):
     tasks = page.table("tasks").set_index(0)
     for name, score in metrics["test"]["tasks"].items():
         assert tasks.loc[name, 1] == str(score["labels"])
-        for column, metric in enumerate(metrics["test"]["left_out"], 2):
+        for column, metric in enumerate(METRICS[metrics["task_type"]][:3], 2):
             mean = metrics["mean_predictor"]["test"]["tasks"][name][metric]
             expected = f"{number(score[metric])} ({number(mean)})"
             assert " ".join(tasks.loc[name, column].split()) == expected
+    further = page.text.split("More scores: ")[1]
+    for metric in shared_metrics(metrics["task_type"], len(metrics["test"]["tasks"]))[3:]:
+        values = [number(metrics[part][metric]) for part in ("validation", "test")]
+        assert " ".join([METRIC_NAMES[metric], *values]) in further
+
+
+def test_scores_of_a_version_that_had_fewer_are_reported(folder):
+    """As metrics.json was before there were correlations, and scores of classes told at a threshold."""
+    metrics = json.loads((folder / "metrics.json").read_text())
+    old = METRICS[metrics["task_type"]][: 3 if metrics["task_type"] == "regression" else 2]
+    new = {*METRICS[metrics["task_type"]]} - {*old}
+    for part in (metrics["validation"], metrics["test"], *metrics["mean_predictor"].values()):
+        for scores in (part, part["left_out"], *part["tasks"].values()):
+            for name in new:
+                del scores[name]
+    (folder / "metrics.json").write_text(json.dumps(metrics))
+    text = Page(write_report(folder)).text
+    assert "More scores" not in text
+    assert number(metrics["test"][shared_metrics(metrics["task_type"], len(metrics["test"]["tasks"]))[0]]) in text
 
 
 def keep_one_property(regression: Path) -> dict:
@@ -386,7 +407,7 @@ def test_several_models_are_reported_together(several):
     runs = page.table("runs").set_index(0)
     assert list(runs.index) == ["model", *metrics["runs"], "mean ± deviation"]
     for name, run in metrics["runs"].items():
-        assert runs.loc[name, 1 + len(metrics["mean"]["validation"])] == number(run["test"][metrics["metric"]])
+        assert runs.loc[name, 1 + len(main_metrics(metrics["task_type"], 2))] == number(run["test"][metrics["metric"]])
     counts = dict(page.table("counts").iloc[:, :2].itertuples(index=False))
     numbers = [int(number) for number in counts.values()]
     assert numbers[0] == sum(numbers[1:]) == 38

@@ -11,7 +11,9 @@ from torch import nn
 
 import dgl_moleblend as mb
 from dgl_moleblend.errors import MoleBlendError
-from dgl_moleblend.models.targets import LabelScaling, property_loss, score, to_prediction
+from dgl_moleblend.models.losses import property_loss
+from dgl_moleblend.models.scores import score
+from dgl_moleblend.models.targets import LabelScaling, to_prediction
 from dgl_moleblend.report.results import read_curves
 from dgl_moleblend.train.loop import MoleculeData, fit
 from dgl_moleblend.train.modules import (

@@ -11,9 +11,10 @@ from tables import NAN, QUIET, chains, parts
 import dgl_moleblend as mb
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.errors import CheckpointError, DataError
+from dgl_moleblend.models.scores import METRICS, shared_metrics
 from dgl_moleblend.predict.ensemble import predict
 from dgl_moleblend.train import finetune as finetune_module
-from dgl_moleblend.train.finetune import finetune
+from dgl_moleblend.train.finetune import check_request, finetune
 from dgl_moleblend.train.pretrain import pretrain
 
 CONFIG = mb.TrainingConfig(max_epochs=3, batch_size=4, learning_rate=1e-3)
@@ -258,7 +259,9 @@ def test_splits_that_cannot_be_used(tmp_path, split, words):
 def test_wrong_options_are_named_before_anything_is_written(tmp_path):
     dataset = chains(12)
     split = parts(dataset, 3, 3)
-    with pytest.raises(ValueError, match=r"metric='roc_auc' is not allowed[\s\S]*rmse, mae, r2, scaled, loss"):
+    with pytest.raises(
+        ValueError, match=r"metric='roc_auc' is not allowed[\s\S]*rmse, mae, r2, spearman, pearson, scaled, loss"
+    ):
         finetune(dataset, split, tmp_path / "m", **QUICK | {"training": CONFIG.replace(metric="roc_auc")})
     with pytest.raises(ValueError, match="task_type='ranking' is not allowed"):
         finetune(dataset, split, tmp_path / "m", tasks="ranking", **QUICK)
@@ -344,3 +347,15 @@ def test_kinds_and_units_of_tasks_are_kept_and_tasks_choose_the_labels(tmp_path)
     other = [mb.Task("nitrogens", "regression", unit="atoms"), mb.Task("atoms", "classification")]
     with pytest.raises(DataError, match="some properties are to be classified and others not"):
         finetune(dataset, parts(dataset), tmp_path / "n", tasks=other, **QUICK)
+
+
+@pytest.mark.parametrize("task_type", METRICS)
+def test_every_score_can_choose_the_weights(tmp_path, task_type):
+    dataset = chains(24, task_type=task_type)
+    for metric in {*METRICS[task_type], *shared_metrics(task_type, 2)}:
+        request = check_request(dataset, parts(dataset), task_type, CONFIG.replace(metric=metric))
+        assert request.monitor == metric
+    chosen = METRICS[task_type][-1]
+    result = finetune(dataset, parts(dataset), tmp_path / "m", **QUICK | {"training": CONFIG.replace(metric=chosen)})
+    assert result.metrics["chosen_by"] == chosen
+    assert result.metrics["best"] == pytest.approx(result.metrics["validation"][chosen], abs=1e-5)

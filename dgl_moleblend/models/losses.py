@@ -1,0 +1,61 @@
+"""What a network is fitted by: the masked loss of properties, and how much a rare class weighs."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor
+
+from dgl_moleblend.models.targets import LabelScaling
+
+
+def positive_weights(labels: np.ndarray) -> tuple[float, ...]:
+    """Return the weight of class 1 of each task that makes both classes count the same; 1 where a class is absent.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (training rows, t)
+        0, 1 or NaN.
+
+    Examples
+    --------
+    >>> positive_weights(np.array([[1.0, 1.0], [0.0, 1.0], [0.0, np.nan], [0.0, 1.0]]))
+    (3.0, 1.0)
+    """
+    positive, negative = (labels == 1).sum(0), (labels == 0).sum(0)
+    both = (positive > 0) & (negative > 0)
+    return tuple(map(float, np.where(both, negative / np.maximum(positive, 1), 1.0)))
+
+
+def property_loss(
+    output: Float[Tensor, "b t"],
+    labels: Float[Tensor, "b t"],
+    task_type: str,
+    scaling: LabelScaling,
+    pos_weight: Sequence[float] | None = None,
+) -> Float[Tensor, ""]:
+    """Mean loss over the labels that are present; 0, with zero gradient, where there are none.
+
+    Parameters
+    ----------
+    output : Tensor, shape (b, t)
+        The predictor's: standardised values, or logits.
+    labels : Tensor, shape (b, t)
+        In their own unit; NaN = missing.
+    task_type : {"regression", "classification"}
+        Squared error of standardised targets, or binary cross-entropy.
+    scaling : LabelScaling
+    pos_weight : sequence of t floats, optional
+        What class 1 of each task weighs, class 0 weighing 1; for classification.
+    """
+    present = ~labels.isnan()
+    output = output.float()
+    target = torch.where(present, scaling.standardize(labels.double()), 0.0).to(output)
+    if task_type == "classification":
+        weight = None if pos_weight is None else output.new_tensor(pos_weight)
+        loss = F.binary_cross_entropy_with_logits(output, target, reduction="none", pos_weight=weight)
+    else:
+        loss = F.mse_loss(output, target, reduction="none")
+    return (loss * present).sum() / present.sum().clamp(min=1)
