@@ -1,7 +1,5 @@
 """`predict`: fine-tuned models over files of molecules -> one row of a table for every input row."""
 
-from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,7 +8,16 @@ from dgl_moleblend import shipped
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import say
-from dgl_moleblend.cli.screening import Screening, check, is_folder, many_or_best, open_source, rank_by, run
+from dgl_moleblend.cli.screening import (
+    Screening,
+    check,
+    check_output,
+    is_folder,
+    many_or_best,
+    open_source,
+    rank_by,
+    run,
+)
 from dgl_moleblend.files import keep_inputs
 
 if TYPE_CHECKING:
@@ -22,8 +29,8 @@ if TYPE_CHECKING:
 @click.argument("inputs", nargs=-1, metavar="[FILE]...")
 @click.option("-s", "--smiles", multiple=True, help="Predict this molecule; may be repeated.")
 @click.option("-o", "--output", type=click.Path(), metavar="PATH",
-              help="File to write: .csv, .parquet, .json or .jsonl; or, of a name without an ending, a folder of Parquet"
-              " parts. [default: standard output]")  # fmt: skip
+              help="File to write: .csv, .parquet, .json or .jsonl; or, of a name without an ending, a folder of"
+              " Parquet parts. [default: standard output]")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["csv", "parquet", "json", "jsonl"]),
               help="json: a list of objects; jsonl: an object a line. [default: as --output ends; csv]")  # fmt: skip
 @click.option("--only-predictions", is_flag=True, help="Leave out the other columns of FILE.")
@@ -90,8 +97,8 @@ def command(
     check(ctx, screening, parts=is_folder(output, form), stdin="-" in inputs)
     shipped.find(model)  # said before torch is imported
 
-    from dgl_moleblend.predict.members import is_model
     from dgl_moleblend.predict.jobs import Prediction
+    from dgl_moleblend.predict.members import is_model
 
     further = next((k for k, path in enumerate(inputs) if not is_model(path)), len(inputs))
     models, files = (model, *inputs[:further]), inputs[further:]
@@ -138,13 +145,3 @@ def describe(ensemble: "Ensemble", coverage: float) -> list[str]:
             text += f"; {which} held {share:.0%} of {task.test['rows']:,} test rows"
         texts.append(text)
     return texts
-
-
-def check_output(output: str | None, suffixes: Sequence[str], option: str = "--output") -> None:
-    """Raise a BadParameter, before anything is computed, if a file cannot be written or is of no known format."""
-    if output is None:
-        return
-    if Path(output).suffix not in suffixes:
-        raise click.BadParameter(f"{output!r} does not end in {' or '.join(suffixes)}", param_hint=option)
-    if not Path(output).parent.is_dir():
-        raise click.BadParameter(f"there is no folder {str(Path(output).parent)!r}", param_hint=option)

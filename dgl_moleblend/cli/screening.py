@@ -69,8 +69,8 @@ _MANY = (
     click.option("--part-rows", type=click.IntRange(1), default=100_000, show_default=True, metavar="N",
                  help="Rows of a part (rounded up to a multiple of 2,048)."),
     click.option("--executor", metavar="NAME",
-                 help="Compute elsewhere: dask:ADDRESS, or MODULE:FUNCTION that returns a concurrent.futures executor, whose"
-                 " workers find MODEL under the same name; --workers then says how many it has."),
+                 help="Compute elsewhere: dask:ADDRESS, or MODULE:FUNCTION that returns a concurrent.futures executor,"
+                 " whose workers find MODEL under the same name; --workers then says how many it has."),
 )  # fmt: skip
 _BEST = (
     click.option("--top", type=click.IntRange(1), metavar="N", help="Write the N best rows alone, the best first."),
@@ -86,6 +86,16 @@ many_or_best = options.grouped("screening", Screening, *_MANY, *_BEST, title="Ma
 def is_folder(output: str | None, form: str | None = None) -> bool:
     """Whether an output is a folder of parts: it has no ending, and no format is asked for."""
     return output is not None and form is None and not Path(output).suffix
+
+
+def check_output(output: str | None, suffixes: Sequence[str], option: str = "--output") -> None:
+    """Raise a BadParameter, before anything is computed, if a file cannot be written or is of no known format."""
+    if output is None:
+        return
+    if Path(output).suffix not in suffixes:
+        raise click.BadParameter(f"{output!r} does not end in {' or '.join(suffixes)}", param_hint=option)
+    if not Path(output).parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(Path(output).parent)!r}", param_hint=option)
 
 
 def check(ctx: click.Context, screening: Screening, *, parts: bool, stdin: bool) -> None:

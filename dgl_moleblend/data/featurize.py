@@ -172,7 +172,7 @@ def records_by_step(
     """Yield the rows of each step that is wanted, with its number; of files without rows, a step of none."""
     number = -1
     with _closing(iter(reader)) as records:
-        for number, rows in itertools.groupby(records, lambda record: record.row // size):  # noqa: B007 - see below
+        for number, rows in itertools.groupby(records, lambda record: record.row // size):
             if wanted(number):
                 yield number, list(rows)
     if number < 0 and wanted(0):

@@ -109,13 +109,14 @@ class Embedding:
     def tabulate(
         self, dataset: MoleculeDataset, rejects: pd.DataFrame | None = None, *, progress: bool = False
     ) -> pd.DataFrame:
-        """Return a row for every molecule and reject: `align`'s, with a column "embedding" of arrays (d,), NaN of rejects."""
+        """Return a row for every molecule and reject, see `align`: "embedding" holds arrays (d,), NaN for rejects."""
         model, vectors = self.model, np.empty((0, 0), np.float32)
         if len(dataset):
             vectors = model.embed(dataset, readout=self.readout, progress=progress, accelerator=self.accelerator)
         table = align(dataset, {"embedding": list(vectors)}, rejects)
         none = np.full(model.encoder.config.feat_size, np.nan, np.float32)
-        table["embedding"] = [value if isinstance(value, np.ndarray) else none for value in table["embedding"]]
+        found = [value if isinstance(value, np.ndarray) else none for value in table["embedding"]]
+        table["embedding"] = pd.Series(found, index=table.index, dtype=object)
         return table
 
     def plan(self) -> dict[str, Any]:

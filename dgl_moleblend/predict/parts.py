@@ -33,8 +33,8 @@ class Share:
 class Parts:
     """Parts of a folder that are written here: part-00000.parquet and so on, and what is known of them.
 
-    A part is written under another name, flushed and renamed; then the list of parts, ``_parts.json`` (of a share of the
-    work ``_parts-3-of-64.json``), is replaced in one step. What it does not list is written again. A folder of all
+    A part is written under another name, flushed and renamed; then the list of parts, ``_parts.json`` (of a share of
+    the work ``_parts-3-of-64.json``), is replaced in one step. What it does not list is written again. A folder of all
     shares is read as one: ``pandas.read_parquet(folder)``.
 
     Parameters
@@ -64,8 +64,12 @@ class Parts:
         self._locked.touch()
         self._lock = lock(self._locked, "these parts")
         self.parts: dict[int, dict[str, Any]] = {}
-        if self._list.is_file():
-            self._take_up(resume)
+        try:
+            if self._list.is_file():
+                self._take_up(resume)
+        except BaseException:
+            self._let_go()
+            raise
         for path in [path for path in folder.iterdir() if _LEFTOVER.match(path.name)]:
             if self.share.of == 1:  # of others' it is not known whether they are being written
                 path.unlink()
@@ -116,9 +120,12 @@ class Parts:
             writer.drop(error)
             raise
         finally:
-            if self._lock is not None:
-                os.close(self._lock)
-            self._locked.unlink(missing_ok=True)
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._locked.unlink(missing_ok=True)
+        if self._lock is not None:
+            os.close(self._lock)
 
     def add(self, number: int, path: Path, counts: dict[str, int]) -> None:
         """Take up a part that is whole."""

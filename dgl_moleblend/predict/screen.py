@@ -15,7 +15,7 @@ from dgl_moleblend.data.featurize import featurize_steps, records_by_step, table
 from dgl_moleblend.data.molecules import PipelineConfig
 from dgl_moleblend.data.workers import Chunk, Task, run_elsewhere, run_isolated, run_task
 from dgl_moleblend.predict.jobs import Job
-from dgl_moleblend.predict.tables import own_columns, place_beside, renamed
+from dgl_moleblend.predict.tables import place_beside, renamed
 from dgl_moleblend.readers.molecules import MoleculeReader
 
 STEP = 2048
@@ -60,7 +60,7 @@ class Files:
         self,
         job: Job,
         *,
-        size: int = STEP,
+        size: int | None = None,
         wanted: Wanted = _every,
         workers: int = 0,
         executor: Executor | None = None,
@@ -72,7 +72,7 @@ class Files:
         ----------
         job : Job
         size : int
-            Rows of a step.
+            Rows of a step; by default `STEP`.
         wanted : function
             Of the number of a step: whether it is computed.
         workers : int
@@ -88,7 +88,7 @@ class Files:
         tuple of int and DataFrame
             Number of the step, and a table as `align` gives it, the user's columns in it. One at least, of no rows.
         """
-        reader, config = self._reader, PipelineConfig(job.featurizer)
+        reader, config, size = self._reader, PipelineConfig(job.featurizer), size or STEP
         cut: deque[tuple[int, Sequence[Mapping[str, object] | None]]] = deque()
         if executor is None:
             for step in featurize_steps(reader, config, size, wanted=wanted, workers=workers, progress=progress):
@@ -110,9 +110,8 @@ class Files:
                 yield number, self._beside(table, cells)
 
     def _beside(self, table: pd.DataFrame, cells: Sequence[Mapping[str, object] | None]) -> pd.DataFrame:
-        own = self._reader.own
-        self.renamed = self.renamed or renamed([*table.columns], own_columns(self.types, own))
-        return place_beside(table, cells, self.types, own)
+        self.renamed = self.renamed or renamed([*table.columns], [*self.types])
+        return place_beside(table, cells, self.types)
 
 
 class Featurized:
@@ -134,10 +133,10 @@ class Featurized:
         return {"inputs": self._dataset.digest()}
 
     def steps(
-        self, job: Job, *, size: int = STEP, wanted: Wanted = _every, progress: bool = False, **elsewhere: object
+        self, job: Job, *, size: int | None = None, wanted: Wanted = _every, progress: bool = False, **elsewhere: object
     ) -> Steps:
         """Compute step by step; see `Files.steps`, whose workers and executor are not needed here."""
-        dataset, rejects = self._dataset, self._dataset.rejects
+        dataset, rejects, size = self._dataset, self._dataset.rejects, size or STEP
         rows, others = dataset.rows // size, rejects["row"].to_numpy() // size
         count = 1 + int(max(rows.max(initial=0), others.max(initial=0)))
         steps = [step for step in range(count) if wanted(step)]

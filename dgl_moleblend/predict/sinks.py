@@ -125,7 +125,7 @@ def _parquet(path: Path, types: Mapping[str, Any]) -> Iterator[Write]:
 
 
 def schema_of(table: pd.DataFrame, types: Mapping[str, Any]) -> Any:
-    """Return the Arrow schema of a table and of all that follow it: a column of objects is text or, of arrays, lists."""
+    """Return the Arrow schema of a table and of those that follow; a column of objects is text or, of arrays, lists."""
     import pyarrow as pa
 
     fields = []

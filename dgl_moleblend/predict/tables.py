@@ -87,7 +87,6 @@ def place_beside(
     table: pd.DataFrame,
     cells: Sequence[Mapping[str, object] | None],
     types: Mapping[str, Any],
-    own: Mapping[str, str],
 ) -> pd.DataFrame:
     """Put a user's own columns into a table of results, behind its smiles; none is lost.
 
@@ -99,8 +98,6 @@ def place_beside(
         Of each row of the table, by column.
     types : mapping of str to Arrow type or None
         The columns, and what they hold; None is text, "" where a row has no such cell.
-    own : mapping of str to str
-        The user's columns that the table's smiles and id are, which are left out where they have these very names.
 
     Returns
     -------
@@ -110,28 +107,22 @@ def place_beside(
     Examples
     --------
     >>> table = pd.DataFrame({"smiles": ["CCO"], "x_predicted": [1.5], "reason": [""]})
-    >>> cells = [{"smiles": "CCO", "batch": "007", "reason": "none"}]
-    >>> place_beside(table, cells, dict.fromkeys(cells[0]), {"smiles": "smiles"}).columns.tolist()
+    >>> cells = [{"batch": "007", "reason": "none"}]
+    >>> place_beside(table, cells, dict.fromkeys(cells[0])).columns.tolist()
     ['smiles', 'batch', 'reason_input', 'x_predicted', 'reason']
     """
-    names = {name: types[name] for name in own_columns(types, own)}
-    if not names:
+    if not types:
         return table
-    new = renamed([*table.columns], [*names])
+    new = renamed([*table.columns], [*types])
     rows = [row or {} for row in cells]
     frame = pd.DataFrame(index=table.index)
-    for name, kind in names.items():
+    for name, kind in types.items():
         values = [row.get(name) for row in rows]
         if kind is None:
             values = ["" if value is None else value if isinstance(value, str) else str(value) for value in values]
         frame[new.get(name, name)] = pd.Series(values, index=table.index, dtype=object)
     place = [*table.columns].index("smiles") + 1
     return pd.concat([table.iloc[:, :place], frame, table.iloc[:, place:]], axis=1)
-
-
-def own_columns(types: Mapping[str, Any], own: Mapping[str, str]) -> list[str]:
-    """Return the user's columns that stand in a table: not those that its own of this very name were read from."""
-    return [name for name in types if own.get(name) != name]
 
 
 def renamed(taken: Sequence[str], own: Sequence[str]) -> dict[str, str]:

@@ -42,9 +42,7 @@ class MoleculeReader:
         Of labels that are words (Active, Inactive): those for class 0 and class 1, as the first file's first rows say.
     cell_types : dict of str to Arrow type or None
         Of all columns of all files, where cells are kept; None is text. A name that stands twice in a file has a number
-        behind it the second time: "x", "x.2".
-    own : dict of str to str
-        Of these the columns that SMILES and identifiers come from, "smiles" and "id", in the first file.
+        behind it the second time: "x", "x.2". Columns "smiles" and "id" that records have theirs from are left out.
 
     Raises
     ------
@@ -98,7 +96,6 @@ class MoleculeReader:
             raise
         self.columns = tuple(first.columns)
         self.left_out = first.left_out
-        self.own = first.own
         self.cell_types = first.cell_types() if keep_cells else {}
         self._keep_cells = keep_cells
         self._stdin = first if self._names[0] == "-" else None  # which cannot be opened again
@@ -112,6 +109,7 @@ class MoleculeReader:
         for name in self._names[1:]:
             table = Table(Source(name), self._format, self._encoding)
             try:
+                table.bind(self._smiles_column, self._id_column, self.task_names, self.classes)
                 for column, kind in table.cell_types().items():
                     same = self.cell_types.setdefault(column, kind) == kind
                     self.cell_types[column] = kind if same else None

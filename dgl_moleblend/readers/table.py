@@ -4,7 +4,7 @@ import fnmatch
 import itertools
 import logging
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dgl_moleblend.errors import DataError
@@ -48,7 +48,7 @@ class Table:
             raise
 
     def _open(self, encoding: str | None) -> None:
-        self._types: Sequence[Any] = ()
+        self._types: list[Any] = []
         if self.format == "parquet":
             self.columns, self._types, rows = open_parquet(self.source)
         else:
@@ -73,6 +73,7 @@ class Table:
     def cell_types(self) -> dict[str, Any]:
         """Return the names of all columns, each once, and their Arrow types; None for text.
 
+        Columns "smiles" and "id" are left out where records have those from them.
         Of an SDF file, names are looked for in all records, or in the first if it can be read but once.
         """
         if self.format == "smi":  # a SMILES and a name, which have no header
@@ -80,15 +81,18 @@ class Table:
         names: Sequence[str] = self.columns
         if self.format == "sdf" and self.source.name != "stdin" and len(self.peeked) == PEEK:
             names = [*dict.fromkeys([*names, *property_names(self.source.name, self._encoding)])]
-        return dict(zip(apart(names), self._types or [None] * len(names), strict=True))
+        types = dict(zip(apart(names), self._types or itertools.repeat(None), strict=False))
+        return {name: kind for name, kind in types.items() if name not in self._read_as_such}
 
     def _own_cells(self, row: Row) -> dict[str, object]:
         """Return the cells of a row by column, text without bytes that are none."""
-        cells = row.cells
-        if not isinstance(cells, Mapping):
-            known = self.format != "smi" and len(cells) >= len(self.columns)
-            cells = dict(zip(self._own_names, cells, strict=False)) if known else {}
-        return {name: clean(cell) if isinstance(cell, str) else cell for name, cell in cells.items()}
+        cells: Iterable[tuple[str, object]] = ()
+        if isinstance(row.cells, Mapping):
+            cells = row.cells.items()
+        elif self.format != "smi" and len(row.cells) >= len(self.columns):
+            cells = zip(self._own_names, row.cells, strict=False)
+        return {name: clean(cell) if isinstance(cell, str) else cell for name, cell in cells
+                if name not in self._read_as_such}  # fmt: skip
 
     def close(self) -> None:
         """Close the file."""
@@ -190,17 +194,15 @@ class Table:
         if self._smiles_key is None and not structure and needs_smiles:
             raise self._no_column("SMILES", None)
         self._id_key = self._key("id", id_column, None if structure else find_id)
+        keys = (("smiles", self._smiles_key), ("id", self._id_key))
+        self._read_as_such = {
+            role
+            for role, key in keys
+            if key is not None and (self.columns[key] if isinstance(key, int) else key) == role
+        }
         self._task_keys = [self._key("task", name) for name in task_names]
         self._task_names = task_names
         self._classes = [classes.get(name) for name in task_names]
-
-    @property
-    def own(self) -> dict[str, str]:
-        """Names of the columns of SMILES and identifiers, where there are such."""
-        keys = {"smiles": self._smiles_key, "id": self._id_key}
-        return {
-            role: self.columns[key] if isinstance(key, int) else key for role, key in keys.items() if key is not None
-        }
 
     def _key(
         self, role: str, wanted: str | None, find: Callable[[Sequence[str]], str | None] | None = None
