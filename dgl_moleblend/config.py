@@ -11,6 +11,9 @@ from typing_extensions import Self
 
 from dgl_moleblend.errors import ConfigError
 
+LOSSES = {"regression": ("mse", "mae", "huber"), "classification": ("cross_entropy", "focal")}
+"""What a network may be fitted by, the default first."""
+
 
 def check(condition: bool, name: str, value: object, allowed: str) -> None:
     """Raise a ConfigError that names the option, its value and the values allowed."""
@@ -289,6 +292,9 @@ class TrainingConfig(Config):
     keep : {"best", "last"}
         Fine-tuning: the weights of the best validation score, or of the last step, which validation rows then did not
         choose.
+    loss : str, optional
+        Fine-tuning: what is made small, of standardised targets "mse" (default), "mae" or "huber"; of classes
+        "cross_entropy" (default) or "focal".
     class_weights : bool
         Fine-tuning: the rarer class of each task weighs as much as the other, counted on the training rows.
     seed : int
@@ -310,6 +316,7 @@ class TrainingConfig(Config):
     averaging: float = 0.0
     metric: str | None = None
     keep: str = "best"
+    loss: str | None = None
     class_weights: bool = False
     seed: int = 0
 
@@ -330,4 +337,6 @@ class TrainingConfig(Config):
             check(self.schedule == "cosine" or not getattr(self, name), name, getattr(self, name),
                   "0 with schedule='constant': a share of all steps, whose number is open then")  # fmt: skip
         check(self.keep in ("best", "last"), "keep", self.keep, "'best' or 'last'")
+        losses = [name for names in LOSSES.values() for name in names]
+        check(self.loss in (None, *losses), "loss", self.loss, f"one of {', '.join(losses)}")
         check(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")

@@ -11,7 +11,7 @@ from tqdm.auto import tqdm
 
 
 class RunProgress(ProgressBar):
-    """Optimiser steps of the whole run while training, with the latest values that the module puts on the bar.
+    """Optimiser steps of the whole run while training, with the latest value of the score that matters, and the best.
 
     Where stderr is no terminal a line is written every few seconds only.
 
@@ -19,11 +19,17 @@ class RunProgress(ProgressBar):
     ----------
     description : str
         What stands before the bar.
+    score : str
+        Which of the values that the module logs is shown, such as "validation/rmse".
+    lower_is_better : bool
     """
 
-    def __init__(self, description: str) -> None:
+    def __init__(self, description: str, score: str, *, lower_is_better: bool) -> None:
         super().__init__()
         self.description = description
+        self.score = score
+        self._better = min if lower_is_better else max
+        self._best: float | None = None
         self._bar: tqdm | None = None
         self._enabled = True
 
@@ -35,12 +41,13 @@ class RunProgress(ProgressBar):
         """Show the bar again."""
         self._enabled = True
 
-    def _open(self, total: int, unit: str, initial: int = 0) -> None:
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Open the bar, at the step that a resumed run starts from."""
         self._bar = tqdm(
             desc=self.description,
-            total=total,
-            initial=initial,
-            unit=unit,
+            total=int(trainer.estimated_stepping_batches),
+            initial=trainer.global_step,
+            bar_format="{desc} {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}{postfix}]",
             file=sys.stderr,
             disable=not self._enabled,
             dynamic_ncols=True,
@@ -52,10 +59,6 @@ class RunProgress(ProgressBar):
             self._bar.close()
             self._bar = None
 
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Open the bar, at the step that a resumed run starts from."""
-        self._open(int(trainer.estimated_stepping_batches), "step", trainer.global_step)
-
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
@@ -64,14 +67,13 @@ class RunProgress(ProgressBar):
             self._bar.update(trainer.global_step - self._bar.n)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Show the epoch's values."""
-        if self._bar is not None and self._enabled:
-            shown = {
-                name.replace("_epoch", ""): f"{float(value):.4g}"
-                for name, value in trainer.progress_bar_metrics.items()
-                if not name.endswith("_step")
-            }
-            self._bar.set_postfix({"epoch": trainer.current_epoch + 1, **shown}, refresh=False)
+        """Show the epoch's score."""
+        if self._bar is not None and self._enabled and self.score in trainer.callback_metrics:
+            now = float(trainer.callback_metrics[self.score])
+            self._best = now if self._best is None else self._better(self._best, now)
+            name = self.score.removeprefix("validation/").removesuffix("_epoch")
+            text = f"{name} {now:.3g}, best {self._best:.3g}"
+            self._bar.set_postfix_str(text, refresh=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Close the bar."""

@@ -1,10 +1,26 @@
 """The graph contract: every node and edge field with its shape, dtype and unit, and the codes for absent values."""
 
-from typing import Any, NamedTuple
+import sys
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
 
 from dgl_moleblend.errors import SchemaError
+
+if TYPE_CHECKING:
+    from dgl import DGLGraph
+else:
+
+    class _KnowsGraphs(type):
+        def __instancecheck__(cls, value: object) -> bool:
+            return isinstance(value, getattr(sys.modules.get("dgl"), "DGLGraph", ()))
+
+    class DGLGraph(metaclass=_KnowsGraphs):
+        """DGL's graph, for annotations and `isinstance`: where DGL was never imported, nothing is one.
+
+        Importing DGL takes half a second, which a command that meets no graph does not have to spend.
+        """
+
 
 SCHEMA_VERSION = 1
 

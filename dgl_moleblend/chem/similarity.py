@@ -5,6 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
+from typing import Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -60,7 +61,15 @@ def nearest(queries: np.ndarray, others: np.ndarray, *, own: np.ndarray | None =
     ndarray, shape (N,), float32
         From 0 to 1; NaN where a query has no bit set, or there is nothing to compare with.
     """
+    return find_nearest(queries, others, own=own)[0]
+
+
+def find_nearest(
+    queries: np.ndarray, others: np.ndarray, *, own: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return what `nearest` does, and which of the others that is, shape (N,): the first of several, -1 for none."""
     best = np.full(len(queries), np.nan, np.float32)
+    place = np.full(len(queries), -1, np.int64)
     for at in range(0, len(others), _BLOCK):
         block = _unpack(others[at : at + _BLOCK])
         for start in range(0, len(queries), _BLOCK):
@@ -72,10 +81,14 @@ def nearest(queries: np.ndarray, others: np.ndarray, *, own: np.ndarray | None =
             if own is not None:
                 column = own[part] - at
                 here = np.flatnonzero((column >= 0) & (column < len(block)))
-                similarity[here, column[here]] = np.nan
-            best[part] = np.fmax(best[part], np.fmax.reduce(similarity, axis=1))
-    best[~queries.any(1)] = np.nan
-    return best
+                similarity[here, column[here]] = -1
+            first = similarity.argmax(1)
+            found = similarity[np.arange(len(first)), first]
+            nearer = (found >= 0) & ~(found <= best[part])  # best is NaN at first
+            best[part][nearer], place[part][nearer] = found[nearer], at + first[nearer]
+    none = ~queries.any(1)
+    best[none], place[none] = np.nan, -1
+    return best, place
 
 
 def _unpack(packed: np.ndarray) -> np.ndarray:
@@ -93,10 +106,13 @@ class TrainingSet:
     threshold : float
         A molecule whose nearest similarity is lower is unlike the training set: 95 % of the training molecules have a
         nearer neighbour among the others.
+    smiles : tuple of m str, optional
+        The molecules; None in files of older versions.
     """
 
     fingerprints: np.ndarray
     threshold: float
+    smiles: tuple[str, ...] | None = None
 
     @classmethod
     def from_smiles(cls, smiles: Sequence[str]) -> Self:
@@ -106,25 +122,31 @@ class TrainingSet:
         their nearest neighbour among the others, 0 where there is one molecule or none.
         """
         packed = fingerprints(smiles)
-        packed = packed[packed.any(1)]
+        readable = packed.any(1)
+        packed = packed[readable]
         sample = np.unique(np.linspace(0, len(packed) - 1, min(len(packed), _SAMPLE)).astype(np.int64))
         found = nearest(packed[sample], packed, own=sample)
         found = found[~np.isnan(found)]
-        return cls(packed, float(np.percentile(found, PERCENTILE)) if len(found) else 0.0)
+        threshold = float(np.percentile(found, PERCENTILE)) if len(found) else 0.0
+        return cls(packed, threshold, tuple(" ".join(smiles[k].split()) for k in np.flatnonzero(readable)))
 
     @classmethod
     def union(cls, parts: Sequence[Self]) -> Self:
         """Join the training sets of an ensemble: every molecule once, the lowest of the thresholds."""
         if len(parts) == 1:
             return parts[0]
-        return cls(
-            np.unique(np.concatenate([part.fingerprints for part in parts]), axis=0),
-            min(part.threshold for part in parts),
-        )
+        together = np.concatenate([part.fingerprints for part in parts])
+        packed, first = np.unique(together, axis=0, return_index=True)
+        texts = [text for part in parts for text in part.smiles or ()]
+        smiles = tuple(texts[k] for k in first) if len(texts) == len(together) else None
+        return cls(packed, min(part.threshold for part in parts), smiles)
 
     def write(self, path: Path) -> None:
         """Write the file that `read` reads, by this very name."""
-        arrays = {"fingerprints": self.fingerprints, "threshold": self.threshold, "radius": RADIUS, "bits": BITS}
+        arrays: dict[str, Any] = {"fingerprints": self.fingerprints, "threshold": self.threshold}
+        arrays |= {"radius": RADIUS, "bits": BITS}
+        if self.smiles is not None:  # as one text: an array of texts is as wide as its longest
+            arrays["smiles"] = np.frombuffer("\n".join(self.smiles).encode(), np.uint8)
         with path.open("wb") as file:  # a file, since a name would be given a suffix
             np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
 
@@ -148,17 +170,27 @@ class TrainingSet:
                 raise ValueError(
                     f"fingerprints of shape {packed.shape} and type {packed.dtype}, radius and bits {made}"
                 )
+            smiles = tuple(arrays["smiles"].tobytes().decode().split("\n")) if "smiles" in arrays else None
+            if smiles is not None and len(smiles) != len(packed):
+                raise ValueError(f"{len(smiles):,} SMILES of {len(packed):,} molecules")
         except (ValueError, KeyError, TypeError, EOFError, OSError, BadZipFile) as error:
             raise CheckpointError(
                 f"{TRAINING_SET_FILE} does not hold the fingerprints of a training set: {error}",
                 where=str(path),
                 fix="restore the file; or delete it, and predictions come without the column similarity",
             ) from error
-        return cls(packed, threshold)
+        return cls(packed, threshold, smiles)
 
     def similarity(self, smiles: Sequence[str]) -> np.ndarray:
         """Return each molecule's Tanimoto similarity to its nearest training molecule, shape (N,); see `nearest`."""
         return nearest(fingerprints(smiles), self.fingerprints)
+
+    def find(self, smiles: Sequence[str]) -> tuple[np.ndarray, np.ndarray | None]:
+        """Return what `similarity` does, and the SMILES of those training molecules ("" for none) where known."""
+        similarity, place = find_nearest(fingerprints(smiles), self.fingerprints)
+        if self.smiles is None:
+            return similarity, None
+        return similarity, np.array([self.smiles[k] if k >= 0 else "" for k in place], object)
 
     def warnings(self, similarity: np.ndarray) -> list[str]:
         """Return for each similarity "", or a warning where it is below the threshold."""

@@ -12,9 +12,11 @@ from dgl_moleblend import shipped
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.dividing import check_together, divide, dividing
 from dgl_moleblend.cli.frame import Command
-from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, refuse, resumable, say, unless_given
+from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, prepared_once, refuse, resumable, say, unless_given
 from dgl_moleblend.cli.scores import candidates_to_text, runs_to_text, to_text
 from dgl_moleblend.cli.settings import kept
+from dgl_moleblend.config import LOSSES
+from dgl_moleblend.env.processes import is_first_process, number_of_processes
 from dgl_moleblend.files import REPORT_FILE
 from dgl_moleblend.report.words import METRIC_NAMES
 
@@ -29,7 +31,7 @@ FROZEN = {"learning_rate": 3e-3, "max_epochs": 200}
 """Defaults for a head on frozen states, which `benchmarks/README.md` has found on validation rows."""
 NETWORK_ONLY = ("size", "max_epochs", "max_steps", "batch_size", "learning_rate", "weight_decay", "schedule", "warmup",
                 "clip_norm", "patience", "precision", "num_workers", "seeds", "folds", "trials", "readout",
-                "dropout", "class_weights", "freeze_encoder", "layer_decay")  # fmt: skip
+                "dropout", "loss", "class_weights", "freeze_encoder", "layer_decay", "devices")  # fmt: skip
 """Options of a network alone."""
 TUNED = ("learning_rate", "weight_decay", "dropout", "readout", "layer_decay")
 
@@ -46,6 +48,9 @@ fitting = options.grouped(
     click.option("--metric", type=click.Choice([*METRIC_NAMES, "loss"]),
                  help="Validation score that chooses the weights; scaled: the mean RMSE of several properties, in units"
                  " of each one's deviation. [default: rmse, or scaled, or roc_auc]"),
+    click.option("--loss", type=click.Choice([name for names in LOSSES.values() for name in names]),
+                 help="What is made small: mse, mae or huber of standardised labels; cross_entropy or focal of classes."
+                 " [default: mse, cross_entropy]"),
     click.option("--class-weights", is_flag=True, help="Give both classes of each task the same weight in training."),
     click.option("--freeze", "freeze_encoder", is_flag=True,
                  help="Train the property head alone (with --encoder), in seconds. It wants more than a whole model"
@@ -151,6 +156,8 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     training: TrainingConfig = given["training"].replace(**given["fitting"])
     if training.freeze_encoder:
         training = training.replace(**unless_given(ctx, FROZEN))
+    if head in ("trees", "kernel") or given["answer"]["fast"]:
+        refuse(ctx, ("logger",), "only the training of a network is logged")
     start = encoder_choice(ctx, **given["start"])
     if head != "network" and encoder is None:
         start = shipped.DEFAULT
@@ -171,7 +178,9 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
         derived |= {"tasks": labels["task_columns"]} if labels["task_columns"] else {}
     labels["task_columns"] = (*labels["task_columns"], *columns)
     featurizer = FeaturizerConfig(seed=training.seed, **given["featurizing"])
-    dataset = open_molecules(ctx, every_input, featurizer, workers=given["workers"],
+    several = given["compute"].devices != 1 or number_of_processes() > 1
+    store = ctx.with_resource(prepared_once(Path(output))) if several else None
+    dataset = open_molecules(ctx, every_input, featurizer, workers=given["workers"], store=store,
                              quiet=not given["compute"].progress, **given["reading"], **labels)  # fmt: skip
     if columns:
         dataset = dataset.select_tasks([name for name in dataset.task_names if name not in columns])
@@ -194,8 +203,9 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
                               compute=given["compute"].replace(workers=given["workers"]), **shared)  # fmt: skip
         how, table = "", candidates_to_text
     say(f"{result.metrics['task_type']}" + ("" if task_type else " (as the labels are)") + how)
-    click.echo(table(result.metrics))
-    _conclude(Path(output))
+    if is_first_process():
+        click.echo(table(result.metrics))
+        _conclude(Path(output))
 
 
 def _name_after(file: str) -> str:
@@ -301,6 +311,8 @@ def _check_network(ctx: click.Context, encoder: str | None) -> None:
         refuse(ctx, ("freeze_encoder",), "a fresh encoder knows nothing; give a pretrained one with --encoder")
     if ctx.params["freeze_encoder"]:
         refuse(ctx, ("layer_decay", "trials"), "--freeze trains the head alone")
+    if ctx.params["devices"] > 1:
+        refuse(ctx, ("seeds", "folds", "trials"), "several --devices train one model")
     if ctx.params["trials"]:
         refuse(ctx, TUNED, "--trials searches for it")
 

@@ -200,15 +200,15 @@ _computing = (
     click.option("--precision", type=click.Choice(["32-true", "bf16-mixed", "16-mixed"]), default="32-true",
                  show_default=True, help="Arithmetic; softmax is always in float32."),
     accelerator,
+    click.option("--logger", type=click.Choice(["csv", "tensorboard", "wandb", "mlflow"]), default="csv",
+                 show_default=True, help="Where losses and scores of a training go, beside its CSV file."),
     click.option("--loader-workers", "num_workers", type=click.IntRange(0), default=0, show_default=True,
                  metavar="N", help="Processes that load batches."),
     quiet,
 )  # fmt: skip
 
-compute = grouped("compute", _compute, *_computing, title="Computing")
+compute = grouped("compute", _compute, *_computing, _devices, title="Computing")
 """On what to compute, a Compute."""
-compute_together = grouped("compute", _compute, *_computing, _devices, title="Computing")
-"""The same, with more than one device."""
 
 workers = section(
     "Computing",

@@ -1,5 +1,8 @@
 """`predict`: fine-tuned models over files of molecules -> one row of a table for every input row."""
 
+import functools
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -21,7 +24,9 @@ from dgl_moleblend.cli.screening import (
 from dgl_moleblend.files import keep_inputs
 
 if TYPE_CHECKING:
-    from dgl_moleblend.predict.ensemble import Ensemble
+    import pandas as pd
+
+    from dgl_moleblend.predict.jobs import Prediction
 
 
 @click.command(cls=Command)
@@ -29,10 +34,11 @@ if TYPE_CHECKING:
 @click.argument("inputs", nargs=-1, metavar="[FILE]...")
 @click.option("-s", "--smiles", multiple=True, help="Predict this molecule; may be repeated.")
 @click.option("-o", "--output", type=click.Path(), metavar="PATH",
-              help="File to write: .csv, .parquet, .json or .jsonl; or, of a name without an ending, a folder of"
-              " Parquet parts. [default: standard output]")  # fmt: skip
-@click.option("--format", "form", type=click.Choice(["csv", "parquet", "json", "jsonl"]),
-              help="json: a list of objects; jsonl: an object a line. [default: as --output ends; csv]")  # fmt: skip
+              help="File to write: .csv, .parquet, .json, .jsonl or .html (a page); or, of a name without an ending, a"
+              " folder of Parquet parts. [default: standard output]")  # fmt: skip
+@click.option("--format", "form", type=click.Choice(["csv", "parquet", "json", "jsonl", "html"]),
+              help="json: a list of objects; jsonl: an object a line; html: a page with structures, to be sorted. "
+              "[default: as --output ends; csv]")  # fmt: skip
 @click.option("--only-predictions", is_flag=True, help="Leave out the other columns of FILE.")
 @click.option("--coverage", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.9, show_default=True,
               help="Share of molecules whose measured value is to lie between NAME_lower and NAME_upper.")  # fmt: skip
@@ -71,19 +77,22 @@ def command(
       NAME_spread                     several models: standard deviation over them
       NAME_lower, NAME_upper          regression: holds the measured value of 90 % (--coverage) of
                                       molecules like the validation rows; infinite if these are too few
-      similarity                      Tanimoto, to the nearest training molecule
+      similarity, nearest             Tanimoto, to the nearest training molecule; its SMILES
       warning                         "unlike the training set" where similarity is low
       reason                          why a row has no prediction
 
-    The interval is as wide for every molecule. It keeps its promise for molecules like the validation rows: those of
-    new scaffolds are not, and fewer may lie within. What it held of the test rows is written to standard error.
+    An interval can be trusted for a molecule like those that the model was validated on; of new scaffolds, and where
+    there is a warning, fewer measured values than promised may lie within. What it held of the test rows is written to
+    standard error.
 
-    Rows are read, computed and written as they come, so that any number of them takes the same memory. A file appears
-    when all are in it. A folder gets a Parquet file for every 100,000 rows or so, which pandas and others read as one;
-    a run into a folder that was cut off goes on with --resume, and with --shard many machines share the work.
+    Rows are read, computed and written as they come, so that any number of them takes the same memory (but for a page,
+    which holds all). A file appears when all are in it. A folder gets a Parquet file for every 100,000 rows or so, which
+    pandas and others read as one; a run into a folder that was cut off goes on with --resume, and with --shard many
+    machines share the work.
 
     \b
       dgl-moleblend predict esol-model new.csv -o predictions.csv
+      dgl-moleblend predict esol-model new.csv -o page.html
       dgl-moleblend predict esol-model -s CCO -s c1ccccc1
       dgl-moleblend predict seed-0 seed-1 seed-2 new.csv --coverage 0.8 > predictions.csv
       zcat big.smi.gz | dgl-moleblend predict esol-model - --input-format smi --format jsonl > predictions.jsonl
@@ -91,14 +100,16 @@ def command(
       dgl-moleblend predict esol-model library.smi.gz -o predictions --shard 3/64
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     if form is None and not is_folder(output):
-        check_output(output, (".csv", ".parquet", ".json", ".jsonl"))
-    elif output is None and form == "parquet":
-        raise click.UsageError("--format parquet needs an --output")
+        check_output(output, (".csv", ".parquet", ".json", ".jsonl", ".html"))
+        form = "html" if output is not None and Path(output).suffix == ".html" else None
+    elif output is None and form in ("parquet", "html"):
+        raise click.UsageError(f"--format {form} needs an --output")
     check(ctx, screening, parts=is_folder(output, form), stdin="-" in inputs)
     shipped.find(model)  # said before torch is imported
 
     from dgl_moleblend.predict.jobs import Prediction
     from dgl_moleblend.predict.members import is_model
+    from dgl_moleblend.report.trust import describe
 
     further = next((k for k, path in enumerate(inputs) if not is_model(path)), len(inputs))
     models, files = (model, *inputs[:further]), inputs[further:]
@@ -113,7 +124,8 @@ def command(
     rank = rank_by(screening, ensemble.task_names)
     source = open_source(ctx, smiles, files, job, task_columns=ensemble.feature_columns,
                          keep_cells=not only_predictions, **reading)  # fmt: skip
-    tally = run(source, job, output, form, screening, rank=rank, workers=workers, progress=not quiet)
+    page = functools.partial(write_page, output, job, models) if output and form == "html" else None
+    tally = run(source, job, output, form, screening, rank=rank, page=page, workers=workers, progress=not quiet)
     for name, new in source.renamed.items():
         say(f"column {name!r} of the input is {new!r} in the output, which has one of that name")
     for text in describe(ensemble, coverage):
@@ -121,27 +133,10 @@ def command(
     tally.say("predicted")
 
 
-def describe(ensemble: "Ensemble", coverage: float) -> list[str]:
-    """Say how many models predicted, and what was calibrated, on how many rows."""
-    import numpy as np
+def write_page(path: str, job: "Prediction", models: Sequence[str], table: "pd.DataFrame") -> None:
+    """Write predictions as a page."""
+    from dgl_moleblend.report.predictions import write_predictions
 
-    texts = [f"mean of {len(ensemble.members)} models"] if len(ensemble.members) > 1 else []
-    classes = ensemble.members[0].classes
-    texts += [f"{name}: probability of {one!r} ({zero!r} is class 0)" for name, (zero, one) in classes.items()]
-    for name, task in ({} if ensemble.calibration is None else ensemble.calibration.tasks).items():
-        if ensemble.members[0].task_type == "classification":
-            how = "as the model gives them: to rescale them did not help on" if task.platt is None else "rescaled by"
-            texts.append(f"{name}: probabilities {how} {task.rows:,} validation rows")
-            continue
-        width = np.atleast_1d(task.half_width(coverage))
-        if width[0] == float("inf"):
-            texts.append(f"{name}: {task.rows:,} validation rows are too few for a coverage of {coverage:.0%}:"
-                         " the interval is infinite")  # fmt: skip
-            continue
-        wide = f"{width[0]:.3g}" if len(width) == 1 else f"{width[0]:.3g} to {width[-1]:.3g}"
-        text = f"{name}: interval of +-{wide} for a coverage of {coverage:.0%}, by {task.rows:,} validation rows"
-        if (share := task.test.get("covered", {}).get(str(coverage))) is not None:
-            which = "those of the folds" if "folds" in task.test else "it"
-            text += f"; {which} held {share:.0%} of {task.test['rows']:,} test rows"
-        texts.append(text)
-    return texts
+    name = ", ".join(Path(one).resolve().name for one in models)
+    for text in write_predictions(table, path, job.ensemble, model=name, coverage=job.coverage):
+        say(text)

@@ -67,7 +67,7 @@ telling = options.grouped(
               metavar="SHARE", help="Share of the molecules whose loss chooses the weights that are kept.")  # fmt: skip
 @blending
 @telling
-@options.compute_together
+@options.compute
 @options.workers
 @options.again
 @click.pass_context

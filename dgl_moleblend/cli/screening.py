@@ -2,7 +2,7 @@
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dgl_moleblend.predict.jobs import Job
+    from dgl_moleblend.predict.parts import Parts
     from dgl_moleblend.predict.screen import Featurized, Files
 
 DIGITS = 7
 """Of numbers in text."""
-Write = Callable[[int, "pd.DataFrame"], None]
 
 
 @dataclass(frozen=True)
@@ -129,40 +129,6 @@ def rank_by(screening: Screening, names: Sequence[str]) -> str | None:
     return predicted(by)
 
 
-@contextmanager
-def _opened(
-    output: str | None,
-    form: str | None,
-    screening: Screening,
-    plan: Callable[[], dict[str, Any]],
-    types: Mapping[str, Any],
-    rank: str | None,
-) -> Iterator[tuple[Write, Callable[[int], bool]]]:
-    """Open what takes the tables of steps, and say which steps are wanted."""
-    from dgl_moleblend.predict.parts import Parts, Share
-    from dgl_moleblend.predict.screen import STEP
-    from dgl_moleblend.predict.sinks import best_of, format_of, open_file, open_text
-
-    if output is not None and is_folder(output, form):
-        parts = Parts(Path(output), plan(), steps=-(-screening.part_rows // STEP),
-                      share=Share(*screening.shard or (1, 1)), resume=screening.resume)  # fmt: skip
-        if parts.parts:
-            say(
-                f"{len(parts.parts):,} parts of {sum(p['rows'] for p in parts.parts.values()):,} rows are there already"
-            )
-        with resumable(), parts.open(types) as writer:
-            yield writer.write, parts.wanted
-        return
-    text = form or (format_of(output) if output else None) or "csv"
-    with ExitStack() as files:
-        write = files.enter_context(open_text(sys.stdout, text, DIGITS) if output is None
-                                    else open_file(Path(output), text, digits=DIGITS, types=types))  # fmt: skip
-        take = write
-        if rank is not None and screening.top is not None:
-            take = files.enter_context(best_of(write, screening.top, rank, lowest=screening.lowest))
-        yield (lambda step, table: take(table)), (lambda step: True)
-
-
 @dataclass
 class Tally:
     """What became of rows."""
@@ -170,6 +136,14 @@ class Tally:
     rows: int = 0
     rejected: int = 0
     warned: int | None = None
+
+    def take_up(self, parts: Iterable[Mapping[str, Any]]) -> None:
+        """Take up the rows of parts that are there."""
+        for part in parts:
+            self.rows += part["rows"]
+            self.rejected += part["rejected"]
+            if part["warned"] is not None:
+                self.warned = (self.warned or 0) + part["warned"]
 
     def count(self, table: "pd.DataFrame") -> None:
         """Take up the rows of a table."""
@@ -241,6 +215,7 @@ def run(
     screening: Screening,
     *,
     rank: str | None = None,
+    page: Callable[["pd.DataFrame"], None] | None = None,
     workers: int,
     progress: bool,
 ) -> Tally:
@@ -255,18 +230,59 @@ def run(
     screening : Screening
     rank : str, optional
         Column that the best are chosen by.
+    page : function, optional
+        Takes all rows at the end, instead of the output.
     workers, progress
         See `Files.steps`.
     """
     tally = Tally()
-    with (
-        open_executor(screening.executor) as executor,
-        _opened(output, form, screening, lambda: {**job.plan(), **source.plan()}, source.types, rank) as (
-            write,
-            wanted,
-        ),
-    ):
+    with ExitStack() as opened:
+        executor = opened.enter_context(open_executor(screening.executor))
+        if output is not None and is_folder(output, form):
+            parts = _open_parts(output, screening, {**job.plan(), **source.plan()})
+            tally.take_up(parts.parts.values())
+            opened.enter_context(resumable())
+            write, wanted = opened.enter_context(parts.open(source.types)).write, parts.wanted
+        else:
+            take = opened.enter_context(_open_file(output, form, screening, source.types, rank, page))
+            write, wanted = (lambda step, table: take(table)), (lambda step: True)
         for step, table in source.steps(job, wanted=wanted, workers=workers, executor=executor, progress=progress):
             write(step, table)
             tally.count(table)
     return tally
+
+
+def _open_parts(output: str, screening: Screening, plan: dict[str, Any]) -> "Parts":
+    from dgl_moleblend.predict.parts import Parts, Share
+    from dgl_moleblend.predict.screen import STEP
+
+    parts = Parts(Path(output), plan, steps=-(-screening.part_rows // STEP), share=Share(*screening.shard or (1, 1)),
+                  resume=screening.resume)  # fmt: skip
+    if parts.parts:
+        rows = sum(part["rows"] for part in parts.parts.values())
+        say(f"{len(parts.parts):,} parts of {rows:,} rows are there already")
+    return parts
+
+
+@contextmanager
+def _open_file(
+    output: str | None,
+    form: str | None,
+    screening: Screening,
+    types: Mapping[str, Any],
+    rank: str | None,
+    page: Callable[["pd.DataFrame"], None] | None,
+) -> Iterator[Callable[["pd.DataFrame"], None]]:
+    """Open what takes the tables of steps: a file, standard output or a page, or the best rows for one of these."""
+    from dgl_moleblend.predict.sinks import best_of, format_of, gather, open_file, open_text
+
+    form = form or (format_of(output) if output else None) or "csv"
+    with ExitStack() as opened:
+        write = opened.enter_context(
+            gather(page) if page is not None
+            else open_text(sys.stdout, form, DIGITS) if output is None
+            else open_file(Path(output), form, digits=DIGITS, types=types)
+        )  # fmt: skip
+        if rank is not None and screening.top is not None:
+            write = opened.enter_context(best_of(write, screening.top, rank, lowest=screening.lowest))
+        yield write

@@ -1,7 +1,7 @@
 """Folds of training rows, and decision values -> probabilities: what every model needs that scores itself."""
 
 import numpy as np
-from scipy.special import expit
+import scipy  # whose parts are imported where they are used
 
 from dgl_moleblend.errors import DataError
 
@@ -105,7 +105,7 @@ def fit_logistic(values: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
     Examples
     --------
     >>> slope, offset = fit_logistic(np.array([-2.0, -1.0, 1.0, 2.0]), np.array([0, 0, 1, 1]))
-    >>> bool(expit(slope * 3 + offset) > 0.8)
+    >>> bool(scipy.special.expit(slope * 3 + offset) > 0.8)
     True
     >>> fit_logistic(np.array([0.3, 0.1]), np.array([1, 1]))[0]
     0.0
@@ -125,7 +125,7 @@ def fit_logistic(values: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
 
     weights = np.array([0.0, flat[1]])
     for _ in range(_ROUNDS):
-        p = expit(z @ weights)
+        p = scipy.special.expit(z @ weights)
         gradient = z.T @ (p - target)
         hessian = (z * (p * (1 - p))[:, None]).T @ z + 1e-9 * np.eye(2)
         step, now, size = np.linalg.solve(hessian, gradient), loss(weights), 1.0

@@ -3,12 +3,11 @@
 import dataclasses
 
 import torch
-from dgl import DGLGraph
 from torch import Tensor
 
 from dgl_moleblend.errors import SchemaError
 from dgl_moleblend.pairs.batch import MoleculeBatch, RelationBatch
-from dgl_moleblend.schema import ATOM_SIZES, NUM_BOND_IDS
+from dgl_moleblend.schema import ATOM_SIZES, NUM_BOND_IDS, DGLGraph
 
 DGLLIFE_NAMES = {"atom": "h", "bond_path": "e"}
 """Names under which dgllife's featurizers and scripts keep what the schema calls otherwise."""

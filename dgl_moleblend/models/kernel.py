@@ -6,8 +6,7 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from scipy import linalg
-from scipy.special import expit
+import scipy  # whose parts are imported where they are used
 from typing_extensions import Self
 
 from dgl_moleblend.chem.feature_table import FeatureTable
@@ -136,7 +135,7 @@ class KernelModel:
                 values = (held_out[seen], truth[seen]) if seen.any() else (np.zeros(1), truth[~np.isnan(truth)][:1])
                 curves.append(fit_logistic(*values))
             arrays["slope"], arrays["offset"] = np.array(curves).T.copy()
-            out_of_fold = expit(found.out_of_fold * arrays["slope"] + arrays["offset"])
+            out_of_fold = scipy.special.expit(found.out_of_fold * arrays["slope"] + arrays["offset"])
         return cls(task_type, kernel, arrays, exact, out_of_fold, deviation)
 
     @property
@@ -227,14 +226,14 @@ class KernelModel:
     def _values(self, kernel: np.ndarray) -> np.ndarray:
         value = kernel @ self.arrays["coefficients"]
         if self.task_type == "classification":
-            return expit(value * self.arrays["slope"] + self.arrays["offset"])
+            return scipy.special.expit(value * self.arrays["slope"] + self.arrays["offset"])
         return value * self.arrays["scale"] + self.arrays["mean"]
 
     def _deviations(self, kernel: np.ndarray) -> np.ndarray:
         present, penalty = self.arrays["present"], self.arrays["penalty"]
         deviation = np.empty((len(kernel), self.num_tasks))
         for task, factor in enumerate(self._factors):
-            near = linalg.solve_triangular(factor, kernel[:, present[:, task]].T, lower=True, check_finite=False)
+            near = scipy.linalg.solve_triangular(factor, kernel[:, present[:, task]].T, lower=True, check_finite=False)
             rest = np.maximum(1 + CONSTANT - (near**2).sum(0), 0) + penalty[task]
             deviation[:, task] = np.sqrt(self.arrays["variance"][task] * rest) * self.arrays["scale"][task]
         return deviation
@@ -250,7 +249,7 @@ class KernelModel:
             if key not in known:
                 matrix = kernel[np.ix_(rows, rows)].astype(np.float64)
                 matrix[np.diag_indices(len(matrix))] += penalty
-                known[key] = linalg.cholesky(matrix, lower=True, overwrite_a=True)
+                known[key] = scipy.linalg.cholesky(matrix, lower=True, overwrite_a=True)
             factors.append(known[key])
         return factors
 
@@ -332,7 +331,7 @@ def _variances(kernel: np.ndarray, found: RidgeFit, target: np.ndarray, *, exact
         alpha = found.coefficients[rows, task]
         if not exact:
             matrix = kernel[np.ix_(rows, rows)] + penalty * np.eye(len(rows))
-            alpha = linalg.solve(matrix, y[rows], assume_a="pos")
+            alpha = scipy.linalg.solve(matrix, y[rows], assume_a="pos")
         variances[task] = max(float(alpha @ y[rows]) / max(len(rows), 1), 1e-6)
     return variances
 

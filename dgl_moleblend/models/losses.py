@@ -1,6 +1,6 @@
 """What a network is fitted by: the masked loss of properties, and how much a rare class weighs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -9,6 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from dgl_moleblend.models.targets import LabelScaling
+
+_ERRORS: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
+_GAMMA = 2
 
 
 def positive_weights(labels: np.ndarray) -> tuple[float, ...]:
@@ -35,6 +38,7 @@ def property_loss(
     task_type: str,
     scaling: LabelScaling,
     pos_weight: Sequence[float] | None = None,
+    loss: str | None = None,
 ) -> Float[Tensor, ""]:
     """Mean loss over the labels that are present; 0, with zero gradient, where there are none.
 
@@ -45,17 +49,26 @@ def property_loss(
     labels : Tensor, shape (b, t)
         In their own unit; NaN = missing.
     task_type : {"regression", "classification"}
-        Squared error of standardised targets, or binary cross-entropy.
     scaling : LabelScaling
     pos_weight : sequence of t floats, optional
         What class 1 of each task weighs, class 0 weighing 1; for classification.
+    loss : str, optional
+        One of ``LOSSES[task_type]``. Regression, of standardised targets e apart: "mse" is e² (default), "mae" is |e|,
+        "huber" is e² / 2 up to 1 and |e| - 1 / 2 beyond. Classification: "cross_entropy" (default), or "focal", which
+        multiplies it by (1 - p)², p the probability of the right class, so that molecules told rightly count less.
+
+    References
+    ----------
+    Lin et al., "Focal Loss for Dense Object Detection", with gamma = 2.
     """
     present = ~labels.isnan()
     output = output.float()
     target = torch.where(present, scaling.standardize(labels.double()), 0.0).to(output)
     if task_type == "classification":
         weight = None if pos_weight is None else output.new_tensor(pos_weight)
-        loss = F.binary_cross_entropy_with_logits(output, target, reduction="none", pos_weight=weight)
+        each = F.binary_cross_entropy_with_logits(output, target, reduction="none", pos_weight=weight)
+        if loss == "focal":
+            each = each * (target - output.sigmoid()).abs() ** _GAMMA  # 1 - p
     else:
-        loss = F.mse_loss(output, target, reduction="none")
-    return (loss * present).sum() / present.sum().clamp(min=1)
+        each = _ERRORS[loss or "mse"](output, target, reduction="none")
+    return (each * present).sum() / present.sum().clamp(min=1)

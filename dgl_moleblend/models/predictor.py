@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from dgl import DGLGraph
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from typing_extensions import Self
@@ -16,7 +15,7 @@ from dgl_moleblend.models.heads import PropertyHead
 from dgl_moleblend.nn.encoder import MoleBlendEncoder, init_weights
 from dgl_moleblend.nn.readout import READOUTS, readout
 from dgl_moleblend.pairs.batch import RelationBatch
-from dgl_moleblend.schema import RELATIONS
+from dgl_moleblend.schema import RELATIONS, DGLGraph
 
 PRETRAINED_READOUT = "mean"
 """Of a fresh head on a pretrained encoder, whose objectives scored the states of atoms and pairs, never the token's."""

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from dgl import DGLGraph
 from jaxtyping import Float
 from torch import Tensor, nn
 from typing_extensions import Self
@@ -24,6 +23,7 @@ from dgl_moleblend.models.heads import (
 from dgl_moleblend.nn.blend import Blend
 from dgl_moleblend.nn.encoder import MoleBlendEncoder, init_weights
 from dgl_moleblend.pairs.batch import RelationBatch
+from dgl_moleblend.schema import DGLGraph
 
 _OBJECTIVES = ("spd", "bond_path", "positions", "denoising")
 

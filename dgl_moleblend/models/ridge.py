@@ -4,7 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import linalg
+import scipy  # whose parts are imported where they are used
 
 PENALTIES = (0.003, 0.01, 0.03, 0.1, 0.3, 1.0, 3.0, 10.0)
 """Variances of the noise in units of the signal's that are tried, from `_START` on to where a task gains no more."""
@@ -135,9 +135,9 @@ def _inverse(kernel: np.ndarray, penalty: float) -> np.ndarray:
     """Return the inverse of kernel + penalty, by Cholesky, both halves filled."""
     matrix = kernel.astype(np.float64, order="F")
     matrix[np.diag_indices(len(matrix))] += penalty
-    factor, failed = linalg.lapack.dpotrf(matrix, lower=1, overwrite_a=1)
+    factor, failed = scipy.linalg.lapack.dpotrf(matrix, lower=1, overwrite_a=1)
     assert not failed, "a kernel is positive semi-definite"
-    inverse, failed = linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
+    inverse, failed = scipy.linalg.lapack.dpotri(factor, lower=1, overwrite_c=1)
     assert not failed
     for start in range(0, len(inverse), _BAND):  # the upper half, a band of columns at a time
         band = slice(start, min(start + _BAND, len(inverse)))
@@ -164,7 +164,7 @@ def _one(
             left_out = np.concatenate([inside, absent])
             residual, factor = _solve(inverse, product, left_out)
             held_out[inside] = target[inside] - residual[: len(inside)]
-            root = linalg.lapack.dtrtri(factor, lower=1)[0]
+            root = scipy.linalg.lapack.dtrtri(factor, lower=1)[0]
             variance[inside] = (np.tril(root) ** 2).sum(0)[: len(inside)]
     return coefficients, held_out, variance
 
@@ -172,8 +172,8 @@ def _one(
 def _solve(inverse: np.ndarray, product: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return P_RR^-1 (P y)_R and the lower Cholesky factor of P_RR."""
     block = inverse[np.ix_(rows, rows)]
-    factor = linalg.cho_factor(block, lower=True, overwrite_a=True)
-    return linalg.cho_solve(factor, product[rows]), factor[0]
+    factor = scipy.linalg.cho_factor(block, lower=True, overwrite_a=True)
+    return scipy.linalg.cho_solve(factor, product[rows]), factor[0]
 
 
 def fit_nystroem(
@@ -196,10 +196,12 @@ def fit_nystroem(
     """
     matrix = between.astype(np.float64)
     matrix[np.diag_indices(len(matrix))] += _JITTER
-    root = linalg.cholesky(matrix, lower=True)
+    root = scipy.linalg.cholesky(matrix, lower=True)
     columns = np.empty(cross.shape, np.float32)  # (N, n): molecules as vectors
     for start in range(0, len(cross), _BAND):
-        columns[start : start + _BAND] = linalg.solve_triangular(root, cross[start : start + _BAND].T, lower=True).T
+        columns[start : start + _BAND] = scipy.linalg.solve_triangular(
+            root, cross[start : start + _BAND].T, lower=True
+        ).T
     present = ~np.isnan(target)
     patterns, pattern = np.unique(present, axis=1, return_inverse=True)
     pattern = np.ravel(pattern)
@@ -215,14 +217,14 @@ def fit_nystroem(
             rows, parts = patterns[:, number], grams[number]
             gram = sum(parts) + penalty * np.eye(len(matrix))
             moment = columns[rows].T @ target[np.ix_(rows, tasks[among])]
-            weights = linalg.cho_solve(linalg.cho_factor(gram, lower=True), moment)
-            coefficients[:, among] = linalg.solve_triangular(root, weights, lower=True, trans=1)
+            weights = scipy.linalg.cho_solve(scipy.linalg.cho_factor(gram, lower=True), moment)
+            coefficients[:, among] = scipy.linalg.solve_triangular(root, weights, lower=True, trans=1)
             for fold, part in enumerate(parts):
                 inside = np.flatnonzero(rows & (folds == fold))
                 if not 0 < len(inside) < rows.sum():
                     continue
                 rest = moment - columns[inside].T @ target[np.ix_(inside, tasks[among])]
-                weights = linalg.cho_solve(linalg.cho_factor(gram - part, lower=True), rest)
+                weights = scipy.linalg.cho_solve(scipy.linalg.cho_factor(gram - part, lower=True), rest)
                 held_out[np.ix_(inside, among)] = columns[inside] @ weights
         return coefficients, held_out, None
 

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from dgl import DGLGraph
 from jaxtyping import Float
 from torch import Generator, Tensor
 
 from dgl_moleblend.config import check_ratio
 from dgl_moleblend.errors import SchemaError
 from dgl_moleblend.pairs.batch import RelationBatch
+from dgl_moleblend.schema import DGLGraph
 
 EVERYTHING = -1
 """In a blend: nothing is hidden."""

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from dgl import DGLGraph
 from jaxtyping import Float, Integer
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -24,7 +23,7 @@ from dgl_moleblend.nn.relation_bias import BondPathBias, DistanceBias, SpdBias
 from dgl_moleblend.nn.views.choice import Relations, View, open_view
 from dgl_moleblend.nn.views.graph import GraphView
 from dgl_moleblend.pairs.batch import RelationBatch
-from dgl_moleblend.schema import ATOM_SIZES, ATOM_TERMS, NUM_DEGREES, RELATIONS
+from dgl_moleblend.schema import ATOM_SIZES, ATOM_TERMS, NUM_DEGREES, RELATIONS, DGLGraph
 
 
 class EncoderOutput(NamedTuple):

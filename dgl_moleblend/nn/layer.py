@@ -1,7 +1,6 @@
 """MoleBlendLayer: attention over relations and a feed-forward block, each with a residual and a norm."""
 
 import torch
-from dgl import DGLGraph
 from torch import Tensor, nn
 
 from dgl_moleblend.errors import SchemaError
@@ -11,6 +10,7 @@ from dgl_moleblend.nn.recompute import recomputed
 from dgl_moleblend.nn.views.choice import LayerView
 from dgl_moleblend.nn.views.graph import GraphView
 from dgl_moleblend.nn.views.padded import PaddedView
+from dgl_moleblend.schema import DGLGraph
 
 
 class MoleBlendLayer(nn.Module):

@@ -7,7 +7,6 @@ from functools import cached_property
 
 import numpy as np
 import torch
-from dgl import DGLGraph
 from jaxtyping import Bool, Float, Integer
 from torch import Tensor
 from typing_extensions import Self
@@ -16,7 +15,7 @@ from dgl_moleblend.chem.arrays import MoleculeArrays
 from dgl_moleblend.errors import SchemaError
 from dgl_moleblend.pairs.checks import check_pairs
 from dgl_moleblend.pairs.relations import bond_matrix, pairwise_distance, shortest_bond_path, shortest_path_distance
-from dgl_moleblend.schema import ATOM_SIZES, NO_BOND, NO_PATH, PATH_HOPS
+from dgl_moleblend.schema import ATOM_SIZES, NO_BOND, NO_PATH, PATH_HOPS, DGLGraph
 
 
 class TensorStruct:

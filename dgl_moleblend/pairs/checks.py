@@ -3,11 +3,10 @@
 from collections.abc import Callable
 
 import torch
-from dgl import DGLGraph
 from torch import Tensor
 
 from dgl_moleblend.errors import SchemaError
-from dgl_moleblend.schema import PATH_HOPS, check_graph
+from dgl_moleblend.schema import PATH_HOPS, DGLGraph, check_graph
 
 TOLERANCE = 1e-3
 """Angstrom, and the same part of a distance: what rounding may make of a distance between positions in float32."""

@@ -1,10 +1,8 @@
 """Large molecules: leave the pairs within reach, so that memory grows with edges instead of atoms squared."""
 
-import dgl
-from dgl import DGLGraph
-
 from dgl_moleblend.config import check
 from dgl_moleblend.pairs.checks import check_pairs
+from dgl_moleblend.schema import DGLGraph
 
 
 def cut_off(graph: DGLGraph, *, spd: int | None = None, distance: float | None = None) -> DGLGraph:
@@ -52,4 +50,6 @@ def cut_off(graph: DGLGraph, *, spd: int | None = None, distance: float | None =
         reach |= (graph.edata["spd"] >= 0) & (graph.edata["spd"] <= spd)
     if distance is not None:
         reach |= graph.edata["distance"] <= distance  # NaN, a molecule without positions, is not within reach
+    import dgl
+
     return dgl.remove_edges(graph, (~reach).nonzero().squeeze(1).to(graph.idtype), store_ids=False)

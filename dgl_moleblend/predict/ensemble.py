@@ -1,8 +1,8 @@
 """One saved model or several whose weighted mean is predicted, with what is known of their errors."""
 
 import dataclasses
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from dgl_moleblend.files import CALIBRATION_FILE, TRAINING_SET_FILE
 from dgl_moleblend.predict.calibration import Calibration, find_calibration
 from dgl_moleblend.predict.classical import MODELS, FeatureModel
 from dgl_moleblend.predict.features import Features
-from dgl_moleblend.predict.members import check_members, member_folders, member_weights
+from dgl_moleblend.predict.members import check_members, member_folders, member_weights, units_of
 from dgl_moleblend.predict.properties import PropertyModel, check_featurizer
 from dgl_moleblend.predict.tables import align, predicted
 
@@ -44,6 +44,8 @@ class Ensemble:
         By which predictions get intervals, or probabilities are rescaled.
     training_set : TrainingSet, optional
         By which molecules unlike it are warned of.
+    units : mapping of str to str
+        Of the properties whose unit is known.
     """
 
     members: tuple[PropertyModel | FeatureModel, ...]
@@ -51,6 +53,7 @@ class Ensemble:
     training_set: TrainingSet | None = None
     weights: tuple[float, ...] | None = None
     knows_deviation: "FeatureModel | None" = None
+    units: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def from_pretrained(cls, folders: str | PathLike[str] | Iterable[str | PathLike[str]]) -> "Ensemble":
@@ -90,7 +93,7 @@ class Ensemble:
         found = [one for one in known if one is not None]
         weights = np.concatenate([np.asarray(member_weights(top)) / len(tops) for top in tops])
         return cls(members, calibration, TrainingSet.union(found) if len(found) == len(known) else None,
-                   tuple(weights.tolist()), knows)  # fmt: skip
+                   tuple(weights.tolist()), knows, units_of(tops[0]))  # fmt: skip
 
     @property
     def featurizer(self) -> FeaturizerConfig:
@@ -132,6 +135,10 @@ class Ensemble:
         """Return what members predict, (m, N, t), and how far off that may be, (N, t), where one of them knows it."""
         check_featurizer(self.featurizer, dataset)
         features, values, deviation = Features(dataset, **shared), [], None
+        asked = self.members if len(dataset) else ()
+        features.describe(
+            name for one in asked if isinstance(one, FeatureModel) for name in one.model.required_features
+        )
         for member in self.members:
             if member is self.knows_deviation:
                 value, deviation = member.predict_with_deviation(features)
@@ -166,9 +173,9 @@ class Ensemble:
             In the order of the input: row, source, line, id, smiles; for each property NAME_predicted, NAME_spread
             (several models: the standard deviation over them, of probabilities before calibration for classes), and
             NAME_lower and NAME_upper (regression with a calibration: the interval, infinite where there are too few
-            validation rows for the coverage); similarity (Tanimoto, to the nearest training molecule) and warning
-            (of a molecule unlike the training set), where the training set is known; and reason: why a row has no
-            prediction, else "".
+            validation rows for the coverage); similarity (Tanimoto, to the nearest training molecule), nearest (its
+            SMILES) and warning (of a molecule unlike the training set), where the training set is known; and reason:
+            why a row has no prediction, else "".
         """
         columns = self.predict_columns(dataset, coverage=coverage, progress=progress, accelerator=accelerator)
         return align(dataset, columns)
@@ -200,8 +207,9 @@ class Ensemble:
                 width = task.half_width(coverage, deviation[:, k] if deviation is not None else None)
                 columns |= {f"{name}_lower": mean - width, f"{name}_upper": mean + width}
         if self.training_set is not None:
-            similarity = self.training_set.similarity(dataset.smiles)
-            columns |= {"similarity": similarity, "warning": np.array(self.training_set.warnings(similarity), object)}
+            similarity, molecule = self.training_set.find(dataset.smiles)
+            columns |= {"similarity": similarity, **({} if molecule is None else {"nearest": molecule}),
+                        "warning": np.array(self.training_set.warnings(similarity), object)}  # fmt: skip
         return columns
 
 

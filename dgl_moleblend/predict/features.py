@@ -1,6 +1,6 @@
 """Features of a data set's molecules: fingerprints, descriptors, an encoder's states, columns; each made once."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from os import PathLike
 
 import numpy as np
@@ -67,6 +67,7 @@ class Features:
         DataError
             If a column is missing.
         """
+        self.describe(names)
         parts = {}
         named: dict[str, Sequence[str]] = {}
         for name in names:
@@ -84,11 +85,27 @@ class Features:
             assert encoder is not None
             values = embed(encoder, self.dataset, progress=self.progress, accelerator=self.accelerator)
             return FeatureTable({name: values}, {name: tuple(map(str, range(values.shape[1])))})
-        if name == COLUMNS:
-            return FeatureTable({name: self._columns(columns)}, {name: tuple(columns)})
+        assert name == COLUMNS  # the others are described, together
+        return FeatureTable({name: self._columns(columns)}, {name: tuple(columns)})
+
+    def describe(self, names: Iterable[str]) -> None:
+        """Compute what is not there yet, all at once: each molecule is read, and the workers start, but once.
+
+        Parameters
+        ----------
+        names : iterable of str
+            As of `table`; of these, the `dgl_moleblend.chem.descriptors.KINDS`.
+        """
+        kinds = dict.fromkeys(name for name in names if name not in (STATES, COLUMNS))
+        missing = tuple(name for name in kinds if name not in self._made)
+        if not missing:
+            return
         from dgl_moleblend.chem.descriptors import describe
 
-        return describe(self.dataset.smiles, (name,), workers=self.workers, progress=self.progress)
+        table = describe(self.dataset.smiles, missing, workers=self.workers, progress=self.progress)
+        for name in missing:
+            columns = {name: table.columns[name]} if name in table.columns else {}
+            self._made[name] = FeatureTable({name: table[name]}, columns)
 
     def _columns(self, columns: Sequence[str]) -> np.ndarray:
         table = self.dataset.table

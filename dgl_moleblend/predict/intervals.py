@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.special import expit, logit
+import scipy  # whose parts are imported where they are used
 
 from dgl_moleblend.config import check
 
@@ -137,9 +137,9 @@ class TaskCalibration:
         if self.platt is None:
             return probability
         slope, intercept = self.platt
-        return expit(slope * to_logit(probability) + intercept)
+        return scipy.special.expit(slope * to_logit(probability) + intercept)
 
 
 def to_logit(probability: np.ndarray) -> np.ndarray:
     """Return the logit of probabilities, finite for 0 and 1 as well."""
-    return logit(np.clip(probability, _CLIP, 1 - _CLIP))
+    return scipy.special.logit(np.clip(probability, _CLIP, 1 - _CLIP))

@@ -61,6 +61,20 @@ def member_weights(folder: str | PathLike[str]) -> list[float]:
     return found
 
 
+def units_of(folder: str | PathLike[str]) -> dict[str, str]:
+    """Return the unit of each property whose unit was given when the model was made.
+
+    Raises
+    ------
+    CheckpointError
+        If the folder holds no model.
+    """
+    path = Path(folder, ENSEMBLE_FILE)
+    document = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    extra = document["extra"] if "extra" in document else model_folder.read(member_folders(folder)[0]).extra
+    return extra.get("units", {})
+
+
 def check_members(folder: str | PathLike[str]) -> None:
     """Check that models are those that were judged together, where ensemble.json has their checksums.
 

@@ -127,7 +127,7 @@ class Parts:
         if self._lock is not None:
             os.close(self._lock)
 
-    def add(self, number: int, path: Path, counts: dict[str, int]) -> None:
+    def add(self, number: int, path: Path, counts: Mapping[str, int | None]) -> None:
         """Take up a part that is whole."""
         self.parts[number] = {"part": number, "file": path.name, **counts, "sha256": sha256(path)}
         self._write_list(complete=False)
@@ -150,12 +150,15 @@ class Writer:
         number = step // self._parts.steps
         if number != self._number:
             self.finish()
-            self._number, self._counts = number, {"rows": 0, "rejected": 0}
+            self._number = number
+            self._counts: dict[str, Any] = {"rows": 0, "rejected": 0, "warned": None}
             self._path = self._parts.folder / f"part-{number:05d}.parquet"
             self._write: Write = self._files.enter_context(open_file(self._path, "parquet", types=self._types))
         self._write(table)
         self._counts["rows"] += len(table)
         self._counts["rejected"] += int((table["reason"] != "").sum())
+        if "warning" in table:
+            self._counts["warned"] = (self._counts["warned"] or 0) + int((table["warning"] != "").sum())
 
     def finish(self) -> None:
         """Close the part that is being written."""

@@ -142,6 +142,14 @@ def schema_of(table: pd.DataFrame, types: Mapping[str, Any]) -> Any:
 
 
 @contextmanager
+def gather(write: Write) -> Iterator[Write]:
+    """Keep all rows in memory, and write them at the end as one table."""
+    found: list[pd.DataFrame] = []
+    yield found.append
+    write(pd.concat(found, ignore_index=True))
+
+
+@contextmanager
 def best_of(write: Write, count: int, column: str, *, lowest: bool = False) -> Iterator[Write]:
     """Keep the rows whose numbers in a column are the highest, and write these at the end, the best first.
 

@@ -121,6 +121,7 @@ def molecule_svg(smiles: str, width: int = 280, height: int = 200) -> bytes | No
     drawer = rdMolDraw2D.MolDraw2DSVG(width, height)
     options: Any = drawer.drawOptions()
     options.clearBackground = False
+    options.fixedBondLength = width / 8  # at most: ethylene is drawn as large as a part of a steroid
     drawer.DrawMolecule(_flat(mol))
     drawer.FinishDrawing()
     return drawer.GetDrawingText().encode()

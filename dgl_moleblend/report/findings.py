@@ -10,6 +10,7 @@ from dgl_moleblend.predict.ensemble import COVERAGE
 from dgl_moleblend.predict.intervals import TaskCalibration
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.results import Results
+from dgl_moleblend.report.words import number
 
 NAMED = 6
 """So many properties are named in a sentence or a heading."""
@@ -186,16 +187,3 @@ def _against(error: float, constant: float | None, name: str, over: str) -> str:
     if error > 0.9 * constant:
         return text + "The model is hardly better than that."
     return text + f"The model takes {1 - error / constant:.0%} of that error away."
-
-
-def number(value: float | None) -> str:
-    """Three digits that tell, and a dash for what there is not.
-
-    >>> number(2.3), number(-0.0012345), number(123456.0), number(None), number(float("nan"))
-    ('2.30', '−0.00123', '123,456', '-', '-')
-    """
-    if value is None or np.isnan(value):
-        return "-"
-    whole = 1000 <= abs(value) < 1e9 or value == 0 or abs(value) == 1
-    text = f"{value:,.0f}" if whole else f"{value:#.3g}".rstrip(".")
-    return text.replace("-", "\N{MINUS SIGN}", 1) if text.startswith("-") else text

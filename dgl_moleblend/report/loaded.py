@@ -4,6 +4,7 @@ import functools
 import io
 import os
 import shutil
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,11 +13,13 @@ import numpy as np
 import pandas as pd
 
 from dgl_moleblend.config import check
+from dgl_moleblend.data.inputs import path_of
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import METRICS_FILE, REPORT_FILE, make_folder, read_json
+from dgl_moleblend.predict.ensemble import COVERAGE
 from dgl_moleblend.predict.front import Saved, SavedModel
 from dgl_moleblend.predict.properties import PropertyModel
-from dgl_moleblend.predict.tables import predicted
+from dgl_moleblend.predict.tables import place_beside, predicted
 from dgl_moleblend.report.results import Results, main_curves, read_curves, read_results
 
 if TYPE_CHECKING:
@@ -109,6 +112,56 @@ class LoadedModel(SavedModel):
             If it has no folder of its own, or there is something of this name.
         """
         return make_folder(folder, functools.partial(shutil.copytree, self._own_folder()))
+
+    def write_page(
+        self,
+        molecules: Any,
+        path: str | os.PathLike[str],
+        *,
+        coverage: float = COVERAGE,
+        smiles_column: str | None = None,
+        workers: int = 0,
+        progress: bool = True,
+        accelerator: str = "auto",
+    ) -> Path:
+        """Predict properties, and write them as an HTML page: a table that sorts, with structures and intervals.
+
+        Parameters
+        ----------
+        molecules
+            See `embed`; the other columns of a DataFrame or file are kept.
+        path : path
+            The page. It loads nothing from elsewhere.
+        coverage, smiles_column, workers, progress, accelerator
+            See `predict`.
+
+        Returns
+        -------
+        Path
+            The page.
+
+        Raises
+        ------
+        CheckpointError, DataError
+            As `predict`.
+        """
+        from dgl_moleblend.report.predictions import write_predictions
+
+        how: dict[str, Any] = {"coverage": coverage, "smiles_column": smiles_column, "workers": workers,
+                               "progress": progress, "accelerator": accelerator}  # fmt: skip
+        if (file := path_of(molecules)) and os.path.isfile(file):
+            table = pd.concat(self.stream(file, **how), ignore_index=True)
+        else:
+            table = self.predict(molecules, **how)
+            if isinstance(molecules, pd.DataFrame):
+                names = [name for name in molecules if name not in ("smiles", "id")]
+                cells: list[dict[str, object]] = [*map(dict, molecules[names].to_dict("records"))]  # type: ignore[arg-type]
+                table = place_beside(table, cells, dict.fromkeys(map(str, names)))
+        assert self._ensemble is not None  # or there were no predictions
+        name = ", ".join(Path(one).resolve().name for one in self._folders)
+        for text in write_predictions(table, path, self._ensemble, model=name, coverage=coverage):
+            warnings.warn(text, stacklevel=2)
+        return Path(path)
 
     def explain(self, molecule: Any) -> pd.DataFrame:
         """Say what each atom adds to the prediction, by integrated gradients (see `predict.attribution`).

@@ -1,27 +1,24 @@
 """report.html: what a fine-tuned model was made from and how good it is, in one file that stands alone."""
 
-import base64
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-from matplotlib.figure import Figure
 
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.data.summary import count_reasons
 from dgl_moleblend.files import REPORT_FILE
 from dgl_moleblend.models.scores import METRICS, main_metrics, shared_metrics
 from dgl_moleblend.predict.tables import predicted
-from dgl_moleblend.report import drawings, figures
-from dgl_moleblend.report.findings import NAMED, findings, number
+from dgl_moleblend.report import figures
+from dgl_moleblend.report.findings import findings
+from dgl_moleblend.report.html import Picture, render, title_of
 from dgl_moleblend.report.results import Results, main_curves, read_results
 from dgl_moleblend.report.verdict import verdict
-from dgl_moleblend.report.words import CANDIDATE_NAMES, METRIC_HELP, METRIC_NAMES, SPLITS, in_words
+from dgl_moleblend.report.words import CANDIDATE_NAMES, METRIC_HELP, METRIC_NAMES, SPLITS, in_words, number
 
 MAIN = 3
 """So many scores are in sight, the others folded away."""
@@ -33,30 +30,11 @@ _FEW_OF_CLASS = 10
 _LONG = 12  # longer lists of settings are summed up
 
 
-@dataclass(frozen=True)
-class Picture:
-    """A picture within the page.
-
-    Parameters
-    ----------
-    svg : bytes
-    alt : str
-        What it shows, for those who do not see it.
-    """
-
-    svg: bytes
-    alt: str
-
-    @property
-    def uri(self) -> str:
-        """The picture as an address that holds it: within an image element, nothing in it can run."""
-        return "data:image/svg+xml;base64," + base64.b64encode(self.svg).decode()
-
-
 def write_report(folder: Path) -> Path:
     """Write `report.html` from the files that fine-tuning left in a folder: of one model, of seeds or of folds.
 
-    The page holds its pictures, loads nothing and runs nothing. The same files give the same page.
+    The page holds its pictures, loads nothing and runs one script, which copies a SMILES. The same files give the same
+    page.
 
     Parameters
     ----------
@@ -78,17 +56,11 @@ def write_report(folder: Path) -> Path:
     folder = Path(folder)
     run = read_results(folder)
     scores = _scores(run)
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"number": number, "count": "{:,}".format}
-    page = environment.get_template("page.html.jinja").render(
+    page = render(
+        "report.html.jinja",
         run=run,
         name=folder.resolve().name,
+        title=title_of(run.tasks),
         place=shlex.quote(str(folder)),
         one_model=_one_network(run),
         counts=_counts(run),
@@ -108,7 +80,6 @@ def write_report(folder: Path) -> Path:
         each=[_task(run, task) for task in run.tasks] if len(run.tasks) <= MANY_TASKS else [],
         folded=_folds(run),
         many_tasks=MANY_TASKS,
-        named=NAMED,
         few_of_class=_FEW_OF_CLASS,
         similarity=_similarity(run),
         worst=_worst(run),
@@ -198,7 +169,7 @@ def _learning(run: Results) -> list[Picture]:
         figure = figures.loss_curves(curves[["step", *names[name]]])
         last = curves[names[name]].ffill().iloc[-1]
         ends = ", ".join(f"{column.partition('/')[0]} {number(last[column])}" for column in names[name])
-        pictures.append(_picture(figure, f"{name} over the optimiser steps; at the end: {ends}"))
+        pictures.append(Picture.of(figure, f"{name} over the optimiser steps; at the end: {ends}"))
     return pictures
 
 
@@ -217,11 +188,11 @@ def _together(run: Results) -> list[Picture]:
     if _folds(run):
         areas = {task: one["roc_auc"] for task, one in scores["tasks"].items() if one["roc_auc"] is not None}
         alt = f"ROC AUC of {len(areas)} properties; mean area {number(scores['roc_auc'])}"
-        return [_picture(figures.score_dots(areas, "area under the ROC curve", guess=0.5), alt)] if areas else []
+        return [Picture.of(figures.score_dots(areas, "area under the ROC curve", guess=0.5), alt)] if areas else []
     return [
-        _picture(figures.roc(values, labels, run.tasks),
+        Picture.of(figures.roc(values, labels, run.tasks),
                  f"ROC curves of {len(run.tasks)} properties; mean area {number(scores['roc_auc'])}"),
-        _picture(figures.precision_recall(values, labels, run.tasks),
+        Picture.of(figures.precision_recall(values, labels, run.tasks),
                  f"precision-recall curves of {len(run.tasks)} properties; mean average precision"
                  f" {number(scores['pr_auc'])}"),
     ]  # fmt: skip
@@ -240,8 +211,8 @@ def _task(run: Results, task: str) -> dict[str, Any]:
             alt = f"{task}: predicted against measured, {present.sum()} {run.part} molecules; {caption}"
             spread = f"{task}: distribution of predicted minus measured, {present.sum()} {run.part} molecules"
             found["pictures"] = [
-                _picture(figures.parity(value, label, [task], caption), alt.replace("\n", ", ")),
-                _picture(figures.residuals(value, label, [task]), spread),
+                Picture.of(figures.parity(value, label, [task], caption), alt.replace("\n", ", ")),
+                Picture.of(figures.residuals(value, label, [task]), spread),
             ]
         return found
     positive, call = label[present, 0] == 1, value[present, 0] >= 0.5
@@ -256,11 +227,11 @@ def _task(run: Results, task: str) -> dict[str, Any]:
     if score["roc_auc"] is not None and not found["too_few"]:
         about = f"{present.sum()} {run.part} molecules, {positive.sum()} of class 1"
         found["pictures"] = [
-            _picture(figures.roc(value, label, [task]),
+            Picture.of(figures.roc(value, label, [task]),
                      f"{task}: ROC curve, area {number(score['roc_auc'])}; {about}"),
-            _picture(figures.precision_recall(value, label, [task]),
+            Picture.of(figures.precision_recall(value, label, [task]),
                      f"{task}: precision against recall, average precision {number(score['pr_auc'])}; {about}"),
-            _picture(figures.reliability(value, label, [task]),
+            Picture.of(figures.reliability(value, label, [task]),
                      f"{task}: share of class 1 found against predicted probability; {about}"),
         ]  # fmt: skip
     return found
@@ -285,7 +256,7 @@ def _similarity(run: Results) -> Picture | None:
         label += ", mean over properties" + ("" if run.classifies else " / deviation")
     similarity = run.shown["similarity"].to_numpy(float)
     alt = f"{label} against the Tanimoto similarity of Morgan fingerprints to the nearest training molecule"
-    return _picture(figures.error_by_similarity(similarity, errors.mean(axis=1).to_numpy(), label), alt)
+    return Picture.of(figures.error_by_similarity(similarity, errors.mean(axis=1).to_numpy(), label), alt)
 
 
 def _worst(run: Results) -> list[dict[str, Any]]:
@@ -295,10 +266,9 @@ def _worst(run: Results) -> list[dict[str, Any]]:
     found = []
     for index in worst:
         row, task = run.shown.loc[index], str(errors.loc[index].idxmax())
-        svg = drawings.molecule_svg(row["smiles"])
         found.append(
             {
-                "picture": Picture(svg, f"structure of {row['smiles']}") if svg else None,
+                "picture": Picture.of_molecule(row["smiles"]),
                 "row": row["row"],
                 "id": row["id"],
                 "smiles": row["smiles"],
@@ -341,7 +311,3 @@ def _flat(values: object, prefix: str = "") -> dict[str, str]:
     for key, value in values.items():
         flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
     return flat
-
-
-def _picture(figure: Figure, alt: str) -> Picture:
-    return Picture(figures.to_svg(figure), alt)

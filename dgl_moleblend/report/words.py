@@ -1,4 +1,6 @@
-"""Words for what stands in the files of a run by short names: metrics, kinds of models and splits, settings."""
+"""Words for what stands in the files of a run by short names: metrics, kinds of models, splits, settings; numbers."""
+
+import math
 
 METRIC_NAMES = {
     "rmse": "RMSE",
@@ -77,3 +79,16 @@ def in_words(settings: dict[str, str]) -> dict[str, str]:
         text = "no limit" if key in _UNLIMITED and value == "-1" else _VALUES.get(value, value)
         found[key if words in found else words] = text
     return found
+
+
+def number(value: float | None) -> str:
+    """Three digits that tell, and a dash for what there is not.
+
+    >>> number(2.3), number(-0.0012345), number(123456.0), number(None), number(float("nan"))
+    ('2.30', '−0.00123', '123,456', '-', '-')
+    """
+    if value is None or math.isnan(value):
+        return "-"
+    whole = 1000 <= abs(value) < 1e9 or value == 0 or abs(value) == 1
+    text = f"{value:,.0f}" if whole else f"{value:#.3g}".rstrip(".")
+    return text.replace("-", "\N{MINUS SIGN}", 1) if text.startswith("-") else text

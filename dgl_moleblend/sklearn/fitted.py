@@ -18,6 +18,7 @@ from dgl_moleblend.data.splits import Split
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.loaded import LoadedModel, load
+from dgl_moleblend.request import Compute
 from dgl_moleblend.schema import FEATURE_KINDS
 from dgl_moleblend.sklearn.molecules import TakesMolecules
 from dgl_moleblend.sklearn.saving import ESTIMATOR_FILE, read, read_files, write, write_files
@@ -74,8 +75,8 @@ class FittedModel(TakesMolecules):
         out = Path(temporary.name, "model")
         run(found.dataset, Split(parts, {"split": "random", "split_variant": "scikit-learn's rows"}), out,
             encoder=self.encoder, head=self.head, fast=self.fast and self.head == "auto", features=self.features,
-            training=self.training, seed=seed, task_type=task_type, report=False, progress=self.progress,
-            accelerator=self.accelerator)  # fmt: skip
+            training=self.training, seed=seed, task_type=task_type, report=False,
+            compute=Compute(self.accelerator, progress=self.progress))  # fmt: skip
         self._files = read_files(out)
         self._take(out, temporary)
         return self

@@ -42,8 +42,8 @@ from dgl_moleblend.request import Compute, Task
 from dgl_moleblend.train.comparison import Comparison, network_training
 from dgl_moleblend.train.ensemble import remove_runs
 from dgl_moleblend.train.finetune import (
-    FinetuneResult,
     Request,
+    check_one_device,
     check_request,
     finetune,
     split_facts,
@@ -52,6 +52,7 @@ from dgl_moleblend.train.finetune import (
 )
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.plan import RunPlan
+from dgl_moleblend.train.result import FinetuneResult
 from dgl_moleblend.train.run import close_run, is_finished, open_run
 from dgl_moleblend.train.start import Source, Start
 
@@ -143,6 +144,7 @@ def finetune_auto(
         If labels or split cannot be used, no candidate can be fitted, or `out` holds another run.
     """
     out, comparison, compute = Path(out), comparison or Comparison(), compute or Compute()
+    check_one_device(compute)
     start = None if start is None else Start.of(start)
     if start is not None:
         start.keep_from(out)
@@ -161,6 +163,8 @@ def finetune_auto(
     features = Features(request.dataset, workers=compute.workers, progress=compute.progress,
                         accelerator=compute.accelerator)  # fmt: skip
     work = _Comparison(request, out, start, comparison, compute, features)
+    if {"trees", "kernel"} & {*comparison.candidates}:  # the forest needs fewer; at once, they take half the time
+        features.describe(comparison.features)
     found: dict[str, Candidate] = {}
     skipped: dict[str, str] = {}
     for name in comparison.candidates:
@@ -339,7 +343,8 @@ def _finish(
     featurizer = work.dataset.featurizer or FeaturizerConfig()
     facts = work.request.facts
     extra = {"task_names": names, "task_type": work.task_type, "featurizer": featurizer.to_dict(),
-             "scaling": {"mean": list(scaling.mean), "scale": list(scaling.scale)}, "facts": facts}  # fmt: skip
+             "scaling": {"mean": list(scaling.mean), "scale": list(scaling.scale)}, "facts": facts,
+             "units": {task.name: task.unit for task in work.request.tasks if task.unit}}  # fmt: skip
     write_json(out / METRICS_FILE, metrics)
     table = tabulate(work.dataset, work.parts, {"validation": held_out[validation], "test": test})
     training_set = write_training_set(out, work.dataset.subset(work.rows).smiles)

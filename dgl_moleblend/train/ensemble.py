@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dgl_moleblend.checksums import check_file
 from dgl_moleblend.config import PredictorConfig, TrainingConfig, check
 from dgl_moleblend.data.splits import Split
 from dgl_moleblend.files import (
@@ -19,7 +18,6 @@ from dgl_moleblend.files import (
     PREDICTIONS_FILE,
     RUN_FILE,
     SPLIT_FILE,
-    read_json,
     write_json,
 )
 from dgl_moleblend.models.scores import METRICS, score, shared_metrics
@@ -28,9 +26,10 @@ from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.request import Compute
-from dgl_moleblend.train.finetune import SPLITS, FinetuneResult, check_request, finetune, split_facts, split_table
+from dgl_moleblend.train.finetune import SPLITS, check_one_device, check_request, finetune, split_facts, split_table
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.plan import Parts, RunPlan
+from dgl_moleblend.train.result import FinetuneResult, read_result
 from dgl_moleblend.train.run import close_run, is_finished, open_run, read_run
 from dgl_moleblend.train.start import Start
 
@@ -164,6 +163,7 @@ class _Runs:
         out: Path,
         settings: Mapping[str, Any],
     ) -> None:
+        check_one_device(settings.get("compute"))
         self.out = out
         self.settings = {**settings, "start": Start.of(settings.get("start"))}
         training = settings.get("training") or TrainingConfig()
@@ -209,16 +209,6 @@ def remove_runs(out: Path) -> None:
     for kind in ("forest", "trees", "kernel", "frozen"):
         if (out / kind / CONFIG_FILE).is_file():
             shutil.rmtree(out / kind)
-
-
-def read_result(folder: Path) -> FinetuneResult:
-    """Read back what a finished run gave."""
-    metrics = read_json(check_file(folder / METRICS_FILE))
-    table = pd.read_csv(check_file(folder / PREDICTIONS_FILE), dtype={"id": str, "smiles": str}, keep_default_na=False,
-                        na_values={})  # fmt: skip
-    for name in table.columns.difference(["row", "id", "smiles", "split"]):
-        table[name] = pd.to_numeric(table[name].replace("", np.nan))
-    return FinetuneResult(folder, metrics, table)
 
 
 def _score(

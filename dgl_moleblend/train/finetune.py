@@ -10,8 +10,9 @@ import numpy as np
 import pandas as pd
 
 from dgl_moleblend.chem.similarity import write_training_set
-from dgl_moleblend.config import FeaturizerConfig, PredictorConfig, TrainingConfig, check
+from dgl_moleblend.config import LOSSES, FeaturizerConfig, PredictorConfig, TrainingConfig, check
 from dgl_moleblend.data.splits import Split
+from dgl_moleblend.env.processes import is_first_process
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import (
     CURVES_FILE,
@@ -39,6 +40,7 @@ from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.loop import MoleculeData, fit, set_seeds
 from dgl_moleblend.train.modules import FinetuningModule
 from dgl_moleblend.train.plan import RunPlan
+from dgl_moleblend.train.result import FinetuneResult, await_result, tell_others
 from dgl_moleblend.train.run import close_run, library_versions, open_run
 from dgl_moleblend.train.start import Source, Start
 
@@ -50,26 +52,6 @@ KEPT_BYTES = 2**30
 """States of a frozen encoder are kept up to here; beyond, they are computed in every epoch."""
 PREDICTION_COLUMNS = ("row", "id", "smiles", "split", "similarity", "fold")
 """Columns of predictions.csv beside labels and predictions."""
-
-
-@dataclass(frozen=True)
-class FinetuneResult:
-    """What fine-tuning gave.
-
-    Parameters
-    ----------
-    folder : Path
-        The model, for `predict`.
-    metrics : dict
-        As in metrics.json: "validation" and "test" scores of the model and, under "mean_predictor", of a model that
-        always predicts the training rows' mean.
-    predictions : DataFrame
-        Validation and test rows: row, id, smiles, split, and for each task its label and its prediction.
-    """
-
-    folder: Path
-    metrics: dict[str, Any]
-    predictions: pd.DataFrame
 
 
 @holds_its_folder
@@ -89,6 +71,7 @@ def finetune(
 ) -> FinetuneResult:
     """Fit a network to measured properties.
 
+    With several devices each takes ``batch_size`` molecules a step; the first process predicts and writes, alone.
     Labels of training rows alone decide scaling and weights; validation rows choose the epoch whose weights are kept,
     and when to stop; test rows are looked at once, at the end.
 
@@ -131,7 +114,6 @@ def finetune(
     out, start = Path(out), Start.of(start)
     start.keep_from(out)
     compute, model = compute or Compute(), model or PredictorConfig()
-    check(compute.devices == 1, "devices", compute.devices, "1 in fine-tuning; pretraining takes several")
     request = check_request(dataset, split, tasks, training or TrainingConfig())
     dataset, parts, config = request.dataset, request.parts, request.training
     task_type, metric = request.task_type, config.metric
@@ -157,6 +139,8 @@ def finetune(
         resume=resume,
         compute=compute,
     )
+    if not is_first_process():
+        return await_result(out)
     property_model = PropertyModel(
         predictor, dataset.featurizer or FeaturizerConfig(), tuple(names), task_type, scaling, dataset.classes
     )
@@ -193,7 +177,20 @@ def finetune(
         _draw(out, table, names, task_type, metrics)
         write_report(out)
     close_run(out)
+    tell_others()
     return FinetuneResult(out, metrics, table)
+
+
+def check_one_device(compute: Compute | None) -> None:
+    """Refuse several devices where several models are fitted, one after the other.
+
+    Raises
+    ------
+    ConfigError
+        If there are.
+    """
+    devices = 1 if compute is None else compute.devices
+    check(devices == 1, "devices", devices, "1 where several models are fitted; finetune with one network takes more")
 
 
 def split_facts(facts: Mapping[str, object]) -> dict[str, object]:
@@ -216,7 +213,7 @@ class Request:
     task_type : {"regression", "classification"}
         Of all.
     training : TrainingConfig
-        With its metric.
+        With its metric and loss.
     monitor : str
         The metric, or "loss" where no task has it on the validation rows.
     scaling : LabelScaling
@@ -270,6 +267,8 @@ def check_request(
     metric = training.metric or shared_metrics(task_type, len(names))[0]
     metrics = list(dict.fromkeys((*METRICS[task_type], *shared_metrics(task_type, len(names)))))
     check(metric in ("loss", *metrics), "metric", metric, f"one of {', '.join(metrics)}, loss")
+    loss = training.loss or LOSSES[task_type][0]
+    check(loss in LOSSES[task_type], "loss", loss, f"{' or '.join(LOSSES[task_type])}: this is a {task_type}")
     if training.class_weights and task_type != "classification":
         raise DataError("class weights are for classification, and the labels are numbers", fix="leave them out")
     check_labels(labels, task_type, names)
@@ -279,7 +278,7 @@ def check_request(
     possible = score(validation, validation, task_type, names, scaling.scale)
     return Request(
         dataset, parts, facts, tuple(task.replace(kind=task_type) for task in known), task_type,
-        training.replace(metric=metric), metric if possible.get(metric) is not None else "loss", scaling,
+        training.replace(metric=metric, loss=loss), metric if possible.get(metric) is not None else "loss", scaling,
     )  # fmt: skip
 
 

@@ -49,6 +49,7 @@ def finetune(
     overwrite: bool = False,
     progress: bool = True,
     accelerator: str = "auto",
+    logger: str = "csv",
 ) -> LoadedModel:
     """Fit a model to measured properties, and judge it on molecules that it has not seen.
 
@@ -96,6 +97,8 @@ def finetune(
     progress : bool
         Whether to show bars, and to say what was decided.
     accelerator : {"auto", "cpu", "gpu", "cuda"}
+    logger : {"csv", "tensorboard", "wandb", "mlflow"}
+        Where losses and scores of a network go, beside its CSV file.
 
     Returns
     -------
@@ -117,7 +120,7 @@ def finetune(
     >>> model.predict("CCCCO")["y_predicted"].round().tolist()
     [5.0]
     """
-    tell = _teller(progress)
+    tell, compute = _teller(progress), Compute(accelerator, progress=progress, logger=logger)
     check(head in HEADS, "head", head, f"one of {', '.join(map(repr, HEADS))}")
     check(not isinstance(features, str), "features", features, "a list of names")
     check(not (fast and head != "auto"), "fast", fast, "False: it is of head='auto'")
@@ -136,7 +139,7 @@ def finetune(
         files.keep_inputs(out, [data.path])
     run(data.dataset, Split(parts.parts, facts), out, encoder=encoder, head=head, fast=fast, features=kinds,
         columns=columns, task_type=task_type, metric=metric, training=training, seed=seed, workers=workers,
-        resume=resume, overwrite=overwrite, progress=progress, accelerator=accelerator, tell=tell)  # fmt: skip
+        resume=resume, overwrite=overwrite, compute=compute, tell=tell)  # fmt: skip
     return load(out)
 
 
@@ -155,8 +158,7 @@ def run(
     seed: int = 0,
     metric: str | None = None,
     workers: int = 0,
-    progress: bool = True,
-    accelerator: str = "auto",
+    compute: Compute | None = None,
     tell: Callable[[str], None] = lambda text: None,
     **shared: Any,
 ) -> None:
@@ -166,14 +168,14 @@ def run(
     ----------
     dataset : MoleculeDataset
     split : Split
-    out, encoder, head, fast, features, columns, task_type, training, seed, metric, workers, progress, accelerator, tell
+    out, encoder, head, fast, features, columns, task_type, training, seed, metric, workers, compute, tell
         See `finetune`.
     **shared
         resume, overwrite, report: see `train.finetune.finetune`.
     """
     rows = sum(len(split.parts[name]) for name in ("train", "validation"))
     training = (training or network_training(rows, seed)).replace(**{} if metric is None else {"metric": metric})
-    compute = Compute(accelerator, progress=progress)
+    compute = compute or Compute()
     if head == "network":
         network.finetune(dataset, split, out, tasks=task_type, start=encoder, training=training, compute=compute,
                          **shared)  # fmt: skip
@@ -198,6 +200,7 @@ def pretrain(
     overwrite: bool = False,
     progress: bool = True,
     accelerator: str = "auto",
+    logger: str = "csv",
 ) -> LoadedModel:
     """Pretrain a model on molecules without labels, by blend-then-predict.
 
@@ -214,7 +217,7 @@ def pretrain(
         Share of the molecules whose loss chooses the weights that are kept.
     positions : {"embed", "none", "given"}
         3D coordinates of molecules that are featurized here; without them there is one relation less to recover.
-    smiles_column, seed, workers, resume, overwrite, progress, accelerator
+    smiles_column, seed, workers, resume, overwrite, progress, accelerator, logger
         See `finetune`.
 
     Returns
@@ -229,7 +232,7 @@ def pretrain(
     CheckpointError
         If there is no such encoder, or a resumed run had other settings.
     """
-    tell = _teller(progress)
+    tell, compute = _teller(progress), Compute(accelerator, progress=progress, logger=logger)
     featurizer = FeaturizerConfig(positions, seed=seed)
     found = open_inputs(molecules, featurizer, smiles_column=smiles_column, workers=workers, progress=progress)
     check_kept(found.dataset, "molecules")
@@ -238,7 +241,7 @@ def pretrain(
     out = Path(out) if out is not None else _temporary("pretrained", tell)
     pretraining.pretrain(
         found.dataset, out, start=encoder, training=training or TrainingConfig(seed=seed), validation=validation,
-        compute=Compute(accelerator, progress=progress), resume=resume, overwrite=overwrite,
+        compute=compute, resume=resume, overwrite=overwrite,
     )  # fmt: skip
     return load(out)
 

@@ -11,7 +11,6 @@ import numpy as np
 import torch
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer, seed_everything
 from lightning.pytorch.callbacks import EarlyStopping, LearningRateMonitor, ModelCheckpoint, WeightAveraging
-from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader
 
 from dgl_moleblend.config import TrainingConfig
@@ -19,11 +18,12 @@ from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.molecule_targets import MoleculeTargets
 from dgl_moleblend.env.processes import is_first_process
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.files import CHECKPOINTS, LOGS
+from dgl_moleblend.files import CHECKPOINTS
 from dgl_moleblend.models.scores import LOWER_IS_BETTER
 from dgl_moleblend.pairs.loader import TrainingBatch, make_loader
 from dgl_moleblend.progress import RunProgress, quiet_lightning
 from dgl_moleblend.request import Compute
+from dgl_moleblend.train.loggers import close, make_loggers
 from dgl_moleblend.train.modules import TrainingModule
 from dgl_moleblend.train.run import LAST
 
@@ -189,8 +189,8 @@ def fit(
 ) -> dict[str, Any]:
     """Train, and leave the module with its best weights (by `monitor`) or, without one, with its last.
 
-    `out` receives ``logs/`` (a CSV file for each start of the run) and ``checkpoints/`` (``last.ckpt`` to resume from,
-    ``best.ckpt``).
+    `out` receives ``logs/`` (a CSV file for each start of the run, and what `compute.logger` leaves there) and
+    ``checkpoints/`` (``last.ckpt`` to resume from, ``best.ckpt``).
 
     Parameters
     ----------
@@ -234,7 +234,8 @@ def fit(
     if monitor and config.patience:
         callbacks.append(Patience(f"validation/{monitor}", mode=mode, patience=config.patience))
     if compute.progress:
-        callbacks.append(RunProgress(description))
+        shown = f"validation/{monitor}" if monitor else "train/loss"
+        callbacks.append(RunProgress(description, shown, lower_is_better=mode == "min" or not monitor))
     if config.averaging:
         callbacks.append(MovingAverage(config.averaging))
     last = out / CHECKPOINTS / LAST
@@ -245,10 +246,12 @@ def fit(
                       "ask for more patience for it to go on", stacklevel=2)  # fmt: skip
         return _take_up(module, out, state)
     with quiet_lightning():
+        loggers = make_loggers(compute.logger, out, config.to_dict())
         trainer = Trainer(
             default_root_dir=out,
             accelerator="gpu" if compute.accelerator == "cuda" else compute.accelerator,
             devices=compute.devices,
+            strategy="auto" if compute.devices == 1 else module.parallel,
             precision=compute.precision,  # type: ignore[arg-type]
             max_epochs=config.max_epochs,
             max_steps=config.max_steps,
@@ -257,7 +260,7 @@ def fit(
             gradient_clip_val=config.clip_norm or None,
             log_every_n_steps=10,
             num_sanity_val_steps=0,
-            logger=CSVLogger(out, LOGS),
+            logger=loggers,
             callbacks=callbacks,
             enable_progress_bar=compute.progress,
             enable_model_summary=False,
@@ -268,6 +271,8 @@ def fit(
             trainer.fit(module, datamodule=data, ckpt_path=start, weights_only=True)
         except SystemExit as error:  # Lightning's answer to Ctrl-C
             raise KeyboardInterrupt from error
+        finally:
+            close(loggers)
     best = None
     if saved.best_model_score is not None and config.keep == "best" and is_first_process():  # the others write nothing
         kept = read_checkpoint(out / CHECKPOINTS / "best.ckpt")

@@ -16,7 +16,7 @@ from torchmetrics.utilities import dim_zero_cat
 from dgl_moleblend.config import TrainingConfig
 from dgl_moleblend.errors import MoleBlendError
 from dgl_moleblend.models.losses import property_loss
-from dgl_moleblend.models.scores import score, shared_metrics
+from dgl_moleblend.models.scores import score
 from dgl_moleblend.models.targets import LabelScaling, to_prediction
 from dgl_moleblend.nn.blend import draw_blend, draw_noise
 
@@ -59,6 +59,9 @@ class TrainingModule(LightningModule):
     Every training step starts from a seed made of (seed, rank, epoch, batch): each process and epoch draws its own
     dropout, blend and noise, and a run that was interrupted draws what it would have drawn.
     """
+
+    parallel = "ddp"
+    """How several devices work together, as Lightning names it."""
 
     def __init__(self, config: TrainingConfig) -> None:
         super().__init__()
@@ -133,7 +136,7 @@ class PretrainingModule(TrainingModule):
         output = self.model(relations, blend=blend, noise=noise, targets=targets)
         training = stage == "train"
         settings: dict[str, Any] = {"batch_size": relations.num_molecules, "on_epoch": True, "sync_dist": True}
-        self.log(f"{stage}/loss", output.loss, on_step=training, prog_bar=True, **settings)
+        self.log(f"{stage}/loss", output.loss, on_step=training, **settings)
         self.log_dict({f"{stage}/{k}": v for k, v in output.losses.items()}, on_step=False, **settings)
         return output.loss  # type: ignore[no-any-return]
 
@@ -142,6 +145,7 @@ class PropertyScores(Metric):
     """Collects predictions and labels of an epoch, from every process, and scores them at its end."""
 
     full_state_update = False
+    index: list[Tensor]
     prediction: list[Tensor]
     labels: list[Tensor]
 
@@ -150,18 +154,21 @@ class PropertyScores(Metric):
         self.scale = scale
         self.task_type = task_type
         self.names = list(names)
+        self.add_state("index", default=[], dist_reduce_fx="cat")
         self.add_state("prediction", default=[], dist_reduce_fx="cat")
         self.add_state("labels", default=[], dist_reduce_fx="cat")
 
-    def update(self, prediction: Tensor, labels: Tensor) -> None:
-        """Add a batch: (b, t) predictions in the unit of the target or probabilities, (b, t) labels."""
+    def update(self, index: Tensor, prediction: Tensor, labels: Tensor) -> None:
+        """Add a batch: (b,) rows, (b, t) predictions in the unit of the target or probabilities, (b, t) labels."""
+        self.index.append(index)
         self.prediction.append(prediction.double())
         self.labels.append(labels.double())
 
     def compute(self) -> dict[str, Any]:
         """Score everything added; see `dgl_moleblend.models.scores.score`."""
-        prediction, labels = (dim_zero_cat(x).cpu().numpy() for x in (self.prediction, self.labels))
-        return score(prediction, labels, self.task_type, self.names, self.scale)
+        index, prediction, labels = (dim_zero_cat(x).cpu().numpy() for x in (self.index, self.prediction, self.labels))
+        _, once = np.unique(index, return_index=True)  # processes repeat batches, so that each has as many
+        return score(prediction[once], labels[once], self.task_type, self.names, self.scale)
 
 
 class FinetuningModule(TrainingModule):
@@ -183,6 +190,8 @@ class FinetuningModule(TrainingModule):
         alone. For molecules of one conformer, or none.
     """
 
+    parallel = "ddp_find_unused_parameters_true"  # of relations that no molecule has, say
+
     def __init__(
         self,
         model: "MoleBlendPredictor",
@@ -201,7 +210,6 @@ class FinetuningModule(TrainingModule):
         self.task_type = task_type
         self.scaling = scaling
         self.pos_weight = pos_weight
-        self.headline = shared_metrics(task_type, len(names))[0]
         self.scores = PropertyScores(task_type, names, scaling.scale)
         if config.freeze_encoder:
             model.encoder.requires_grad_(False)
@@ -243,16 +251,16 @@ class FinetuningModule(TrainingModule):
     def training_step(self, batch: "TrainingBatch", batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         output = self._predict(batch, "train")
-        loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight)
-        self.log("train/loss", loss, on_step=True, on_epoch=True, prog_bar=True, batch_size=len(output), sync_dist=True)
+        loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight, self.config.loss)
+        self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(output), sync_dist=True)
         return loss
 
     def validation_step(self, batch: "TrainingBatch", batch_idx: int) -> None:
         """Log the loss of a batch and keep its predictions."""
         output = self._predict(batch, "validation")
-        loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight)
-        self.log("validation/loss", loss, prog_bar=True, batch_size=len(output), sync_dist=True)
-        self.scores.update(to_prediction(output, self.task_type, self.scaling), batch.labels)
+        loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight, self.config.loss)
+        self.log("validation/loss", loss, batch_size=len(output), sync_dist=True)
+        self.scores.update(batch.index, to_prediction(output, self.task_type, self.scaling), batch.labels)
 
     def on_validation_epoch_end(self) -> None:
         """Score the epoch.
@@ -271,4 +279,4 @@ class FinetuningModule(TrainingModule):
         self.scores.reset()
         for name, value in values.items():
             if isinstance(value, float):
-                self.log(f"validation/{name}", value, prog_bar=name == self.headline)
+                self.log(f"validation/{name}", value, sync_dist=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dgl_moleblend.config import FeaturizerConfig, TrainingConfig
+from dgl_moleblend.config import LOSSES, FeaturizerConfig, TrainingConfig
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.folder import check_same
 from dgl_moleblend.request import Compute, Task
@@ -21,6 +21,7 @@ PLAN_VERSION = 2
 """Grows when plans are written in another way. 1 had no version, and its entries other names."""
 GROWING = ("max_epochs", "patience")
 """Settings of a training whose learning rate stays that may be larger when a run is resumed."""
+DEFAULT_LOSSES = (None, *(names[0] for names in LOSSES.values()))
 _WORDS = {
     "data.molecules": "the molecules are not those of the interrupted run",
     "data.positions": "the positions are not those of the interrupted run",
@@ -147,6 +148,8 @@ class RunPlan:
                 fix="finish it with the version that the file names, or begin anew with --overwrite",
             )
         old, new = json.loads(json.dumps(stored)), self.to_dict()
+        if self.training.loss in DEFAULT_LOSSES:  # of plans that were stored before there was a choice
+            old["training"].setdefault("loss", self.training.loss)
         for name in self.grows(stored):
             old["training"][name] = new["training"][name]
         fix = "resume with what the run began with, or begin anew with --overwrite"

@@ -79,6 +79,7 @@ def pretrain(
     start.keep_from(out)
     blend, training, compute = blend or BlendConfig(), training or TrainingConfig(), compute or Compute()
     check(0 <= validation < 1, "validation", validation, "at least 0 and below 1")
+    check(training.loss is None, "loss", training.loss, "left out: it is of fine-tuning")
     if targets is not None and len(targets) != len(dataset):
         raise DataError(f"there are targets of {len(targets)} molecules and a data set of {len(dataset)}",
                         fix="make targets of these very molecules, in their order")  # fmt: skip

@@ -1,5 +1,7 @@
 """Nearest training molecules: Tanimoto as RDKit has it, in blocks, and a file that runs no code."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from rdkit import DataStructs
@@ -67,12 +69,31 @@ def test_the_file_holds_what_was_written_and_absence_is_no_error(tmp_path):
     read = TrainingSet.read(tmp_path)
     np.testing.assert_array_equal(read.fingerprints, written.fingerprints)
     assert read.threshold == written.threshold
+    assert read.smiles == tuple(TRAINING)
+
+
+def test_a_file_of_an_older_version_knows_no_molecules(tmp_path):
+    replace(TrainingSet.from_smiles(TRAINING), smiles=None).write(tmp_path / "training_set.npz")
+    similarity, molecules = TrainingSet.read(tmp_path).find(TRAINING[:2])
+    assert similarity.tolist() == [1, 1]
+    assert molecules is None
+
+
+def test_the_nearest_molecule_is_found_across_blocks(monkeypatch):
+    monkeypatch.setattr("dgl_moleblend.chem.similarity._BLOCK", 3)
+    found = TrainingSet.from_smiles(["C1CC", *TRAINING])
+    queries = [*TRAINING, "C1CC", *TRAINING[::-1]]
+    similarity, molecules = found.find(queries)
+    assert molecules.tolist() == [*TRAINING, "", *TRAINING[::-1]]
+    np.testing.assert_array_equal(np.isnan(similarity), [text == "C1CC" for text in queries])
 
 
 def test_an_ensemble_knows_the_molecules_of_all_members():
     a, b = TrainingSet.from_smiles(TRAINING[:6]), TrainingSet.from_smiles(TRAINING[3:])
     both = TrainingSet.union([a, b])
     assert len(both.fingerprints) == len(TRAINING)
+    assert sorted(both.smiles) == sorted(TRAINING)
+    assert both.find(TRAINING)[1].tolist() == TRAINING
     assert both.threshold == min(a.threshold, b.threshold)
 
 
@@ -83,8 +104,15 @@ def test_an_ensemble_knows_the_molecules_of_all_members():
         {"fingerprints": np.zeros((2, 256), np.uint8)},
         {"fingerprints": np.zeros((2, 128), np.uint8), "threshold": 0.1, "radius": 2, "bits": 2048},
         {"fingerprints": np.zeros((2, 256), np.uint8), "threshold": 0.1, "radius": 3, "bits": 2048},
+        {
+            "fingerprints": np.zeros((2, 256), np.uint8),
+            "threshold": 0.1,
+            "radius": 2,
+            "bits": 2048,
+            "smiles": np.frombuffer(b"CCO", np.uint8),
+        },
     ],
-    ids=["pickle", "incomplete", "shape", "radius"],
+    ids=["pickle", "incomplete", "shape", "radius", "smiles"],
 )
 def test_another_file_of_this_name_is_refused(tmp_path, arrays):
     np.savez(tmp_path / "training_set.npz", **arrays)

@@ -1,6 +1,8 @@
 """`finetune`: from a table to a model and scores; bad rows, task types, data sets; what goes wrong."""
 
 import json
+import subprocess
+import sys
 
 import numpy as np
 import pandas as pd
@@ -230,6 +232,7 @@ def test_options_that_contradict_each_other_are_named(table, tmp_path, options, 
             "labels of a classification are 0, 1 or empty",
         ),
         (["{table}", "--tasks", "size", "--metric", "roc_auc"], "metric='roc_auc' is not allowed"),
+        (["{table}", "--tasks", "size", "--loss", "focal"], "loss must be mse or mae or huber: this is a regression"),
         (["{table}", "--tasks", "size", "--fractions", "0.5", "0.5", "0.5"], "fractions="),
         (["{table}", "--tasks", "size", "--fractions", "1", "0", "0"], "validation part of the split is empty"),
         (["{table}", "--tasks", "size", "--encoder", "moleblend-base"], "there is no model folder 'moleblend-base'"),
@@ -315,3 +318,48 @@ def test_seeds_that_no_generator_takes_are_usage_errors(table, tmp_path, seed):
     result = run("finetune", table, "--tasks", "size", "--seed", seed, *QUICK, "-o", tmp_path / "m")
     assert result.exit_code == 2
     assert "is not in the range 0<=x<=" in result.stderr
+
+
+def test_two_processes_train_one_network_and_one_writes_what_it_predicts(table, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "dgl_moleblend",
+        "finetune",
+        table,
+        "--tasks",
+        "size",
+        "-o",
+        tmp_path / "m",
+        *QUICK,
+    ]
+    options = ["--split", "random", "--batch-size", "2", "--accelerator", "cpu", "--devices", "2"]
+    done = subprocess.run([*map(str, command), *options], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count(" rows: ") == done.stderr.count(f"open {tmp_path / 'm'}") == 1
+    assert done.stdout.count("rmse") == 1
+    assert not list((tmp_path / "m").glob(".*"))
+    metrics = json.loads((tmp_path / "m" / "metrics.json").read_text())
+    assert metrics["best"] == pytest.approx(metrics["validation"]["rmse"], rel=1e-5)  # of both processes, no row twice
+    predictions = pd.read_csv(tmp_path / "m" / "predictions.csv")
+    assert predictions["row"].is_monotonic_increasing
+    assert predictions["row"].is_unique
+    assert len(predictions) == metrics["rows"]["validation"] + metrics["rows"]["test"]
+    succeed("predict", tmp_path / "m", table, "--workers", "0", "--quiet", "-o", tmp_path / "p.csv")
+    again = pd.read_csv(tmp_path / "p.csv").set_index("row").loc[predictions["row"], "size_predicted"]
+    assert again.tolist() == pytest.approx(predictions["size_predicted"].tolist(), rel=1e-5)
+    assert metrics["steps"] == metrics["epochs"] * -(-metrics["rows"]["train"] // 4)  # two molecules in each process
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        (["--head", "auto"], "leave out --devices: it is of --head network, not of --head auto"),
+        (["--folds", "3"], "leave out --folds: several --devices train one model"),
+        (["--seeds", "2"], "leave out --seeds: several --devices train one model"),
+    ],
+)
+def test_several_devices_are_for_one_network(table, tmp_path, options, text):
+    result = run("finetune", table, "--tasks", "size", "--devices", "2", *options, "-o", tmp_path / "m")
+    assert result.exit_code == 2
+    assert text in result.stderr

@@ -2,6 +2,7 @@
 
 import io
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from rdkit import Chem
 
 from dgl_moleblend.chem.similarity import write_training_set
 from dgl_moleblend.predict.calibration import write_calibration
+from dgl_moleblend.report.trust import TRUST
 
 
 def read(text):
@@ -59,7 +61,7 @@ def test_rows_keep_their_place(table, complete):
     original = pd.read_csv(table)
     own = [name for name in original.columns if name not in ("id", "smiles")]
     assert list(expected.columns) == ["row", "source", "line", "id", "smiles", *own, "size_predicted", "size_lower",
-                                      "size_upper", "similarity", "warning", "reason"]  # fmt: skip
+                                      "size_upper", "similarity", "nearest", "warning", "reason"]  # fmt: skip
     lean = read(succeed("predict", complete, table, "--only-predictions", "--workers", 0, "--quiet").stdout)
     pd.testing.assert_frame_equal(lean, expected.drop(columns=own))
     assert expected["row"].tolist() == list(range(31))
@@ -159,7 +161,7 @@ def test_molecules_unlike_the_training_set_are_warned_of(complete, tmp_path):
 def test_a_model_of_an_older_version_predicts_without_those_columns(older):
     result = succeed("predict", older, "-s", SMILES[0], "--quiet")
     assert "no column similarity: the model folder holds no training_set.npz" in result.stderr
-    assert {"similarity", "warning"}.isdisjoint(read(result.stdout).columns)
+    assert {"similarity", "nearest", "warning"}.isdisjoint(read(result.stdout).columns)
     assert "size_lower" in read(result.stdout).columns, "predictions.csv is enough for intervals"
 
 
@@ -264,6 +266,24 @@ def test_json(model, table, tmp_path):
         assert len(json.loads((tmp_path / name).read_text(encoding="utf-8"))) == 31
     assert "does not end in" in run("predict", model, table, "-o", tmp_path / "out.txt").stderr
     assert "needs an --output" in run("predict", model, table, "--format", "parquet").stderr
+
+
+def test_a_page(complete, table, tmp_path):
+    result = succeed("predict", complete, table, "-o", tmp_path / "page.html", "--workers", 0, "--quiet")
+    page = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "31 rows: 30 predicted" in page
+    assert page.count("<tr><td") == 31
+    assert "unclosed ring" in page[page.index('id="rejects"') :]
+    assert re.search(r'<th class="own".*>ring<', page), "the input's own columns"
+    assert "30 predicted, 1 rejected" in result.stderr
+    succeed("predict", complete, table, "-o", tmp_path / "page.txt", "--format", "html", "--workers", 0, "--quiet")
+    assert (tmp_path / "page.txt").read_text(encoding="utf-8") == page
+    assert "--format html needs an --output" in run("predict", complete, "-s", "CCO", "--format", "html").stderr
+
+
+def test_when_an_interval_can_be_trusted_is_said_in_the_help():
+    text = " ".join(succeed("predict", "--help").stdout.split())
+    assert TRUST in text
 
 
 def test_a_missing_model_is_said_before_torch_is_imported(tmp_path):

@@ -4,27 +4,41 @@ import numpy as np
 import pytest
 import torch
 
+from dgl_moleblend.config import LOSSES
 from dgl_moleblend.models.losses import positive_weights, property_loss
 from dgl_moleblend.models.targets import LabelScaling
 
 NAN = float("nan")
 
 
-@pytest.mark.parametrize("task_type", ["regression", "classification"])
-def test_loss_is_the_mean_over_present_labels(task_type):
+SLOW = {
+    "mse": lambda e: e**2,
+    "mae": abs,
+    "huber": lambda e: e**2 / 2 if abs(e) < 1 else abs(e) - 1 / 2,
+    "cross_entropy": lambda p: -np.log(p),  # of the right class
+    "focal": lambda p: -((1 - p) ** 2) * np.log(p),
+}
+
+
+@pytest.mark.parametrize(
+    ("task_type", "name"), [(task_type, name) for task_type in LOSSES for name in LOSSES[task_type]]
+)
+def test_loss_is_the_mean_over_present_labels(task_type, name):
     output = torch.tensor([[0.3, -1.0], [2.0, 0.5]], requires_grad=True)
     labels = torch.tensor([[1.0, NAN], [0.0, 1.0]])
     scaling = LabelScaling((0.5, 0.0), (2.0, 1.0)) if task_type == "regression" else LabelScaling.none(2)
-    loss = property_loss(output, labels, task_type, scaling)
+    loss = property_loss(output, labels, task_type, scaling, loss=name)
     loss.backward()
     slow = []
     for i, j in [(0, 0), (1, 0), (1, 1)]:
         x, y = output[i, j].item(), labels[i, j].item()
         if task_type == "regression":
-            slow.append((x - (y - scaling.mean[j]) / scaling.scale[j]) ** 2)
+            slow.append(SLOW[name](x - (y - scaling.mean[j]) / scaling.scale[j]))
         else:
             p = 1 / (1 + np.exp(-x))
-            slow.append(-np.log(p if y == 1 else 1 - p))
+            slow.append(SLOW[name](p if y == 1 else 1 - p))
+    if name == LOSSES[task_type][0]:
+        assert loss == property_loss(output, labels, task_type, scaling)
     assert loss.item() == pytest.approx(np.mean(slow), rel=1e-5)
     assert output.grad[0, 1] == 0
     assert (output.grad[labels.isfinite()] != 0).all()

@@ -53,7 +53,15 @@ def alone(model):
 def test_one_row_per_input(model, alone):
     table = model.predict(MIXED)
     assert table.index.tolist() == list(range(len(MIXED)))
-    assert [*table.columns] == ["smiles", "logS_predicted", "size_predicted", "similarity", "warning", "reason"]
+    assert [*table.columns] == [
+        "smiles",
+        "logS_predicted",
+        "size_predicted",
+        "similarity",
+        "nearest",
+        "warning",
+        "reason",
+    ]
     assert np.flatnonzero(table["logS_predicted"].notna()).tolist() == GOOD
     assert np.flatnonzero(table["reason"] == "").tolist() == GOOD
     for row in GOOD:

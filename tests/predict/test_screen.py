@@ -244,7 +244,7 @@ def test_work_that_is_lost_elsewhere_is_done_here(model, table):
     executor = Falling()
     there = [*Files(MoleculeReader(table, keep_cells=True)).steps(job, size=20, executor=executor, workers=2)]
     executor.pool.shutdown()
-    assert executor.count == 3
+    assert executor.count >= 3
     assert [number for number, _ in there] == [0, 1, 2]
     for (_, a), (_, b) in zip(here, there, strict=True):
         pd.testing.assert_frame_equal(a, b, check_exact=True)

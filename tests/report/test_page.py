@@ -1,11 +1,10 @@
 """report.html: what it says is what the files say, it stands alone, and nothing in the files leaves its place."""
 
 import base64
-import html.parser
+import hashlib
 import json
 import re
 import shutil
-import subprocess
 import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from folders import copy_to_edit
+from pages import EVIL, Page, visit
 from tables import QUIET, chains, parts
 
 import dgl_moleblend as mb
@@ -29,49 +29,8 @@ from dgl_moleblend.report.words import METRIC_NAMES
 from dgl_moleblend.train.ensemble import finetune_folds, finetune_seeds
 from dgl_moleblend.train.finetune import finetune
 
-EVIL = "<img src=x onerror=alert(1)>\"'&</code><script>alert(2)</script>"
 SECTIONS = ["scores", "molecules", "predictions", "worst", "training", "use", "settings"]
-VOID = {"meta", "link", "img", "br"}
 WIDTHS = (360, 600, 1000, 1400)
-
-
-class Page(html.parser.HTMLParser):
-    """The elements and the text of a page; every element that is opened is closed."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__()
-        self.source = path.read_text(encoding="utf-8")
-        self.elements: list[tuple[str, dict[str, str | None]]] = []
-        self.open: list[str] = []
-        self.words: list[str] = []
-        self.feed(self.source)
-        self.close()
-        assert not self.open
-
-    def handle_starttag(self, tag, attrs):
-        self.elements.append((tag, dict(attrs)))
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_endtag(self, tag):
-        assert self.open.pop() == tag
-
-    def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
-            self.words.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.words).split())
-
-    def all(self, tag: str) -> list[dict[str, str | None]]:
-        return [attributes for name, attributes in self.elements if name == tag]
-
-    def table(self, name: str) -> pd.DataFrame:
-        """The cells of the table with this id, as text."""
-        (text,) = re.findall(rf'<table id="{name}">.*?</table>', self.source, re.DOTALL)
-        rows = ElementTree.fromstring(text).iter("tr")
-        return pd.DataFrame([["".join(cell.itertext()) for cell in row] for row in rows])
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +86,10 @@ def test_the_page_stands_alone(folder):
     path = write_report(folder)
     assert path == folder / "report.html"
     page = Page(path)
-    assert not page.all("script")
+    (script,) = re.findall("<script>(.*?)</script>", page.source, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page.source, "no other script can run"
+    assert len(page.all("script")) == 1
     addresses = [value for _, attributes in page.elements for name, value in attributes.items()
                  if name in ("src", "href", "srcset", "data", "action", "poster")]  # fmt: skip
     assert addresses
@@ -252,8 +214,8 @@ def test_what_stands_in_the_files_stays_text(folder):
     config["extra"]["facts"] = {"split": EVIL, EVIL: EVIL}
     (folder / "config.json").write_text(json.dumps(config))
     page = Page(write_report(folder))
-    assert not page.all("script")
-    assert all(set(picture) == {"src", "alt"} for picture in page.all("img"))
+    assert len(page.all("script")) == 1
+    assert all(set(picture) == {"src", "alt", "loading"} for picture in page.all("img"))
     assert EVIL in page.text
     assert "cannot be drawn" in page.text
 
@@ -271,7 +233,7 @@ def test_names_of_properties_stay_text(regression):
     table.to_csv(regression / "predictions.csv", index=False)
     page = Page(write_report(regression))
     assert r"$\frac{<b>, <img" in page.text
-    assert not page.all("script")
+    assert len(page.all("script")) == 1
     assert not page.all("b") or all(not attributes for attributes in page.all("b"))
 
 
@@ -457,19 +419,6 @@ def test_a_damaged_number_is_named(regression):
 def test_another_folder_is_refused(tmp_path):
     with pytest.raises(CheckpointError, match="there is no model folder"):
         write_report(tmp_path / "nowhere")
-
-
-def visit(path: Path, folder: Path, *options: str) -> tuple[str, list[str], set[str]]:
-    """Open a page in a browser that reaches nothing: its elements, what it says on the console, what it asks for."""
-    arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-                 "--disable-background-networking", "--disable-component-update", "--disable-sync",
-                 "--host-resolver-rules=MAP * ~NOTFOUND", f"--user-data-dir={folder / 'user'}",
-                 "--enable-logging=stderr", f"--log-net-log={folder / 'net.json'}", "--virtual-time-budget=2000",
-                 "--window-size=400,900", *options, "--dump-dom", path.as_uri()]  # fmt: skip
-    done = subprocess.run(["chromium", *arguments], capture_output=True, text=True, timeout=120, check=True)
-    log = (folder / "net.json").read_text()
-    asked = set(re.findall(r'site=file://;[^"]*","url":"([^"]*)"', log))  # others are the browser's own
-    return done.stdout, [line for line in done.stderr.splitlines() if "CONSOLE" in line], asked
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="there is no chromium")

@@ -159,9 +159,14 @@ def test_training_stops_early(tmp_path):
     assert losses.index(min(losses)) == len(losses) - 1 - 3
 
 
-def test_progress_goes_to_stderr(tmp_path, capfd):
+def test_progress_goes_to_stderr_with_the_score_that_chooses(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
     run(tmp_path / "a", CONFIG.replace(max_epochs=1), progress=True)
     shown = capfd.readouterr()
+    last = shown.err.rstrip().splitlines()[-1].split("\r")[-1]
+    assert len(last) <= 80
+    loss = f"{read_curves(tmp_path / 'a')['validation/loss'].dropna().iloc[-1]:.3g}"
+    assert f"loss {loss}, best {loss}]" in last
     assert shown.out == ""
     assert "pretrain" in shown.err
     assert "5/5" in shown.err

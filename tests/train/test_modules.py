@@ -196,8 +196,9 @@ def test_weights_that_diverged_are_reported(tmp_path):
 
 def test_scores_of_several_batches_are_scored_together():
     scores = PropertyScores("regression", ["a"])
-    scores.update(torch.tensor([[1.0]]), torch.tensor([[2.0]]))
-    scores.update(torch.tensor([[1.0], [5.0]]), torch.tensor([[4.0], [NAN]]))
+    scores.update(torch.tensor([0]), torch.tensor([[1.0]]), torch.tensor([[2.0]]))
+    scores.update(torch.tensor([1, 2]), torch.tensor([[1.0], [5.0]]), torch.tensor([[4.0], [NAN]]))
+    scores.update(torch.tensor([0]), torch.tensor([[1.0]]), torch.tensor([[2.0]]))  # again, as processes do
     assert scores.compute()["rmse"] == pytest.approx(5**0.5)
 
 
@@ -255,5 +256,5 @@ def test_labels_keep_their_digits_until_they_are_scaled():
     assert property_loss(output, labels, "regression", scaling) < 1e-8
     assert property_loss(-output, labels, "regression", scaling) == pytest.approx(4, rel=1e-4)
     scores = PropertyScores("regression", ["y"])
-    scores.update(to_prediction(-output, "regression", scaling), labels)
+    scores.update(torch.arange(len(labels)), to_prediction(-output, "regression", scaling), labels)
     assert scores.compute()["rmse"] == pytest.approx(0.02, rel=1e-4)

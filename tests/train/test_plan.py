@@ -199,6 +199,19 @@ def test_every_entry_of_a_plan_changed_alone_is_refused_by_name(tmp_path, name):
             assert ".".join(path) in str(error.value), (path, str(error.value))
 
 
+def test_a_plan_of_before_there_were_losses_resumes_with_the_default_alone(tmp_path):
+    dataset = chains(30)
+    start(run_finetune, tmp_path, dataset)
+    file = tmp_path / "m" / "run.json"
+    document = json.loads(file.read_text())
+    assert document["settings"]["training"].pop("loss") == "mse"
+    file.write_text(json.dumps(document))
+    start(run_finetune, tmp_path, dataset, resume=True)
+    file.write_text(json.dumps(document))
+    with pytest.raises(CheckpointError, match=r'training\.loss is "huber", expected absent'):
+        run_finetune(dataset, tmp_path / "m", training=CONFIG.replace(loss="huber"), resume=True)
+
+
 def test_a_comparison_of_kinds_knows_its_data_and_features(tmp_path, monkeypatch):
     dataset, settings = chains(30), {"comparison": Comparison(("mean", "trees")), "compute": QUIET}
 

@@ -263,6 +263,12 @@ def test_wrong_options_are_named_before_anything_is_written(tmp_path):
         ValueError, match=r"metric='roc_auc' is not allowed[\s\S]*rmse, mae, r2, spearman, pearson, scaled, loss"
     ):
         finetune(dataset, split, tmp_path / "m", **QUICK | {"training": CONFIG.replace(metric="roc_auc")})
+    with pytest.raises(
+        ValueError, match=r"loss='focal' is not allowed[\s\S]*mse or mae or huber: this is a regression"
+    ):
+        finetune(dataset, split, tmp_path / "m", **QUICK | {"training": CONFIG.replace(loss="focal")})
+    with pytest.raises(ValueError, match=r"loss='mae' is not allowed[\s\S]*it is of fine-tuning"):
+        pretrain(dataset, tmp_path / "m", **QUICK | {"training": CONFIG.replace(loss="mae")})
     with pytest.raises(ValueError, match="task_type='ranking' is not allowed"):
         finetune(dataset, split, tmp_path / "m", tasks="ranking", **QUICK)
     with pytest.raises(DataError, match="holds 2, but labels of a classification are 0, 1 or empty"):

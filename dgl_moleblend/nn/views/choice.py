@@ -3,7 +3,6 @@
 from typing import NamedTuple
 
 import torch
-from dgl import DGLGraph
 from torch import Tensor
 
 from dgl_moleblend.config import check
@@ -12,7 +11,7 @@ from dgl_moleblend.nn.views.packed import PackedTokens, PackedView
 from dgl_moleblend.nn.views.padded import PaddedView
 from dgl_moleblend.pairs.batch import RelationBatch
 from dgl_moleblend.pairs.checks import check_pairs
-from dgl_moleblend.schema import check_graph
+from dgl_moleblend.schema import DGLGraph, check_graph
 
 BACKENDS = ("auto", "dense", "message_passing")
 View = PaddedView | PackedView | GraphView

@@ -1,14 +1,12 @@
 """GraphView: pairs that are the edges of a DGLGraph; attention is message passing."""
 
-import dgl
 import torch
-from dgl import DGLGraph
-from dgl.nn.functional import edge_softmax
 from jaxtyping import Float
 from torch import Tensor
 
 from dgl_moleblend.nn.dropout import dropout
 from dgl_moleblend.nn.views.flat import FlatView
+from dgl_moleblend.schema import DGLGraph
 
 
 class GraphView(FlatView):
@@ -31,6 +29,8 @@ class GraphView(FlatView):
 
     def with_token(self, feat: Float[Tensor, "nodes d"], token: Tensor) -> tuple["GraphView", Tensor]:
         """Add one token node per molecule, after all atoms, joined both ways with its atoms and with itself."""
+        import dgl
+
         atoms = torch.arange(len(feat), device=feat.device)
         tokens = len(feat) + torch.arange(self.num_molecules, device=feat.device)
         own_token = tokens[self.molecule]
@@ -58,16 +58,21 @@ class GraphView(FlatView):
         self, query_key_value: Float[Tensor, "nodes 3 h c"], bias: Float[Tensor, "edges h"], rate: float
     ) -> Float[Tensor, "nodes h c"]:
         """Softmax over incoming edges of query . key / sqrt(c) + bias, in float32; weighted sum of senders."""
+        from dgl.ops import u_mul_e_sum
+
         query, key, value = query_key_value.unbind(1)
         with torch.autocast(query.device.type, enabled=False):
             weight = dropout(self.weights(query, key, bias), rate)
-            return dgl.ops.u_mul_e_sum(self.graph, value.to(weight.dtype), weight.unsqueeze(-1)).to(query.dtype)
+            return u_mul_e_sum(self.graph, value.to(weight.dtype), weight.unsqueeze(-1)).to(query.dtype)
 
     def weights(
         self, query: Float[Tensor, "nodes h c"], key: Float[Tensor, "nodes h c"], bias: Float[Tensor, "edges h"]
     ) -> Float[Tensor, "edges h"]:
         """Softmax over incoming edges of query . key / sqrt(c) + bias."""
+        from dgl.nn.functional import edge_softmax
+        from dgl.ops import u_dot_v
+
         work = torch.promote_types(query.dtype, torch.float32)  # DGL's kernels are float32 and float64
         with torch.autocast(query.device.type, enabled=False):
-            score = dgl.ops.u_dot_v(self.graph, key.to(work), query.to(work)).squeeze(-1) * query.shape[-1] ** -0.5
+            score = u_dot_v(self.graph, key.to(work), query.to(work)).squeeze(-1) * query.shape[-1] ** -0.5
             return edge_softmax(self.graph, score + bias.to(work))

@@ -1,0 +1,34 @@
+"""What may be held of predictions of new molecules: how they were calibrated, and when to trust an interval."""
+
+import numpy as np
+
+from dgl_moleblend.predict.ensemble import Ensemble
+
+TRUST = (
+    "An interval can be trusted for a molecule like those that the model was validated on; of new scaffolds, and where "
+    "there is a warning, fewer measured values than promised may lie within."
+)
+
+
+def describe(ensemble: Ensemble, coverage: float) -> list[str]:
+    """Say how many models predicted, and what was calibrated, on how many rows."""
+    texts = [f"mean of {len(ensemble.members)} models"] if len(ensemble.members) > 1 else []
+    classes = ensemble.members[0].classes
+    texts += [f"{name}: probability of {one!r} ({zero!r} is class 0)" for name, (zero, one) in classes.items()]
+    for name, task in ({} if ensemble.calibration is None else ensemble.calibration.tasks).items():
+        if ensemble.members[0].task_type == "classification":
+            how = "as the model gives them: to rescale them did not help on" if task.platt is None else "rescaled by"
+            texts.append(f"{name}: probabilities {how} {task.rows:,} validation rows")
+            continue
+        width = np.atleast_1d(task.half_width(coverage))
+        if width[0] == float("inf"):
+            texts.append(f"{name}: {task.rows:,} validation rows are too few for a coverage of {coverage:.0%}:"
+                         " the interval is infinite")  # fmt: skip
+            continue
+        wide = f"{width[0]:.3g}" if len(width) == 1 else f"{width[0]:.3g} to {width[-1]:.3g}"
+        text = f"{name}: interval of +-{wide} for a coverage of {coverage:.0%}, by {task.rows:,} validation rows"
+        if (share := task.test.get("covered", {}).get(str(coverage))) is not None:
+            which = "those of the folds" if "folds" in task.test else "it"
+            text += f"; {which} held {share:.0%} of {task.test['rows']:,} test rows"
+        texts.append(text)
+    return texts
