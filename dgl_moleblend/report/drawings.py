@@ -93,7 +93,8 @@ def atom_contributions(mol: "Mol", contributions: np.ndarray, names: Sequence[st
     for values, name, caption, axis in zip(contributions.T, names, captions, axes, strict=False):
         most = float(np.abs(values).max()) or 1.0
         scale = ScalarMappable(Normalize(-most, most), _DIVERGING)
-        axis.imshow(_drawing(mol, [tuple(color) for color in scale.to_rgba(values)[:, :3].tolist()]))
+        colors = [tuple(color) for color in scale.to_rgba(values)[:, :3].tolist()]
+        axis.imshow(_drawing(mol, colors, numbers=False))
         bar = figure.colorbar(scale, ax=axis, shrink=0.8)
         bar.set_label(f"contribution to {plain(name)}")
         axis.set_title(plain(caption), fontsize="medium")
@@ -142,14 +143,14 @@ def _matrix(figure: Figure, axis: "Axes", values: np.ndarray, title: str, classe
     axis.set(title=title, xlabel="atom j (sends)", ylabel="atom i (receives)")
 
 
-def _drawing(mol: "Mol", colors: "Sequence[tuple[float, ...]] | None" = None) -> np.ndarray:
-    """Draw a molecule with its atoms numbered, and, with a colour for each atom, discs on the atoms."""
+def _drawing(mol: "Mol", colors: "Sequence[tuple[float, ...]] | None" = None, numbers: bool = True) -> np.ndarray:
+    """Draw a molecule, with its atoms numbered or not, and, with a colour for each atom, discs on the atoms."""
     from matplotlib.image import imread
     from rdkit.Chem.Draw import rdMolDraw2D
 
     drawer = rdMolDraw2D.MolDraw2DCairo(800, 800)
     options: Any = drawer.drawOptions()
-    options.addAtomIndices = True
+    options.addAtomIndices = numbers
     options.bondLineWidth = 4
     options.annotationFontScale = 0.7
     highlights: dict[str, Any] = {}

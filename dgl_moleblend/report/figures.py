@@ -3,7 +3,7 @@
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -66,7 +66,11 @@ def loss_curves(curves: "pd.DataFrame") -> Figure:
 
 
 def parity(
-    predicted: np.ndarray, measured: np.ndarray, names: Sequence[str], caption: str | Sequence[str] = ""
+    predicted: np.ndarray,
+    measured: np.ndarray,
+    names: Sequence[str],
+    caption: str | Sequence[str] = "",
+    similarity: np.ndarray | None = None,
 ) -> Figure:
     """Draw predicted against measured values, one panel a target.
 
@@ -76,21 +80,30 @@ def parity(
         In the unit of the target; NaN = missing.
     names : sequence of t str
     caption : str or sequence of t str
-        Written in the panels, such as a score.
+        Written above the panels, such as a score.
+    similarity : ndarray, shape (rows,), optional
+        To the nearest training molecule, 0 to 1; colours the points, grey where it is NaN.
     """
     figure, axes = _panels(len(names))
     captions = [caption] * len(names) if isinstance(caption, str) else caption
     for k, (name, text, axis) in enumerate(zip(names, captions, axes, strict=True)):
         x, y = _present(measured[:, k], predicted[:, k])
-        axis.scatter(x, y, s=14, alpha=0.6, color=COLORS[0], linewidths=0, rasterized=len(x) > _MANY_POINTS)
+        style: dict[str, Any] = {"s": 14, "linewidths": 0, "rasterized": len(x) > _MANY_POINTS}
+        if similarity is None or np.isnan(similarity).all():
+            axis.scatter(x, y, alpha=0.6, color=COLORS[0], **style)
+        else:
+            shade = similarity[~np.isnan(measured[:, k]) & ~np.isnan(predicted[:, k])]
+            points = axis.scatter(x, y, c=shade, cmap="viridis_r", vmin=0, vmax=1, plotnonfinite=True, **style)
+            points.cmap = points.cmap.with_extremes(bad="grey")
+            figure.colorbar(points, ax=axis, shrink=0.8, label="similarity to the training molecules")
         if len(x):
             ends = [min(x.min(), y.min()), max(x.max(), y.max())]
             margin = 0.04 * (ends[1] - ends[0]) or 1.0
             axis.set(xlim=(ends[0] - margin, ends[1] + margin), ylim=(ends[0] - margin, ends[1] + margin))
             axis.plot(ends, ends, color="grey", linewidth=1)
-        axis.set(title=plain(name), xlabel="measured", ylabel="predicted")
+        axis.set(xlabel="measured", ylabel="predicted")
+        axis.set_title(plain(f"{name}\n{text}".strip()), fontsize="medium")
         axis.set_aspect("equal", adjustable="box")  # the line of equal values is a diagonal
-        axis.text(0.03, 0.97, plain(text), transform=axis.transAxes, va="top")
     return figure
 
 

@@ -56,6 +56,7 @@ def write_report(folder: Path) -> Path:
     folder = Path(folder)
     run = read_results(folder)
     scores = _scores(run)
+    worst, best = _extremes(run)
     page = render(
         "report.html.jinja",
         run=run,
@@ -82,7 +83,8 @@ def write_report(folder: Path) -> Path:
         many_tasks=MANY_TASKS,
         few_of_class=_FEW_OF_CLASS,
         similarity=_similarity(run),
-        worst=_worst(run),
+        worst=worst,
+        best=best,
         settings=_settings(run),
     )
     path = folder / REPORT_FILE
@@ -207,11 +209,14 @@ def _task(run: Results, task: str) -> dict[str, Any]:
              "too_few": False}  # fmt: skip
     if not run.classifies:
         if present.any():
-            caption = f"MAE {number(score['mae'])}\nRMSE {number(score['rmse'])}"
+            named = (("r2", "R²"), ("spearman", "Spearman"), ("mae", "MAE"))
+            known = [f"{words} {score[key]:.2f}" for key, words in named if score.get(key) is not None]
+            caption = ", ".join(known).replace("-", "\N{MINUS SIGN}")
+            similarity = run.shown["similarity"].to_numpy(float) if "similarity" in run.shown else None
             alt = f"{task}: predicted against measured, {present.sum()} {run.part} molecules; {caption}"
             spread = f"{task}: distribution of predicted minus measured, {present.sum()} {run.part} molecules"
             found["pictures"] = [
-                Picture.of(figures.parity(value, label, [task], caption), alt.replace("\n", ", ")),
+                Picture.of(figures.parity(value, label, [task], caption, similarity=similarity), alt),
                 Picture.of(figures.residuals(value, label, [task]), spread),
             ]
         return found
@@ -259,12 +264,17 @@ def _similarity(run: Results) -> Picture | None:
     return Picture.of(figures.error_by_similarity(similarity, errors.mean(axis=1).to_numpy(), label), alt)
 
 
-def _worst(run: Results) -> list[dict[str, Any]]:
-    """Find the molecules with the largest errors, each with the property that is worst predicted."""
+def _extremes(run: Results) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Find the molecules with the largest errors, and others with the smallest, each with its worst property."""
     errors = _errors(run)
-    worst = errors.max(axis=1).dropna().sort_values(ascending=False, kind="stable").index[:WORST]
+    order = errors.max(axis=1).dropna().sort_values(ascending=False, kind="stable").index
+    best = order[WORST:][::-1][:WORST]
+    return _cards(run, errors, order[:WORST]), _cards(run, errors, best)
+
+
+def _cards(run: Results, errors: pd.DataFrame, rows: pd.Index) -> list[dict[str, Any]]:
     found = []
-    for index in worst:
+    for index in rows:
         row, task = run.shown.loc[index], str(errors.loc[index].idxmax())
         found.append(
             {

@@ -40,7 +40,15 @@ def test_parity_leaves_out_missing_labels():
     figure = figures.parity(predicted, measured, ["a", "b"], ["RMSE 0.50", ""])
     np.testing.assert_allclose(points(figure.axes[0]), [[1, 1.5], [2, 2.5]])
     np.testing.assert_allclose(points(figure.axes[1]), [[5, 4.5]])
-    assert figure.axes[0].texts[0].get_text() == "RMSE 0.50"
+    assert figure.axes[0].get_title() == "a\nRMSE 0.50", "above the points, none of which it covers"
+
+
+def test_parity_is_square_and_coloured_by_similarity():
+    measured, similarity = np.array([[1.0], [NAN], [3.0]]), np.array([0.2, 0.5, 0.9])
+    axis = figures.parity(np.array([[9.0], [1.0], [2.0]]), measured, ["a"], similarity=similarity).axes[0]
+    np.testing.assert_allclose(axis.collections[0].get_array(), [0.2, 0.9])
+    assert axis.get_xlim() == axis.get_ylim()
+    assert axis.get_aspect() == 1
 
 
 def test_roc_leaves_out_tasks_of_one_class():
