@@ -155,7 +155,7 @@ class LoadedModel(SavedModel):
             table = self.predict(molecules, **how)
             if isinstance(molecules, pd.DataFrame):
                 names = [name for name in molecules if name not in ("smiles", "id")]
-                cells: list[dict[str, object]] = [*map(dict, molecules[names].to_dict("records"))]  # type: ignore[arg-type]
+                cells: Any = molecules[names].to_dict("records")
                 table = place_beside(table, cells, dict.fromkeys(map(str, names)))
         assert self._ensemble is not None  # or there were no predictions
         name = ", ".join(Path(one).resolve().name for one in self._folders)
