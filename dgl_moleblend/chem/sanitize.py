@@ -67,7 +67,8 @@ def read_smiles(text: Any, where: str | None = None) -> Chem.Mol:
     Returns
     -------
     Mol
-        Sanitised, at least one atom. Hydrogens are atoms only where RDKit keeps them: ``[2H]``, ``[H][H]``, ``[H+]``.
+        Sanitised, at least one atom, without atom-map numbers. Hydrogens are atoms only where RDKit keeps them:
+        ``[2H]``, ``[H][H]``, ``[H+]``.
 
     Raises
     ------
@@ -107,6 +108,9 @@ def read_smiles(text: Any, where: str | None = None) -> Chem.Mol:
     if mol is None:
         reason = reason or _why_not(text)
         raise MoleculeError(f"RDKit cannot read SMILES {shorten(text)}: {reason}", where=where, fix=_FIX)
+    if ":" in text:
+        with rdkit_session:
+            _drop_map_numbers(mol)
     words = text.split(None, 1)
     extension = words[1].rstrip() if len(words) == 2 else "||"
     if len(extension) < 2 or extension[0] != "|" or extension[-1] != "|":
@@ -120,8 +124,8 @@ def read_smiles(text: Any, where: str | None = None) -> Chem.Mol:
 def prepare_mol(mol: Any, where: str | None = None) -> Chem.Mol:
     """Bring an RDKit Mol, however it was made, into the form in which its SMILES would be read.
 
-    Aromatic bonds and conjugation are perceived anew, hydrogens removed as `Chem.RemoveHs` does, and double bonds are
-    named Z and E by RDKit's legacy perception, whichever of RDKit's two perceptions the Mol has seen.
+    Aromatic bonds and conjugation are perceived anew, hydrogens removed as `Chem.RemoveHs` does, atom-map numbers taken
+    off, and double bonds named Z and E by RDKit's legacy perception, whichever of its two perceptions the Mol has seen.
 
     Parameters
     ----------
@@ -160,6 +164,7 @@ def prepare_mol(mol: Any, where: str | None = None) -> Chem.Mol:
             Chem.SanitizeMol(mol)
             if any(bond.HasProp(_END_POINTS) for bond in mol.GetBonds()):
                 mol = _without_centres(mol, where)
+            _drop_map_numbers(mol)
             if any(atom.GetAtomicNum() == 1 for atom in mol.GetAtoms()):
                 mol = Chem.RemoveHs(mol)
             Chem.SetDoubleBondNeighborDirections(mol)  # what is known of double bonds, for the next line to name anew
@@ -171,6 +176,15 @@ def prepare_mol(mol: Any, where: str | None = None) -> Chem.Mol:
             reason = _tidy(str(error))
             raise MoleculeError(f"RDKit cannot sanitise the molecule: {reason}", where=where, fix=_FIX) from error
     return _not_empty(mol, where)
+
+
+def _drop_map_numbers(mol: Chem.Mol) -> None:
+    """Take off the numbers by which reactions name atoms, ``[CH3:1]``: they are not part of the molecule."""
+    mapped = [atom for atom in mol.GetAtoms() if atom.GetAtomMapNum()]
+    for atom in mapped:
+        atom.SetAtomMapNum(0)
+    if mapped:
+        Chem.AssignStereochemistry(mol, cleanIt=True, force=True)  # a number may have made a centre of what is none
 
 
 def _without_centres(mol: Chem.Mol, where: str | None) -> Chem.Mol:

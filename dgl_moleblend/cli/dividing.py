@@ -97,7 +97,7 @@ def _splits(
     from dgl_moleblend.data.folds import split_into_folds
     from dgl_moleblend.data.given_splits import split_by_column, split_by_file
     from dgl_moleblend.data.splits import split_by_method
-    from dgl_moleblend.readers.files import expand_inputs
+    from dgl_moleblend.readers.inputs import expand_inputs
 
     how = {"method": dividing["split"], "seed": seed, "scaffold": dividing["scaffold"],
            "keep_duplicates_together": dividing["keep_duplicates_together"]}  # fmt: skip

@@ -57,7 +57,7 @@ def command(
 ) -> None:
     """Compute embeddings with MODEL, a folder that `pretrain` or `finetune` wrote, or weights that ship: mini, small.
 
-    FILE is one data set that `featurize` wrote, or CSV, TSV, SMI, SDF or Parquet; - is standard input. The output has
+    FILE is one data set that `featurize` wrote, or CSV, SMI, SDF, Parquet..; - is standard input. The output has
     the input's rows in the input's order: row, source, line, id, smiles, embedding (NaN where there is none) and
     reason. With --atoms it has a row for every atom: row of the molecule, id, smiles, atom (from 0), element,
     embedding; a SMILES that is not written in the order of the atoms has their numbers, from 1, in it.

@@ -102,9 +102,10 @@ def command(
 ) -> None:
     """Turn files of molecules into a data set on disk.
 
-    FILE is CSV, TSV, SMI, SDF or Parquet, each also .gz, or Uni-Mol's .lmdb; globs are understood, and - is standard
-    input. Every input row is either in the data set or in rejects.csv, with line and reason. A run that was
-    interrupted goes on where it stopped if the same command is given again.
+    FILE is CSV, TSV, SMI, SDF, Excel, Parquet, MOL2, XYZ or PDB (of a ligand), each also packed (.gz, .bz2, .xz, .zst,
+    .zip), or Uni-Mol's .lmdb; a folder or a glob of files is one input, and - is standard input. Every input row is
+    either in the data set or in rejects.csv, with line and reason. A run that was interrupted goes on where it
+    stopped if the same command is given again.
 
     \b
       dgl-moleblend featurize esol.csv --tasks logS -o esol.store
@@ -157,7 +158,7 @@ def _open(
     reading: dict[str, Any],
 ) -> "Reader":
     """Choose the reader; options that it would not look at are refused."""
-    given = {f"--{name.replace('_', '-')}" for name, value in reading.items() if value}
+    given = {f"--{name.replace('_', '-')}" for name, value in reading.items() if value not in (None, ())}
     given = {{"--task-columns": "--tasks", "--missing-labels": "--missing-label"}.get(name, name) for name in given}
     if uncharacterized and dataset != "qm9":
         raise click.UsageError("--uncharacterized goes with --dataset qm9")
@@ -179,6 +180,8 @@ def _open(
 
         if reading.pop("input_format") not in (None, "sdf"):
             raise click.UsageError("--labels goes with SDF files")
+        if reading.pop("charge") is not None:
+            raise click.UsageError("--charge goes with XYZ and PDB files, and --labels with SDF files")
         return PairedReader(inputs, labels_file, **reading)
     from dgl_moleblend.readers.molecules import MoleculeReader
 

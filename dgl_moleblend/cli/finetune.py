@@ -125,7 +125,7 @@ answer = options.grouped(
 def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **given: Any) -> None:
     """Fit a model to measured properties.
 
-    FILE is CSV, TSV, SMI, SDF or Parquet with columns (or SDF properties) of labels, or one data set that `featurize`
+    FILE is CSV, SMI, SDF, Excel, Parquet.. with columns (or SDF properties) of labels, or one data set that `featurize`
     wrote. Blank labels are missing labels; rows whose molecule cannot be read are left out and listed in rejects.csv.
     Test rows are looked at once, at the end. The output folder is the model for `predict`, with report.html,
     metrics.json, predictions.csv of the held-out rows, split.csv and pictures. With --seeds or --folds it holds a model
@@ -234,7 +234,7 @@ def _find_tasks(inputs: tuple[str, ...], reading: Mapping[str, Any], columns: tu
     from dgl_moleblend.data.labelled import find_label
     from dgl_moleblend.errors import DataError
     from dgl_moleblend.files import MANIFEST_FILE
-    from dgl_moleblend.readers.files import expand_inputs
+    from dgl_moleblend.readers.inputs import expand_inputs
 
     if any(Path(name, MANIFEST_FILE).is_file() for name in inputs):
         return ()

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
 
 _PREPARED = "DGL_MOLEBLEND_MOLECULES"
-READING = ("smiles_column", "id_column", "input_format", "encoding")
+READING = ("smiles_column", "id_column", "input_format", "encoding", "sheet", "decimal", "charge")
 FEATURIZING = ("positions", "num_conformers", "timeout")
 
 

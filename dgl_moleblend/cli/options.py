@@ -86,11 +86,18 @@ columns = section(
     click.option("--smiles-column", metavar="NAME", help="Column of SMILES. [default: found by its name]"),
     click.option("--id-column", metavar="NAME", help="Column (or SDF property) of identifiers."
                  " [default: found by its name; the title of an SDF record]"),
-    click.option("--input-format", type=click.Choice(["csv", "tsv", "smi", "sdf", "parquet"]),
-                 help="Format of the files. [default: by file name, else by content]"),
+    click.option("--input-format",
+                 type=click.Choice(["csv", "tsv", "smi", "parquet", "xlsx", "sdf", "mol2", "xyz", "pdb"]),
+                 help="Format of the files. [default: by content, else by file name]"),
     click.option("--encoding", metavar="NAME", help="Text encoding. [default: UTF-8]"),
+    click.option("--sheet", metavar="NAME", help="Sheet of an Excel workbook. [default: the first]"),
+    click.option("--decimal", type=click.Choice([".", ","]),
+                 help="Decimal mark of numbers. [default: a comma in columns where every number says so]"),
+    click.option("--charge", type=int, metavar="N", help="Total charge of each molecule of XYZ and PDB files, by which"
+                 " bonds are found. [default: as their lines say, else 0]"),
 )  # fmt: skip
-"""How molecules are found in a file: smiles_column, id_column, input_format, encoding, as MoleculeReader takes them."""
+"""How molecules are found in a file, as MoleculeReader takes it: smiles_column, id_column, input_format, encoding,
+sheet, decimal, charge."""
 
 tasks = section(
     "Reading files",

@@ -65,7 +65,7 @@ def command(
 ) -> None:
     """Predict properties with MODEL, a folder that `finetune` wrote.
 
-    Several MODEL folders, or one with an ensemble.json, predict their mean. FILE is CSV, TSV, SMI, SDF or Parquet, or
+    Several MODEL folders, or one with an ensemble.json, predict their mean. FILE is CSV, SMI, SDF, Excel, Parquet.., or
     a data set that `featurize` wrote; - is standard input. The models remember how molecules are featurized. The
     output has the input's rows in the input's order, with the columns
 

@@ -4,8 +4,7 @@ import dataclasses
 import hashlib
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
-from types import SimpleNamespace
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from typing_extensions import Self
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.joined import JoinedTable
 from dgl_moleblend.data.rows import Sample
+from dgl_moleblend.data.splitters import split_by_dgllife
 from dgl_moleblend.data.store import MoleculeStore
 from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.errors import DataError
@@ -92,6 +92,9 @@ class MoleculeDataset(Dataset[Sample]):
         input_format: str | None = None,
         encoding: str | None = None,
         missing_labels: Sequence[float] = (),
+        sheet: str | None = None,
+        decimal: str | None = None,
+        charge: int | None = None,
         featurizer: FeaturizerConfig | None = None,
         max_atoms: int | None = None,
         on_failed_conformer: str = "reject",
@@ -103,7 +106,7 @@ class MoleculeDataset(Dataset[Sample]):
 
         Parameters
         ----------
-        inputs, smiles_column, id_column, task_columns, input_format, encoding, missing_labels
+        inputs, smiles_column, id_column, task_columns, input_format, encoding, missing_labels, sheet, decimal, charge
             See `dgl_moleblend.readers.molecules.MoleculeReader`.
         featurizer : FeaturizerConfig, optional
             By default without positions.
@@ -132,6 +135,9 @@ class MoleculeDataset(Dataset[Sample]):
             input_format=input_format,
             encoding=encoding,
             missing_labels=missing_labels,
+            sheet=sheet,
+            decimal=decimal,
+            charge=charge,
         )
         if reader.left_out:
             log.warning("'all' leaves out: %s", ", ".join(f"{name!r} ({why})" for name, why in reader.left_out.items()))
@@ -330,32 +336,11 @@ class MoleculeDataset(Dataset[Sample]):
         check(len(fractions) == 3 and all(f >= 0 for f in fractions) and abs(sum(fractions) - 1) < 1e-6, "fractions",
               fractions, "3 non-negative numbers that add up to 1")  # fmt: skip
         check(scaffold in ("smiles", "decompose"), "scaffold", scaffold, "'smiles' or 'decompose'")
-        shares = dict(zip(("frac_train", "frac_val", "frac_test"), fractions, strict=True))
-        parts = self._splitter(method, seed, task, scaffold)(shares)
-        train, val, test = (np.asarray(part.indices, np.int64) for part in parts)
+        train, val, test = split_by_dgllife(
+            method, self.smiles, self.labels, fractions, seed=seed, task=task, scaffold=scaffold
+        )
         assert len(train) + len(val) + len(test) == len(self)
         return train, val, test
-
-    def _splitter(self, method: str, seed: int, task: int, scaffold: str) -> Callable[[dict[str, float]], Any]:
-        from dgllife.utils import splitters
-
-        # dgllife wants something that has a length and, if it is to look at molecules, their SMILES
-        stand_in: Any = _StandIn(self.smiles) if method in ("scaffold", "molecular_weight") else range(len(self))
-        if method == "scaffold":
-            return lambda shares: splitters.ScaffoldSplitter.train_val_test_split(
-                stand_in, mols=stand_in.mols(), log_every_n=None, scaffold_func=scaffold, **shares
-            )
-        if method == "molecular_weight":
-            return lambda shares: splitters.MolecularWeightSplitter.train_val_test_split(
-                stand_in, mols=stand_in.mols(), log_every_n=None, **shares
-            )
-        if method == "stratified":
-            return lambda shares: splitters.SingleTaskStratifiedSplitter.train_val_test_split(
-                stand_in, self.labels, task, random_state=seed, **shares
-            )
-        if method == "random":
-            return lambda shares: splitters.RandomSplitter.train_val_test_split(stand_in, random_state=seed, **shares)
-        return lambda shares: splitters.ConsecutiveSplitter.train_val_test_split(stand_in, **shares)
 
 
 def _checksum(*contents: bytes) -> str:
@@ -363,16 +348,3 @@ def _checksum(*contents: bytes) -> str:
     for content in contents:
         digest.update(content)
     return digest.hexdigest()[:16]
-
-
-class _StandIn(SimpleNamespace):
-    def __init__(self, smiles: list[str]) -> None:
-        super().__init__(smiles=smiles)
-
-    def __len__(self) -> int:
-        return len(self.smiles)
-
-    def mols(self) -> list[Any]:
-        from dgl_moleblend.chem.sanitize import read_smiles
-
-        return [read_smiles(smiles) for smiles in self.smiles]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Mapping, Sequence, Set
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,15 +12,15 @@ import pandas as pd
 
 from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
-from dgl_moleblend.errors import DataError
+from dgl_moleblend.errors import DataError, MoleculeError
 from dgl_moleblend.files import MANIFEST_FILE
 from dgl_moleblend.readers.columns import find_column, find_smiles, listed, no_column
 from dgl_moleblend.readers.formats import names_molecules
 from dgl_moleblend.readers.memory import MoleculeList
 
 _FORMS = (
-    "a SMILES or RDKit Mol, a list, array or Series of these, a DataFrame with a column of SMILES, the path of a file"
-    " or of a data set, or a MoleculeDataset"
+    "a SMILES or RDKit Mol, a list, array or Series of these, a DataFrame with a column of SMILES, the path of a file,"
+    " of a folder of files or of a data set, or a MoleculeDataset"
 )
 
 
@@ -85,8 +86,8 @@ def open_inputs(
     ----------
     molecules
         A SMILES or RDKit Mol; a list, tuple, array or Series of these; a DataFrame with a column of SMILES; the path of
-        a file or of a data set that `featurize` wrote (a text that names one is taken for it); a MoleculeDataset, whose
-        molecules are the rows (what was rejected when it was made is none of them).
+        a file, of a folder of files or of a data set that `featurize` wrote (a text that names one is taken for it); a
+        MoleculeDataset, whose molecules are the rows (what was rejected when it was made is none of them).
     featurizer : FeaturizerConfig
     smiles_column : str, optional
         Of a DataFrame or file; by default found by its name.
@@ -156,7 +157,17 @@ def path_of(molecules: Any) -> str | None:
     if "\n" in molecules or len(molecules) > 1_000:
         return None
     is_there = os.path.isfile(molecules) or os.path.isfile(Path(molecules, MANIFEST_FILE))  # False of what is too long
+    if not is_there and os.path.isdir(molecules):  # a folder, unless its name is a SMILES, too
+        is_there = not _is_smiles(molecules)
     return str(molecules) if is_there or names_molecules(molecules) else None
+
+
+def _is_smiles(text: str) -> bool:
+    from dgl_moleblend.chem.sanitize import read_smiles
+
+    with suppress(MoleculeError):
+        return bool(read_smiles(text))
+    return False
 
 
 def entries(molecules: Any, smiles_column: str | None) -> tuple[list[Any], pd.Index | None]:

@@ -6,10 +6,11 @@ import logging
 from dataclasses import dataclass, field
 
 import numpy as np
-from rdkit import Chem, rdBase
+from rdkit import Chem
 
 from dgl_moleblend.chem.compact import featurize_mol
-from dgl_moleblend.chem.sanitize import prepare_mol, rdkit_session, read_smiles
+from dgl_moleblend.chem.sanitize import prepare_mol, read_smiles
+from dgl_moleblend.chem.structures import read_structure
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.codec import MAX_ATOMS
 from dgl_moleblend.data.rows import Reject, Sample
@@ -68,7 +69,7 @@ def featurize_record(record: Record, config: PipelineConfig, *, without_position
     try:
         mol = read_mol(record)
         stage = "pair"
-        if record.molblock is not None and record.smiles:
+        if record.structure is not None and record.smiles:
             _check_same_atoms(mol, record.smiles)
         stage = "size"
         if mol.GetNumAtoms() > config.max_atoms:
@@ -112,12 +113,9 @@ def read_mol(record: Record) -> Chem.Mol:
         return prepare_mol(record.mol, where=record.where)
     if record.positions is not None:
         return _with_positions(read_smiles(record.smiles, where=record.where), record)
-    if record.molblock is None:
+    if record.structure is None:
         return read_smiles(record.smiles, where=record.where)
-    with rdkit_session:  # chirality and double bonds are read from the coordinates, hydrogens removed
-        mol = Chem.MolFromMolBlock(record.molblock)
-    if mol is None:
-        raise MoleculeError(f"RDKit cannot read the structure: {_why_not(record.molblock)}", where=record.where)
+    mol = read_structure(record.structure, record.structure_format, record.charge, where=record.where)
     return prepare_mol(mol, where=record.where)
 
 
@@ -147,29 +145,6 @@ def _check_same_atoms(mol: Chem.Mol, smiles: str) -> None:
     if found != expected:
         words = [" ".join(f"{symbol}{count}" for symbol, count in sorted(c.items())) for c in (found, expected)]
         raise MoleculeError(f"the structure has the atoms {words[0]}, its SMILES {words[1]}")
-
-
-def _why_not(molblock: str) -> str:
-    """Read once more, to catch what RDKit says; where it says nothing, see whether the number of lines is right."""
-    # RDKit counts bytes, quotes columns and so may cut a character in two: a "?" for each byte that is not ASCII
-    molblock = bytes(byte if byte < 128 else ord("?") for byte in molblock.encode()).decode()
-    with rdBase.CaptureErrorLog() as captured:
-        Chem.MolFromMolBlock(molblock)
-    lines = [line.split("] ", 1)[-1].strip() for line in captured.messages.splitlines()]
-    spoken = [line for line in lines if line and line != "****" and "Violation" not in line]
-    if spoken:
-        return spoken[0]
-    block = molblock.split("\n")
-    counts = block[3] if len(block) > 3 else ""
-    if "V3000" in counts:
-        return "its atom or bond lines are damaged"
-    try:
-        atoms, bonds = int(counts[:3]), int(counts[3:6])
-    except ValueError:
-        return f"its fourth line is no counts line: {counts[:80]!r}"
-    if len(block) < 4 + atoms + bonds + 1:
-        return f"its counts line says {atoms} atoms and {bonds} bonds, more than there are lines"
-    return f"the lines of its {atoms} atoms and {bonds} bonds are damaged"
 
 
 def reject(record: Record, stage: str, reason: str) -> Reject:

@@ -128,6 +128,8 @@ def calibrate(
     Papadopoulos et al., "Normalized nonconformity measures for regression conformal prediction" (2008).
     """
     tasks = {}
+    if deviation_of is None:  # predictions.csv of a comparison has such columns
+        table = table.drop(columns=[deviation_column(name) for name in names], errors="ignore")
     for name in names:
         label, value, deviation = _known(table, name, "validation")
         if task_type == "classification":

@@ -9,6 +9,9 @@ MISSING = frozenset(("", "na", "n/a", "nan", "-nan", "null", "none", "<na>", "#n
 _BOOLEANS = {"true": 1.0, "false": 0.0}
 _FLOAT32_MAX = 3.4028234e38
 _COMMA = re.compile(r"[+-]?\d+([.,]\d+)*,\d+([eE][+-]?\d+)?")
+_INTEGER = re.compile(r"[+-]?\d+([eE][+-]?\d+)?")
+_DECIMAL_COMMA = re.compile(r"[+-]?(\d*),(\d+)([eE][+-]?\d+)?")
+_SWAPPED = str.maketrans(",.", ".,")
 _KNOWN = (("inactive", "active"), ("no", "yes"), ("false", "true"), ("negative", "positive"), ("neg", "pos"),
           ("n", "y"), ("f", "t"), ("fail", "pass"), ("nontoxic", "toxic"),
           ("non-toxic", "toxic"), ("-", "+"))  # fmt: skip
@@ -16,11 +19,21 @@ _KNOWN = (("inactive", "active"), ("no", "yes"), ("false", "true"), ("negative",
 _WORD = re.compile(r"[^\W\d_].{0,39}|[+-]")
 
 
-def number(cell: object) -> float | None:
+def number(cell: object, *, comma: bool = False) -> float | None:
     """Return a label as a number, NaN where it is missing, None where it is neither.
 
+    Parameters
+    ----------
+    cell : object
+    comma : bool
+        Whether the decimal mark of texts is a comma.
+
+    Examples
+    --------
     >>> number(" 0.5 "), number("NaN"), number("true"), number(">10")
     (0.5, nan, 1.0, None)
+    >>> number("7,5", comma=True), number("7.5", comma=True), number("1.234,5", comma=True)
+    (7.5, None, None)
     """
     if cell is None:
         return math.nan
@@ -31,14 +44,35 @@ def number(cell: object) -> float | None:
             return None
         return value if math.isnan(value) or abs(value) <= _FLOAT32_MAX else None
     text = cell.strip()
+    folded = text.casefold()
     try:
-        value = float(text)
+        value = float(text.translate(_SWAPPED) if comma and folded not in MISSING else text)
     except ValueError:
-        folded = text.casefold()
         return math.nan if folded in MISSING else _BOOLEANS.get(folded)
     if "_" in text:  # a digit separator in Python, but in no table
         return None
     return value if math.isnan(value) or abs(value) <= _FLOAT32_MAX else None
+
+
+def has_decimal_commas(cells: Iterable[object]) -> bool:
+    """Whether every number of a column may have a decimal comma, and one can have no other: no mark of thousands.
+
+    >>> has_decimal_commas(["7,5", "", "8"]), has_decimal_commas(["1,234", "5,678"]), has_decimal_commas(["1,2", "1.3"])
+    (True, False, False)
+    """
+    is_proved = False
+    for cell in cells:
+        text = str(cell).strip() if isinstance(cell, str) else cell
+        if text is None or (isinstance(text, float) and math.isnan(text)):
+            continue
+        if not isinstance(text, str):
+            return False
+        if text.casefold() in MISSING or _INTEGER.fullmatch(text):
+            continue
+        if (found := _DECIMAL_COMMA.fullmatch(text)) is None:
+            return False
+        is_proved |= len(found[2]) != 3 or found[1] in ("", "0") or len(found[1]) > 3
+    return is_proved
 
 
 def find_classes(cells: Iterable[object], *, known: bool = False) -> tuple[str, str] | None:
@@ -79,16 +113,16 @@ def find_classes(cells: Iterable[object], *, known: bool = False) -> tuple[str, 
     return words[first], words[second]
 
 
-def read_label(cell: object, classes: tuple[str, str] | None = None) -> float | None:
+def read_label(cell: object, classes: tuple[str, str] | None = None, *, comma: bool = False) -> float | None:
     """Return a label as a number, or 0 and 1 for two classes; NaN where it is missing, None where it is neither."""
     if classes is None or not isinstance(cell, str):
-        return number(cell)
+        return number(cell, comma=comma)
     folded = cell.strip().casefold()
     names = [name.casefold() for name in classes]
     return float(names.index(folded)) if folded in names else math.nan if folded in MISSING else None
 
 
-def why_no_label(cell: object, name: str, classes: tuple[str, str] | None = None) -> str:
+def why_no_label(cell: object, name: str, classes: tuple[str, str] | None = None, *, comma: bool = False) -> str:
     """Say why a cell of a column is no label.
 
     Examples
@@ -96,11 +130,15 @@ def why_no_label(cell: object, name: str, classes: tuple[str, str] | None = None
     >>> why_no_label(">10", "y")
     "the label '>10' in column 'y' is not a finite number"
     >>> why_no_label("7,50", "y")
-    "the label '7,50' in column 'y' has a comma: write numbers with a decimal point, and without marks for thousands"
+    "the label '7,50' in column 'y' has a comma: write numbers with a decimal point, or pass --decimal ,
+    if all have a decimal comma; marks for thousands are not read"
     """
     text = f"the label {str(cell)[:100]!r} in column {name!r}"
     if classes is not None:
         return f"{text} is neither {classes[0]!r} nor {classes[1]!r}"
+    if comma:
+        return f"{text} is not a finite number with a decimal comma (--decimal says which mark numbers have)"
     if _COMMA.fullmatch(str(cell).strip()):
-        return f"{text} has a comma: write numbers with a decimal point, and without marks for thousands"
+        return (f"{text} has a comma: write numbers with a decimal point, or pass --decimal , if all have a decimal"
+                " comma; marks for thousands are not read")  # fmt: skip
     return f"{text} is not a finite number"

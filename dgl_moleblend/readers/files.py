@@ -1,53 +1,23 @@
-"""Files, globs and standard input, compressed or not -> bytes and numbered lines, as a stream."""
+"""A file or standard input, packed or not -> bytes and numbered lines, as a stream."""
 
 import codecs
-import glob
-import gzip
 import io
+import logging
 import os
-import shutil
 import sys
-import tempfile
-import zlib
 from collections import deque
-from collections.abc import Iterable, Iterator
-from pathlib import Path
+from collections.abc import Iterator
 from typing import BinaryIO
 
 from dgl_moleblend.checksums import sha256
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.readers.packed import FAULTS, as_file, unpack
 
+log = logging.getLogger(__name__)
 STDIN = "-"
 MAX_LINE = 1 << 24
 """Characters of the longest line that is kept; what is beyond is left out, and the line marked."""
 _BOMS = {b"\xff\xfe\x00\x00": "utf-32", b"\x00\x00\xfe\xff": "utf-32", b"\xff\xfe": "utf-16", b"\xfe\xff": "utf-16"}
-
-
-def expand_inputs(inputs: Iterable[str | os.PathLike[str]]) -> list[str]:
-    """Return the files that names and globs stand for; "-" is standard input.
-
-    Raises
-    ------
-    DataError
-        If a name or glob matches no file, or a name is a folder's.
-    """
-    found: list[str] = []
-    for path in inputs:
-        name = os.fspath(path)
-        if name == STDIN or Path(name).is_file():
-            found.append(name)
-        elif Path(name).is_dir():
-            raise DataError(
-                "this is a folder", where=name, fix=f"name the files in it, such as {name.rstrip('/')}/*.sdf"
-            )
-        elif matches := sorted(match for match in glob.glob(name, recursive=True) if Path(match).is_file()):
-            found.extend(matches)
-        else:
-            what = "no file matches" if glob.has_magic(name) else "there is no such file"
-            raise DataError(what, where=name, fix="check the name; the working folder is " + os.getcwd())
-    if not found:
-        raise DataError("no input files", fix="name at least one file, or - for standard input")
-    return found
 
 
 def content_of(path: str | os.PathLike[str]) -> str:
@@ -62,6 +32,11 @@ class Source:
     ----------
     name : str
         File name, or "-".
+
+    Attributes
+    ----------
+    content_name : str
+        The name of what is packed in it, which tells its format.
     """
 
     def __init__(self, name: str) -> None:
@@ -74,9 +49,14 @@ class Source:
         self._raw = raw
         self.total_bytes = None if name == STDIN else os.fstat(raw.fileno()).st_size
         buffered = raw if hasattr(raw, "peek") else io.BufferedReader(raw)  # type: ignore[type-var]
-        if buffered.peek(2)[:2] == b"\x1f\x8b":
-            buffered = io.BufferedReader(gzip.GzipFile(fileobj=buffered), 1 << 16)  # type: ignore[arg-type]
-        self.stream: io.BufferedReader = buffered  # type: ignore[assignment]
+        self.stream: io.BufferedReader
+        try:
+            with self.reading():
+                self.stream, self.content_name = unpack(buffered, self.name)
+        except BaseException:
+            if name != STDIN:
+                raw.close()
+            raise
 
     def head(self) -> bytes:
         """Return the first bytes, without taking them off the stream."""
@@ -89,13 +69,8 @@ class Source:
 
     def seekable(self) -> BinaryIO:
         """Return the content as a file that can be read in any order; unpacked to a temporary one where needed."""
-        if self.stream is self._raw and self.total_bytes is not None:
-            return self.stream
-        unpacked = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as its reader
         with self.reading():
-            shutil.copyfileobj(self.stream, unpacked)
-        unpacked.seek(0)
-        return unpacked
+            return as_file(self.stream)
 
     def reading(self, line: int | None = None) -> "_Reading":
         """Context in which faults of the medium become a DataError."""
@@ -116,7 +91,7 @@ class _Reading:
         return None
 
     def __exit__(self, kind: object, error: BaseException | None, traceback: object) -> None:
-        if isinstance(error, (EOFError, zlib.error, gzip.BadGzipFile)):
+        if isinstance(error, FAULTS) or (isinstance(error, OSError) and error.errno is None):
             raise DataError(f"the compressed file is damaged or cut off: {error}", where=self.where,
                             fix="copy or download it again") from error  # fmt: skip
         if isinstance(error, OSError):
@@ -132,7 +107,7 @@ class NumberedLines:
     ----------
     source : Source
     encoding : str, optional
-        By default UTF-8, or what the byte-order mark says.
+        By default UTF-8, or what the byte-order mark says; UTF-16 without a mark is known by its many NUL bytes.
 
     Attributes
     ----------
@@ -146,7 +121,10 @@ class NumberedLines:
 
     def __init__(self, source: Source, encoding: str | None = None) -> None:
         head = source.head()
-        bom = next((name for mark, name in _BOMS.items() if head.startswith(mark)), "utf-8-sig")
+        bom = next((name for mark, name in _BOMS.items() if head.startswith(mark)), None)
+        if bom is None and encoding is None and (bom := unmarked(head)) is not None:
+            log.warning("%s: read as %s, which it looks like (--encoding sets another)", source.name, bom.upper())
+        bom = bom or "utf-8-sig"
         try:
             codecs.lookup(encoding or bom)
         except LookupError as error:
@@ -206,6 +184,19 @@ class NumberedLines:
                             where=f"{self._source.name}, after line {self.number}",
                             fix="give its encoding with --encoding") from error  # fmt: skip
         return line
+
+
+def unmarked(head: bytes) -> str | None:
+    r"""Return the UTF-16 that bytes without a byte-order mark are in; None if they are not.
+
+    >>> unmarked("smiles,y".encode("utf-16-le")), unmarked("smiles,y".encode("utf-16-be")), unmarked(b"C\0C,1")
+    ('utf-16-le', 'utf-16-be', None)
+    """
+    size = len(head) // 2
+    even, odd = head[0 : 2 * size : 2].count(0), head[1 : 2 * size : 2].count(0)
+    if size >= 4 and max(even, odd) > 0.8 * size and min(even, odd) < 0.1 * size:
+        return "utf-16-le" if odd > even else "utf-16-be"
+    return None
 
 
 def clean(text: str) -> str:

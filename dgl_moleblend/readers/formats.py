@@ -1,41 +1,61 @@
-"""Which format a file of molecules has: by its name, else by its first bytes; what is none of those is refused."""
+"""Which format a file of molecules has: by its first bytes, else by its name; what is none of those is refused."""
 
+import logging
 import re
 from pathlib import Path
 
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.columns import find_smiles
 from dgl_moleblend.readers.files import Source
+from dgl_moleblend.readers.packed import without_ending
 
-FORMATS = ("csv", "tsv", "smi", "sdf", "parquet")
+log = logging.getLogger(__name__)
+STRUCTURES = ("sdf", "mol2", "xyz", "pdb")
+"""Formats of structures, whose records have properties instead of columns."""
+FORMATS = ("csv", "tsv", "smi", "parquet", "xlsx", *STRUCTURES)
 _SUFFIXES = {
     ".csv": "csv", ".tsv": "tsv", ".tab": "tsv", ".smi": "smi", ".smiles": "smi", ".cxsmiles": "smi", ".ism": "smi",
-    ".sdf": "sdf", ".sd": "sdf", ".mol": "sdf", ".parquet": "parquet", ".pq": "parquet",
+    ".sdf": "sdf", ".sd": "sdf", ".mol": "sdf", ".parquet": "parquet", ".pq": "parquet", ".xlsx": "xlsx",
+    ".xlsm": "xlsx", ".mol2": "mol2", ".xyz": "xyz", ".extxyz": "xyz", ".pdb": "pdb", ".ent": "pdb",
 }  # fmt: skip
+_BYTES = (
+    (re.compile(rb"PAR1"), "parquet"),
+    (re.compile(rb"PK\x03\x04.*xl/", re.DOTALL), "xlsx"),
+    (re.compile(rb"\s*(#[^\n]*\n\s*)*@<TRIPOS>"), "mol2"),
+    (re.compile(rb"(HEADER|COMPND|REMARK|CRYST1|ATOM  |HETATM)[ \d].{20}"), "pdb"),
+    (re.compile(rb"\s*\d+[ \t]*\r?\n[^\n]*\n\s*([A-Z][a-z]?|\d+)([ \t]+-?\d+\.\d+){3}"), "xyz"),
+)
+"""Formats that are known by how a file begins."""
 
-
-_SHEET = "save it as CSV (UTF-8), and give that"
-_STRUCTURES = "turn it into an SDF file, with Open Babel (`obabel IN -O OUT.sdf`) or RDKit, and give that"
-_UNPACK = "unpack it, and give what is in it (gzip alone is read as it is)"
+_SHEET = "save it as .xlsx or as CSV (UTF-8), and give that"
+_STRUCTURE = "turn it into an SDF file, with Open Babel (`obabel IN -O OUT.sdf`) or RDKit, and give that"
+_UNPACK = "unpack it, and give what is in it (gzip, bzip2, xz, Zstandard, and ZIP of one file, are read as they are)"
 _ARRAYS = "write the molecules as CSV, Parquet or SDF, and give that"
+_DOCUMENT = "copy the table of molecules out of it into a CSV file, and give that"
 _OTHER_NAMES = {
-    **dict.fromkeys((".xlsx", ".xls", ".xlsm", ".ods", ".numbers"), ("a spreadsheet", _SHEET)),
-    **dict.fromkeys((".mol2", ".xyz", ".pdb", ".ent", ".cif", ".mmcif", ".pdbqt", ".mae", ".cml", ".cdx", ".cdxml"),
-                    ("a file of structures of another format", _STRUCTURES)),
-    **dict.fromkeys((".zip", ".tar", ".bz2", ".xz", ".zst", ".7z", ".rar"), ("an archive", _UNPACK)),
-    **dict.fromkeys((".pkl", ".pickle", ".npz", ".npy", ".pt", ".h5", ".hdf5", ".feather", ".json", ".jsonl"),
+    **dict.fromkeys((".xls", ".xlsb", ".ods", ".numbers"), ("a spreadsheet of another kind", _SHEET)),
+    **dict.fromkeys((".cif", ".mmcif", ".pdbqt", ".mae", ".maegz", ".cml", ".cdx", ".cdxml", ".rxn", ".rdf", ".gro"),
+                    ("a file of structures of another format", _STRUCTURE)),
+    **dict.fromkeys((".tar", ".tgz", ".7z", ".rar"), ("an archive", _UNPACK)),
+    **dict.fromkeys((".pkl", ".pickle", ".npz", ".npy", ".pt", ".pth", ".h5", ".hdf5", ".feather", ".arrow", ".json",
+                     ".jsonl", ".db", ".sqlite", ".safetensors", ".bin", ".yaml", ".yml", ".toml"),
                     ("data of another format", _ARRAYS)),
+    **dict.fromkeys((".docx", ".doc", ".odt", ".rtf", ".pptx", ".pdf", ".ps", ".html", ".htm", ".xml", ".tex", ".md"),
+                    ("a document", _DOCUMENT)),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".gif", ".bmp", ".tif", ".tiff", ".svg", ".webp"),
+                    ("a picture", "give a file of molecules, such as CSV, SMILES or SDF")),
+    **dict.fromkeys((".py", ".ipynb", ".log", ".sh"), ("no file of molecules", "give one, such as CSV, SMILES or SDF")),
 }  # fmt: skip
 _OTHER_BYTES = (
-    (re.compile(rb"PK\x03\x04.*(xl/|\[Content_Types\]|mimetypeapplication)", re.DOTALL), "a spreadsheet", _SHEET),
-    (re.compile(rb"\xd0\xcf\x11\xe0"), "a spreadsheet", _SHEET),
-    (re.compile(rb"PK\x03\x04|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|7z\xbc\xaf|Rar!"), "an archive", _UNPACK),
-    (re.compile(rb"\s*(#[^\n]*\n\s*)*@<TRIPOS>"), "a file of structures of another format (MOL2)", _STRUCTURES),
-    (re.compile(rb"(HEADER|COMPND|REMARK|CRYST1|ATOM  |HETATM)[ \d].{20}"),
-     "a file of structures of another format (PDB)", _STRUCTURES),
-    (re.compile(rb"\s*\d+[ \t]*\r?\n[^\n]*\n\s*[A-Z][a-z]?([ \t]+-?\d+\.\d+){3}"),
-     "a file of structures of another format (XYZ)", _STRUCTURES),
-    (re.compile(rb"\x89HDF|\x93NUMPY|\x80[\x02-\x05]|ARROW1|%PDF"), "data of another format", _ARRAYS),
+    (re.compile(rb"PK\x03\x04.*(word/|ppt/|opendocument\.text)", re.DOTALL), *_OTHER_NAMES[".docx"]),
+    (re.compile(rb"PK\x03\x04.*(\[Content_Types\]|mimetypeapplication)", re.DOTALL), *_OTHER_NAMES[".ods"]),
+    (re.compile(rb"\xd0\xcf\x11\xe0"), *_OTHER_NAMES[".xls"]),
+    (re.compile(rb"PK\x03\x04|\x1f\x8b|BZh|\xfd7zXZ|\x28\xb5\x2f\xfd|7z\xbc\xaf|Rar!|.{257}ustar", re.DOTALL),
+     *_OTHER_NAMES[".tar"]),
+    (re.compile(rb"\x89HDF|\x93NUMPY|\x80[\x02-\x05]|ARROW1|SQLite format 3"), *_OTHER_NAMES[".pkl"]),
+    (re.compile(rb'\s*(\{|\[\s*["{\[])'), *_OTHER_NAMES[".json"]),  # no SMILES begins so
+    (re.compile(rb"%PDF|\{\\rtf|\s*<(!DOCTYPE|html|\?xml)", re.IGNORECASE), *_OTHER_NAMES[".pdf"]),
+    (re.compile(rb"\x89PNG|\xff\xd8\xff|GIF8[79]a|BM.{4}\0\0\0\0|II\*\0|MM\0\*", re.DOTALL), *_OTHER_NAMES[".png"]),
 )  # fmt: skip
 
 
@@ -45,40 +65,41 @@ def names_molecules(name: str) -> str | None:
     >>> names_molecules("esol.csv.gz"), names_molecules("C(=O)O"), names_molecules("[Na+].[Cl-]")
     ('csv', None, None)
     """
-    suffixes = [suffix.casefold() for suffix in Path(name).suffixes]
-    if suffixes and suffixes[-1] in (".gz", ".gzip"):
-        suffixes.pop()
-    return _SUFFIXES.get(suffixes[-1]) if suffixes else None
+    return _SUFFIXES.get(Path(without_ending(name)).suffix.casefold())
 
 
 def choose_format(source: Source, wanted: str | None = None) -> str:
-    """Return a file's format: the one that is wanted, else as its name tells, else as its first bytes.
+    """Return a file's format: as its first bytes tell, else the one that is wanted, else as its name tells.
 
     Raises
     ------
     DataError
-        If it is a spreadsheet, an archive or a file of another format, which read as text would make nonsense.
+        If it is a document, a picture, an archive or a file of another format, which read as text would make nonsense;
+        or another format is wanted than its bytes are of.
     """
     head = source.head()
-    other = None if wanted else _OTHER_NAMES.get(Path(source.name.removesuffix(".gz")).suffix.casefold())
-    for pattern, what, fix in () if other or head.startswith(b"PAR1") else _OTHER_BYTES:
-        if pattern.match(head):
-            other = what, fix
-            break
+    found = next((name for pattern, name in _BYTES if pattern.match(head)), None)
+    by_name = names_molecules(source.content_name)
+    if found is not None:
+        if wanted not in (None, found):
+            raise DataError(f"the file begins as {found.upper()} does, and is to be read as {wanted}",
+                            where=source.name, fix=f"leave --input-format out, or say {found}")  # fmt: skip
+        if by_name not in (None, found):
+            log.warning("%s: begins as %s does, and is read as that", source.name, found.upper())
+        return found
+    other = next(((what, fix) for pattern, what, fix in _OTHER_BYTES if pattern.match(head)), None)
+    if other is None and wanted is None:
+        suffixes = (Path(name).suffix.casefold() for name in (source.content_name, source.name))
+        other = next((_OTHER_NAMES[suffix] for suffix in suffixes if suffix in _OTHER_NAMES), None)
     if other is not None:
         raise DataError(
             f"this is {other[0]}, which is not read; {', '.join(FORMATS)} are", where=source.name, fix=other[1]
         )
-    return wanted or _guess_format(source)
+    return wanted or by_name or _guess_format(head)
 
 
-def _guess_format(source: Source) -> str:
-    if (found := names_molecules(source.name)) is not None:
-        return found
-    head = source.head()
-    if head.startswith(b"PAR1"):
-        return "parquet"
-    text = head.decode("utf-8-sig", "replace")
+def _guess_format(head: bytes) -> str:
+    text = head.decode("utf-8-sig", "replace").replace("\0", "")
     lines = text.splitlines()
     if any(re.search(r"V[23]000\s*$", line) for line in lines[:6]):
         return "sdf"

@@ -1,13 +1,16 @@
-"""CSV, TSV, SMI, SDF and Parquet files -> records, one for every row, as a stream over all files."""
+"""Files of molecules -> records, one for every row, as a stream over all files."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 
-from dgl_moleblend.errors import DataError
-from dgl_moleblend.readers.files import Source, content_of, expand_inputs
-from dgl_moleblend.readers.formats import FORMATS
+from dgl_moleblend.readers.files import Source, content_of
+from dgl_moleblend.readers.inputs import expand_inputs
+from dgl_moleblend.readers.reading import FileOptions
 from dgl_moleblend.readers.records import Record
 from dgl_moleblend.readers.table import Table
+
+log = logging.getLogger(__name__)
 
 
 class MoleculeReader:
@@ -16,17 +19,16 @@ class MoleculeReader:
     Parameters
     ----------
     inputs : path or sequence of paths
-        Files, globs, or "-" for standard input; each may be gzipped.
+        Files, folders, globs, or "-" for standard input; each may be packed (.gz, .bz2, .xz, .zst, .zip of one file).
     smiles_column, id_column : str, optional
         By default found by name, whatever its case (`columns.find_smiles`, `columns.find_id`); SMI files hold
         SMILES and name, SDF records a structure, whose title is the identifier.
     task_columns : sequence of str
         Columns or SDF properties of labels: names, patterns such as "NR-*", several of these separated by commas, or
         "all" for every column that holds numbers.
-    input_format : {"csv", "tsv", "smi", "sdf", "parquet"}, optional
-        By default known from the file's name, else from its content.
-    encoding : str, optional
-        Of text; by default UTF-8, and bytes that are not UTF-8 are read as Windows-1252 with a warning.
+    input_format, encoding, sheet, decimal, charge : optional
+        See `dgl_moleblend.readers.reading.FileOptions`. Bytes that are not UTF-8 are read as Windows-1252 with a
+        warning.
     missing_labels : sequence of float
         Numbers that stand for a missing label, besides blank and NaN.
     keep_cells : bool
@@ -71,26 +73,28 @@ class MoleculeReader:
         input_format: str | None = None,
         encoding: str | None = None,
         missing_labels: Sequence[float] = (),
+        sheet: str | None = None,
+        decimal: str | None = None,
+        charge: int | None = None,
         keep_cells: bool = False,
     ) -> None:
         names = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
+        self._options = FileOptions(input_format, encoding, sheet, decimal, charge)
         self._names = expand_inputs(names)
         self._smiles_column, self._id_column = smiles_column, id_column
-        self._format, self._encoding = input_format, encoding
         self._missing = frozenset(map(float, missing_labels))
-        if input_format is not None and input_format not in FORMATS:
-            raise DataError(f"input_format={input_format!r} is not allowed", fix=f"one of {', '.join(FORMATS)}")
         self.bytes_read = 0
         self.total_bytes: int | None = None
         if "-" not in self._names:
             self.total_bytes = sum(os.path.getsize(name) for name in self._names)
-        first = Table(Source(self._names[0]), input_format, encoding)
+        first = Table(Source(self._names[0]), self._options)
         try:
             wanted = [task_columns] if isinstance(task_columns, str) else task_columns
             self.task_names = first.find_tasks(wanted, smiles_column, id_column)
             first.bind(smiles_column, id_column, self.task_names, {})
             first.keeps_cells = keep_cells
             self.classes = first.find_classes(self.task_names)
+            self._commas = first.find_commas(self.task_names)
         except BaseException:
             first.close()
             raise
@@ -107,7 +111,7 @@ class MoleculeReader:
     def _add_cell_types(self) -> None:
         """Take up the columns of the other files; one whose types differ is text."""
         for name in self._names[1:]:
-            table = Table(Source(name), self._format, self._encoding)
+            table = Table(Source(name), self._options)
             try:
                 table.bind(self._smiles_column, self._id_column, self.task_names, self.classes)
                 for column, kind in table.cell_types().items():
@@ -127,18 +131,19 @@ class MoleculeReader:
             "content": [None if name == "-" else content_of(name) for name in self._names],
             "smiles_column": self._smiles_column,
             "id_column": self._id_column,
-            "input_format": self._format,
-            "encoding": self._encoding,
+            **self._options.arguments(),
             "missing_labels": sorted(self._missing),
         }
 
     def __iter__(self) -> Iterator[Record]:
         row = 0
         done = 0
+        for column in sorted(self._commas):
+            log.warning("the numbers in column %r have a decimal comma (--decimal . reads a point)", column)
         for name in self._names:
-            table = self._stdin if name == "-" and self._stdin else Table(Source(name), self._format, self._encoding)
+            table = self._stdin if name == "-" and self._stdin else Table(Source(name), self._options)
             try:
-                table.bind(self._smiles_column, self._id_column, self.task_names, self.classes)
+                table.bind(self._smiles_column, self._id_column, self.task_names, self.classes, self._commas)
                 table.keeps_cells = self._keep_cells
                 for record in table.records(row, self._missing):
                     self.bytes_read = done + table.source.position()

@@ -7,8 +7,10 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.readers.files import Source, content_of, expand_inputs
+from dgl_moleblend.readers.files import Source, content_of
+from dgl_moleblend.readers.inputs import expand_inputs
 from dgl_moleblend.readers.molecules import MoleculeReader
+from dgl_moleblend.readers.reading import FileOptions
 from dgl_moleblend.readers.records import Record
 from dgl_moleblend.readers.table import PEEK, Table
 
@@ -27,8 +29,8 @@ class PairedReader:
     inputs : path or sequence of paths
         SDF files.
     labels : path
-        CSV, TSV or Parquet file.
-    task_columns, smiles_column, id_column, encoding, missing_labels
+        CSV, TSV, Excel or Parquet file.
+    task_columns, smiles_column, id_column, encoding, missing_labels, sheet, decimal
         Of the table; see `MoleculeReader`. SMILES and identifiers are optional.
 
     Raises
@@ -44,7 +46,7 @@ class PairedReader:
     >>> _ = (folder / "a.sdf").write_text(Chem.MolToMolBlock(Chem.MolFromSmiles("CO")) + "$$$$\n")
     >>> _ = (folder / "a.csv").write_text("smiles,gap\nCO,9.7\n")
     >>> (record,) = PairedReader(folder / "a.sdf", folder / "a.csv", task_columns=["gap"])
-    >>> record.smiles, record.labels, record.molblock is not None
+    >>> record.smiles, record.labels, record.structure is not None
     ('CO', (9.7,), True)
     """
 
@@ -58,21 +60,26 @@ class PairedReader:
         id_column: str | None = None,
         encoding: str | None = None,
         missing_labels: Sequence[float] = (),
+        sheet: str | None = None,
+        decimal: str | None = None,
     ) -> None:
         self._structures = MoleculeReader(inputs, input_format="sdf")
         (self._labels_path,) = expand_inputs([labels])
         self._missing = frozenset(map(float, missing_labels))
-        self._columns = {"smiles_column": smiles_column, "id_column": id_column, "encoding": encoding}
-        with closing(Table(Source(self._labels_path), None, encoding)) as table:
+        self._columns = {"smiles_column": smiles_column, "id_column": id_column}
+        self._options = FileOptions(encoding=encoding, sheet=sheet, decimal=decimal)
+        with closing(Table(Source(self._labels_path), self._options)) as table:
             self.task_names = table.find_tasks(task_columns, smiles_column, id_column)
             self.classes = table.find_classes(self.task_names)
+            self._commas = table.find_commas(self.task_names)
             self._bind(table)
         self.bytes_read = 0
         self.total_bytes = self._structures.total_bytes
 
     def _bind(self, table: Table) -> None:
         columns = self._columns
-        table.bind(columns["smiles_column"], columns["id_column"], self.task_names, self.classes, needs_smiles=False)
+        table.bind(columns["smiles_column"], columns["id_column"], self.task_names, self.classes, self._commas,
+                   needs_smiles=False)  # fmt: skip
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -84,13 +91,15 @@ class PairedReader:
         return {
             **self._structures.arguments(),
             **self._columns,
+            **self._options.arguments(),
+            "input_format": "sdf",
             "labels": self._labels_path,
             "labels_content": content_of(self._labels_path),
             "missing_labels": sorted(self._missing),
         }
 
     def __iter__(self) -> Iterator[Record]:
-        with closing(Table(Source(self._labels_path), None, self._columns["encoding"])) as table:
+        with closing(Table(Source(self._labels_path), self._options)) as table:
             self._bind(table)
             structures, rows = iter(self._structures), table.records(0, self._missing)
             first = list(itertools.islice(structures, PEEK)), list(itertools.islice(rows, PEEK))

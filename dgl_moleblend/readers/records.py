@@ -23,8 +23,12 @@ class Record:
         Identifier, "" where there is none.
     smiles : str
         SMILES as given, "" where the row holds a structure.
-    molblock : str or None
-        Structure of an SDF record. If the row holds SMILES, too, they must be of the same atoms.
+    structure : str or None
+        Text of a structure, of the format `structure_format`. If the row holds SMILES, too, they must be of the same
+        atoms.
+    structure_format : {"sdf", "mol2", "xyz", "pdb"}
+    charge : int or None
+        Total charge, where the format has no bonds by which charges could be known.
     mol : RDKit Mol or None
         The molecule itself, where it never was text; whatever is given, reading it says what is wrong with it.
     atoms, positions : tuple of n str and ndarray, shape (c, n, 3), angstrom; or None
@@ -42,7 +46,9 @@ class Record:
     line: int
     id: str = ""
     smiles: str = ""
-    molblock: str | None = None
+    structure: str | None = None
+    structure_format: str = "sdf"
+    charge: int | None = None
     mol: Any = None
     atoms: tuple[str, ...] | None = None
     positions: np.ndarray | None = None
@@ -59,12 +65,13 @@ class Record:
 
 @dataclass
 class Row:
-    """A row of one file: cells by column number (tables) or property name (SDF)."""
+    """A row of one file: cells by column number (tables) or property name (structures)."""
 
     line: int
     cells: Sequence[object] | Mapping[str, str] = ()
     title: str = ""
-    molblock: str | None = None
+    structure: str | None = None
+    charge: int | None = None
     error: str | None = None
 
 

@@ -73,8 +73,11 @@ def _sdf_row(start: int, record: list[str], too_long: bool, has_nul: bool) -> Ro
         error = f"the record holds {len(ends)} structures: a line $$$$ is missing between them"
     if error is not None:
         return Row(start, {}, title=title, error=error)
-    body = "".join(record[: ends[0] + 1]).replace("\r\n", "\n").replace("\r", "\n")
-    return Row(start, _sdf_properties(record[ends[0] + 1 :]), title=title, molblock=clean(body))
+    lines = record[: ends[0]]
+    while len(lines) > 4 and not lines[-1].strip():  # which RDKit refuses, and some programs write
+        lines.pop()
+    body = "".join([*lines, record[ends[0]]]).replace("\r\n", "\n").replace("\r", "\n")
+    return Row(start, _sdf_properties(record[ends[0] + 1 :]), title=title, structure=clean(body))
 
 
 def _sdf_properties(record: list[str]) -> dict[str, str]:

@@ -8,19 +8,33 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from typing import Any
 
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.readers.cells import find_classes, number, read_label, why_no_label
+from dgl_moleblend.readers.cells import find_classes, has_decimal_commas, number, read_label, why_no_label
 from dgl_moleblend.readers.columns import apart, find_column, find_id, find_smiles, listed, nearest
 from dgl_moleblend.readers.delimited import open_csv, open_tsv
+from dgl_moleblend.readers.excel import open_excel
 from dgl_moleblend.readers.files import NumberedLines, Source, clean
-from dgl_moleblend.readers.formats import choose_format
+from dgl_moleblend.readers.formats import STRUCTURES, choose_format
+from dgl_moleblend.readers.mol2 import open_mol2
 from dgl_moleblend.readers.parquet import open_parquet
+from dgl_moleblend.readers.pdb import open_pdb
+from dgl_moleblend.readers.reading import FileOptions
 from dgl_moleblend.readers.records import Record, Row
 from dgl_moleblend.readers.sdf import open_sdf, property_names
 from dgl_moleblend.readers.smi import open_smi
+from dgl_moleblend.readers.xyz import open_xyz
 
 log = logging.getLogger(__name__)
 PEEK = 1_000
 """Rows that are looked at to find the properties of an SDF file, or which columns hold numbers."""
+_OPEN_TEXT: dict[str, Callable[[Source, NumberedLines, FileOptions], tuple[list[str], Iterator[Row]]]] = {
+    "csv": lambda source, lines, options: open_csv(source, lines),
+    "tsv": lambda source, lines, options: open_tsv(source, lines),
+    "smi": lambda source, lines, options: open_smi(source, lines),
+    "sdf": lambda source, lines, options: open_sdf(source, lines),
+    "mol2": lambda source, lines, options: open_mol2(source, lines),
+    "xyz": lambda source, lines, options: open_xyz(source, lines, options.charge),
+    "pdb": lambda source, lines, options: open_pdb(source, lines, options.charge),
+}
 
 
 class Table:
@@ -29,34 +43,40 @@ class Table:
     Parameters
     ----------
     source : Source
-    input_format, encoding : str, optional
-        See `MoleculeReader`.
+    options : FileOptions, optional
+        How it is to be read.
     """
 
-    def __init__(self, source: Source, input_format: str | None, encoding: str | None) -> None:
+    def __init__(self, source: Source, options: FileOptions | None = None) -> None:
         self.source = source
         self._lines: NumberedLines | None = None
-        self._encoding = encoding
+        self._options = options or FileOptions()
         self.left_out: dict[str, str] = {}
         self.keeps_cells = False
-        self._warned = False
+        self._said: set[str] = set()
+        self._commas: dict[str, bool] = {}
         try:
-            self.format = choose_format(source, input_format)
-            self._open(encoding)
+            self.format = choose_format(source, self._options.input_format)
+            self._open(self._options)
         except BaseException:
             self.close()
             raise
 
-    def _open(self, encoding: str | None) -> None:
+    def _open(self, options: FileOptions) -> None:
         self._types: list[Any] = []
         if self.format == "parquet":
             self.columns, self._types, rows = open_parquet(self.source)
+        elif self.format == "xlsx":
+            self.columns, rows = open_excel(self.source, options.sheet)
         else:
-            self._lines = NumberedLines(self.source, encoding)
-            open_text = {"csv": open_csv, "tsv": open_tsv, "smi": open_smi, "sdf": open_sdf}[self.format]
-            self.columns, rows = open_text(self.source, self._lines)
-        self.peeked = list(itertools.islice(rows, PEEK if self.format == "sdf" else 0))
-        if self.format == "sdf":
+            self._lines = NumberedLines(self.source, options.encoding)
+            self.columns, rows = _OPEN_TEXT[self.format](self.source, self._lines, options)
+        if options.sheet is not None and self.format != "xlsx":
+            raise DataError(f"there is no sheet {options.sheet!r}: this is no Excel workbook", where=self.source.name,
+                            fix="leave --sheet out")  # fmt: skip
+        self.has_structures = self.format in STRUCTURES
+        self.peeked = list(itertools.islice(rows, PEEK if self.has_structures else 0))
+        if self.has_structures:
             seen: dict[str, None] = {}
             for row in self.peeked:
                 seen.update(dict.fromkeys(row.cells))  # type: ignore[arg-type]
@@ -80,7 +100,7 @@ class Table:
             return {}
         names: Sequence[str] = self.columns
         if self.format == "sdf" and self.source.name != "stdin" and len(self.peeked) == PEEK:
-            names = [*dict.fromkeys([*names, *property_names(self.source.name, self._encoding)])]
+            names = [*dict.fromkeys([*names, *property_names(self.source.name, self._options.encoding)])]
         types = dict(zip(apart(names), self._types or itertools.repeat(None), strict=False))
         return {name: kind for name, kind in types.items() if name not in self._read_as_such}
 
@@ -132,10 +152,10 @@ class Table:
     def _go_on(self, names: Collection[str]) -> set[str]:
         """Return those columns whose first cell that is not blank, behind the first rows, is a number."""
         numbers: set[str] = set()
-        open_still = set(names) if self.format != "sdf" and len(self.peeked) == PEEK else set()
+        open_still = set(names) if not self.has_structures and len(self.peeked) == PEEK else set()
         if not open_still or self.source.name in ("-", "stdin"):
             return numbers
-        again = Table(Source(self.source.name), self.format, self._encoding)
+        again = Table(Source(self.source.name), self._options)
         try:
             for row in itertools.islice(again.rows(), PEEK, None):
                 cells = row.cells
@@ -167,11 +187,23 @@ class Table:
         numbers: list[str] = []
         for name in self.columns:
             cells = self._peek(name)
-            values = [number(cell) for cell in cells]
+            values = [number(cell, comma=self.has_commas(name)) for cell in cells]
             blank = all(math.isnan(value) for value in values if value is not None)
             if (None not in values and not blank) or find_classes(cells, known=True) is not None:
                 numbers.append(name)
         return numbers
+
+    def has_commas(self, name: str) -> bool:
+        """Whether the numbers of a column have a decimal comma: as the caller says, else as its first cells say."""
+        if self._options.decimal is not None:
+            return self._options.decimal == ","
+        if name not in self._commas:
+            self._commas[name] = has_decimal_commas(self._peek(name))
+        return self._commas[name]
+
+    def find_commas(self, task_names: Sequence[str]) -> frozenset[str]:
+        """Return those labels whose numbers have a decimal comma."""
+        return frozenset(name for name in task_names if self.has_commas(name))
 
     def find_classes(self, task_names: Sequence[str]) -> dict[str, tuple[str, str]]:
         """Return the words for class 0 and class 1 of those labels that are words."""
@@ -184,11 +216,12 @@ class Table:
         id_column: str | None,
         task_names: Sequence[str],
         classes: Mapping[str, tuple[str, str]],
+        commas: Collection[str] = (),
         *,
         needs_smiles: bool = True,
     ) -> None:
-        """Look up the wanted columns, and take note of the words for classes."""
-        structure = self.format == "sdf"
+        """Look up the wanted columns; take note of the words for classes, and of labels with a decimal comma."""
+        structure = self.has_structures
         self._needs_smiles = needs_smiles
         self._smiles_key = None if structure else self._key("SMILES", smiles_column, find_smiles)
         if self._smiles_key is None and not structure and needs_smiles:
@@ -203,6 +236,7 @@ class Table:
         self._task_keys = [self._key("task", name) for name in task_names]
         self._task_names = task_names
         self._classes = [classes.get(name) for name in task_names]
+        self._with_comma = [name in commas for name in task_names]
 
     def _key(
         self, role: str, wanted: str | None, find: Callable[[Sequence[str]], str | None] | None = None
@@ -216,10 +250,10 @@ class Table:
         if self.columns.count(name) > 1:
             raise DataError(f"{self.columns.count(name)} columns are named {name!r}", where=self.source.name,
                             fix="rename them in the file")  # fmt: skip
-        return name if self.format == "sdf" else self.columns.index(name)
+        return name if self.has_structures else self.columns.index(name)
 
     def _no_column(self, role: str, wanted: str | None) -> DataError:
-        kind = f"properties of the first {PEEK:,} records" if self.format == "sdf" else "columns"
+        kind = f"properties of the first {PEEK:,} records" if self.has_structures else "columns"
         what = f"there is no {role} column {wanted!r}" if wanted is not None else f"no column looks like {role}"
         near = None if wanted is None else nearest(wanted, self.columns)
         fix = "name one that there is" if near is None else f"did you mean {near!r}?"
@@ -246,15 +280,21 @@ class Table:
         identifier = self._text(get(self._id_key), row.line) if self._id_key is not None else row.title
         smiles = self._text(get(self._smiles_key), row.line) if self._smiles_key is not None else ""
         stage = error = None
-        if row.molblock is None and not smiles and self._needs_smiles:
+        if row.structure is None and not smiles and self._needs_smiles:
             stage, error = "read", "the SMILES is blank"
+        if self.format == "xyz":
+            self._say(f"bonds are found from the positions by RDKit; total charge {row.charge} (charge=N in a comment"
+                      " line, or --charge, sets it)", row.line)  # fmt: skip
         labels = []
-        for name, key, classes in zip(self._task_names, self._task_keys, self._classes, strict=True):
-            value = read_label(get(key), classes)
+        for name, key, classes, comma in zip(
+            self._task_names, self._task_keys, self._classes, self._with_comma, strict=True
+        ):
+            value = read_label(get(key), classes, comma=comma)
             if value is None and error is None:
-                stage, error = "labels", why_no_label(get(key), name, classes)
+                stage, error = "labels", why_no_label(get(key), name, classes, comma=comma)
             labels.append(math.nan if value is None or value in missing else value)
-        return Record(**fixed, id=identifier, smiles=smiles, molblock=row.molblock, labels=tuple(labels),
+        return Record(**fixed, id=identifier, smiles=smiles, structure=row.structure, labels=tuple(labels),
+                      structure_format=self.format if self.has_structures else "sdf", charge=row.charge,
                       stage=stage, error=error)  # type: ignore[arg-type]  # fmt: skip
 
     def _text(self, value: object, line: int) -> str:
@@ -262,8 +302,12 @@ class Table:
             return ""
         text = str(value).strip()
         cleaned = clean(text)
-        if cleaned is not text and not self._warned:
-            self._warned = True
-            where = f"{self.source.name}, line {line}" if line > 0 else self.source.name
-            log.warning("%s: not UTF-8 text, read as Windows-1252 (--encoding sets another)", where)
+        if cleaned is not text:
+            self._say("not UTF-8 text, read as Windows-1252 (--encoding sets another)", line)
         return cleaned
+
+    def _say(self, text: str, line: int) -> None:
+        """Say something once of this file."""
+        if text not in self._said:
+            self._said.add(text)
+            log.warning("%s: %s", f"{self.source.name}, line {line}" if line > 0 else self.source.name, text)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,13 +36,16 @@ def to_svg(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def loss_curves(curves: "pd.DataFrame") -> Figure:
-    """Draw what a run logged: the loss of training and validation, and one panel for every other value.
+def loss_curves(curves: "pd.DataFrame", kept: int | None = None) -> Figure:
+    """Draw what a run logged over its epochs: the loss of training and validation, and a panel for every other value.
 
     Parameters
     ----------
     curves : DataFrame
-        Column "step", and columns "train/NAME" (also "train/NAME_epoch") and "validation/NAME".
+        Column "step", and columns "train/NAME" (also "train/NAME_epoch") and "validation/NAME". Column "epoch", counted
+        from 0; without it, or where an epoch has several values, they are drawn over the steps.
+    kept : int, optional
+        The epoch whose weights were kept: it is marked.
 
     Returns
     -------
@@ -53,15 +57,20 @@ def loss_curves(curves: "pd.DataFrame") -> Figure:
         if stage in ("train", "validation") and not name.endswith("_step"):
             drawn.setdefault(name.removesuffix("_epoch"), {})[stage] = column
     names = sorted(drawn, key=lambda name: (name != "loss", name))
+    columns = [column for stages in drawn.values() for column in stages.values()]
+    by_epoch = "epoch" in curves and all(curves.loc[curves[one].notna(), "epoch"].is_unique for one in columns)
     figure, axes = _panels(len(names))
     for name, axis in zip(names, axes, strict=True):
         for stage, column in sorted(drawn[name].items()):
-            values = curves[["step", column]].dropna()
-            axis.plot(values["step"], values[column], marker=".", label=stage,
-                      color=COLORS[stage == "validation"])  # fmt: skip
-        axis.set(xlabel="optimiser step", ylabel=plain(name))
-    if axes:
-        axes[0].legend()
+            values = curves.dropna(subset=[column])
+            place = values["epoch"] + 1 if by_epoch else values["step"]
+            axis.plot(place, values[column], marker=".", label=stage, color=COLORS[stage == "validation"])
+        if by_epoch:
+            axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+            if kept is not None:
+                axis.axvline(kept + 1, color="grey", linewidth=1, linestyle="--", label=f"kept: epoch {kept + 1}")
+        axis.set(xlabel="epoch" if by_epoch else "optimiser step", ylabel=plain(name))
+    _legend(figure, axes)
     return figure
 
 
@@ -71,6 +80,8 @@ def parity(
     names: Sequence[str],
     caption: str | Sequence[str] = "",
     similarity: np.ndarray | None = None,
+    half_widths: np.ndarray | None = None,
+    coverage: float = 0.9,
 ) -> Figure:
     """Draw predicted against measured values, one panel a target.
 
@@ -83,6 +94,11 @@ def parity(
         Written above the panels, such as a score.
     similarity : ndarray, shape (rows,), optional
         To the nearest training molecule, 0 to 1; colours the points, grey where it is NaN.
+    half_widths : ndarray, shape (rows, t), optional
+        Half the width of each prediction's interval; NaN = none. Where all of a target have one width they are a band
+        around the line of equal values, else a bar on each point.
+    coverage : float
+        Of the intervals, for the legend.
     """
     figure, axes = _panels(len(names))
     captions = [caption] * len(names) if isinstance(caption, str) else caption
@@ -101,10 +117,30 @@ def parity(
             margin = 0.04 * (ends[1] - ends[0]) or 1.0
             axis.set(xlim=(ends[0] - margin, ends[1] + margin), ylim=(ends[0] - margin, ends[1] + margin))
             axis.plot(ends, ends, color="grey", linewidth=1)
+            if half_widths is not None:
+                widths = half_widths[~np.isnan(measured[:, k]) & ~np.isnan(predicted[:, k]), k]
+                _intervals(axis, x, y, widths, f"{coverage:.0%} interval")
         axis.set(xlabel="measured", ylabel="predicted")
         axis.set_title(plain(f"{name}\n{text}".strip()), fontsize="medium")
         axis.set_aspect("equal", adjustable="box")  # the line of equal values is a diagonal
+    _legend(figure, axes)
     return figure
+
+
+def _intervals(axis: "Axes", x: np.ndarray, y: np.ndarray, half_width: np.ndarray, label: str) -> None:
+    """Draw intervals behind the points of a parity plot, whose limits stay."""
+    known = ~np.isnan(half_width)
+    if not known.any():
+        return
+    low, high = axis.get_xlim()
+    if known.all() and np.ptp(half_width) == 0:
+        line = np.array([low, high])
+        axis.fill_between(line, line - half_width[0], line + half_width[0], color=COLORS[5], alpha=0.25, linewidth=0,
+                          zorder=0, label=label)  # fmt: skip
+    else:
+        axis.errorbar(x[known], y[known], half_width[known], fmt="none", ecolor="darkgrey", elinewidth=0.6, alpha=0.7,
+                      zorder=0, label=label)  # fmt: skip
+    axis.set(xlim=(low, high), ylim=(low, high))
 
 
 def residuals(predicted: np.ndarray, measured: np.ndarray, names: Sequence[str]) -> Figure:
@@ -121,10 +157,12 @@ def residuals(predicted: np.ndarray, measured: np.ndarray, names: Sequence[str])
         y, x = _present(predicted[:, k], measured[:, k])
         if len(x):
             axis.hist(y - x, bins=min(40, max(8, len(x) // 5)), color=COLORS[5], edgecolor="white", linewidth=0.5)
-            axis.axvline(float((y - x).mean()), color=COLORS[1], label=f"mean {(y - x).mean():.3g}")
-            axis.legend(frameon=False)
+            mean = float((y - x).mean())
+            axis.axvline(mean, color=COLORS[1])
+            name = f"{name}\nmean {mean:.3g} (orange)".replace("-", "\N{MINUS SIGN}")
         axis.axvline(0, color="grey", linewidth=1)
-        axis.set(title=plain(name), xlabel="predicted minus measured", ylabel="molecules")
+        axis.set(xlabel="predicted minus measured", ylabel="molecules")
+        axis.set_title(plain(name), fontsize="medium")
     return figure
 
 
@@ -149,8 +187,8 @@ def error_by_similarity(similarity: np.ndarray, error: np.ndarray, label: str = 
     if groups:
         axis.plot([x[group].mean() for group in groups], [y[group].mean() for group in groups], marker="o",
                   color=COLORS[1], label=f"mean of about {len(groups[0])} molecules each")  # fmt: skip
-        axis.legend(frameon=False)
     axis.set(xlabel="similarity to the nearest training molecule", ylabel=plain(label), xlim=(0, 1.02))
+    _legend(figure, [axis])
     return figure
 
 
@@ -170,11 +208,11 @@ def roc(probability: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Fi
     for color, name, label, value in _both_classes(probability, labels, names):
         false_rate, true_rate, _ = roc_curve(label, value)
         axis.plot(false_rate, true_rate, color=color, alpha=0.8,
-                  label=f"{plain(name)} ({roc_auc_score(label, value):.3f})")  # fmt: skip
+                  label=f"{plain(_short(name))} ({roc_auc_score(label, value):.3f})")  # fmt: skip
     axis.plot([0, 1], [0, 1], color="grey", linewidth=1)
     axis.set(xlabel="false positive rate", ylabel="true positive rate")
-    if 0 < len(names) <= _MANY_TASKS and len(axis.lines) > 1:
-        axis.legend(title="area under the curve", loc="lower right")
+    if 0 < len(names) <= _MANY_TASKS:
+        _legend(figure, [axis], "area under the curve")
     return figure
 
 
@@ -192,7 +230,7 @@ def score_dots(scores: Mapping[str, float], label: str, guess: float | None = No
     ordered = sorted(scores.items(), key=lambda item: item[1])
     figure = Figure(figsize=(5, 1.2 + 0.3 * len(ordered)), layout="constrained")
     axis = figure.subplots()
-    names = [plain(name if len(name) <= _LONG_NAME else name[: _LONG_NAME - 1] + "…") for name, _ in ordered]
+    names = [plain(_short(name)) for name, _ in ordered]
     axis.hlines(range(len(ordered)), guess or 0, [value for _, value in ordered], color="lightgrey", linewidth=1)
     axis.scatter([value for _, value in ordered], range(len(ordered)), color=COLORS[0], zorder=3)
     axis.set_yticks(range(len(ordered)), names)
@@ -216,12 +254,12 @@ def precision_recall(probability: np.ndarray, labels: np.ndarray, names: Sequenc
     for color, name, label, value in _both_classes(probability, labels, names):
         precision, recall, _ = precision_recall_curve(label, value)
         axis.plot(recall, precision, color=color, alpha=0.8, drawstyle="steps-post",
-                  label=f"{plain(name)} ({average_precision_score(label, value):.3f})")  # fmt: skip
+                  label=f"{plain(_short(name))} ({average_precision_score(label, value):.3f})")  # fmt: skip
         if len(names) <= _MANY_TASKS:
             axis.axhline(label.mean(), color=color, linewidth=1, linestyle=":")
     axis.set(xlabel="recall: share of class 1 found", ylabel="precision: share right", ylim=(0, 1.02), xlim=(0, 1.02))
-    if 0 < len(names) <= _MANY_TASKS and axis.lines:
-        axis.legend(title="average precision", loc="best")
+    if 0 < len(names) <= _MANY_TASKS:
+        _legend(figure, [axis], "average precision")
     return figure
 
 
@@ -239,11 +277,11 @@ def reliability(probability: np.ndarray, labels: np.ndarray, names: Sequence[str
     axis.plot([0, 1], [0, 1], color="grey", linewidth=1)
     for color, name, label, value in _both_classes(probability, labels, names):
         found, given = calibration_curve(label, value, n_bins=max(2, min(10, len(label) // 20)), strategy="quantile")
-        axis.plot(given, found, color=color, alpha=0.8, marker="o", label=plain(name))
+        axis.plot(given, found, color=color, alpha=0.8, marker="o", label=plain(_short(name)))
     axis.set(xlabel="predicted probability of class 1", ylabel="share of class 1 found", xlim=(-0.02, 1.02),
              ylim=(-0.02, 1.02))  # fmt: skip
-    if 1 < len(names) <= _MANY_TASKS and len(axis.lines) > 1:
-        axis.legend(loc="best")
+    if 1 < len(names) <= _MANY_TASKS:
+        _legend(figure, [axis])
     return figure
 
 
@@ -290,9 +328,28 @@ def _both_classes(
             yield COLORS[k % len(COLORS)], name, label, value
 
 
+def _short(name: str) -> str:
+    """Clip a long name."""
+    return name if len(name) <= _LONG_NAME else name[: _LONG_NAME - 1] + "…"
+
+
 def plain(text: str) -> str:
     """Keep matplotlib from reading formulae into names that hold dollar signs."""
     return text.replace("$", r"\$")
+
+
+def _legend(figure: Figure, axes: "Sequence[Axes]", title: str = "") -> None:
+    """Explain what the panels share below them, where it covers no point; the figure grows by what that needs."""
+    named: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            named.setdefault(label, handle)
+    if not named:
+        return
+    columns = 1 if title else len(named)
+    figure.set_figheight(figure.get_figheight() + 0.22 * (-(-len(named) // columns) + bool(title)))
+    figure.legend(list(named.values()), list(named), title=title or None, loc="outside lower center", frameon=False,
+                  ncols=columns, fontsize="small", title_fontsize="small", columnspacing=1, borderpad=0)  # fmt: skip
 
 
 def _panels(number: int) -> "tuple[Figure, list[Axes]]":

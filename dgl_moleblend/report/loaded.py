@@ -20,7 +20,7 @@ from dgl_moleblend.predict.ensemble import COVERAGE
 from dgl_moleblend.predict.front import Saved, SavedModel
 from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.tables import place_beside, predicted
-from dgl_moleblend.report.results import Results, main_curves, read_curves, read_results
+from dgl_moleblend.report.results import Results, kept_epoch, main_curves, read_curves, read_results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -202,7 +202,7 @@ class LoadedModel(SavedModel):
         return _shown(atom_contributions(mol, table[list(self.task_names)].to_numpy(), names, captions))
 
     def plot_parity(self) -> "Figure":
-        """Draw predicted against measured values of the test rows (of the validation rows where there are none).
+        """Draw predicted against measured values, with intervals, of the test rows (else of the validation rows).
 
         Raises
         ------
@@ -218,7 +218,7 @@ class LoadedModel(SavedModel):
         scores = results.metrics[results.part]["tasks"]
         captions = [f"{results.part}, RMSE {scores[name]['rmse']:.3g}" if scores[name].get("rmse") is not None else ""
                     for name in results.tasks]  # fmt: skip
-        return _shown(parity(*_values(results), results.tasks, captions))
+        return _shown(parity(*_values(results), results.tasks, captions, None, results.half_widths, COVERAGE))
 
     def plot_roc(self) -> "Figure":
         """Draw ROC curves of the test rows (of the validation rows where there are none).
@@ -247,8 +247,11 @@ class LoadedModel(SavedModel):
         from dgl_moleblend.report.figures import loss_curves
 
         folder = self._own_folder()
-        metric = self.metrics["metric"] if (folder / METRICS_FILE).is_file() else None  # of none after pretraining
-        return _shown(loss_curves(main_curves(read_curves(folder), metric)))
+        curves = read_curves(folder)
+        if not (folder / METRICS_FILE).is_file():  # after pretraining
+            return _shown(loss_curves(main_curves(curves, None)))
+        metrics = self.metrics
+        return _shown(loss_curves(main_curves(curves, metrics["metric"]), kept_epoch(curves, metrics)))
 
     @property
     def _classifies(self) -> bool:

@@ -12,11 +12,12 @@ from dgl_moleblend import folder as model_folder
 from dgl_moleblend.data.summary import count_reasons
 from dgl_moleblend.files import REPORT_FILE
 from dgl_moleblend.models.scores import METRICS, main_metrics, shared_metrics
+from dgl_moleblend.predict.ensemble import COVERAGE
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report import figures
 from dgl_moleblend.report.findings import findings
 from dgl_moleblend.report.html import Picture, render, title_of
-from dgl_moleblend.report.results import Results, main_curves, read_results
+from dgl_moleblend.report.results import Results, kept_epoch, main_curves, read_results
 from dgl_moleblend.report.verdict import verdict
 from dgl_moleblend.report.words import CANDIDATE_NAMES, METRIC_HELP, METRIC_NAMES, SPLITS, in_words, number
 
@@ -162,16 +163,19 @@ def _learning(run: Results) -> list[Picture]:
         return []  # each model has a report of its own
     names: dict[str, list[str]] = {}
     curves = main_curves(run.curves, run.metrics["metric"])
+    kept = None if run.candidates else kept_epoch(run.curves, run.metrics)
     for column in curves.columns:
         stage, _, name = column.partition("/")
         if stage in ("train", "validation") and not name.endswith("_step"):
             names.setdefault(name.removesuffix("_epoch"), []).append(column)
     pictures = []
     for name in sorted(names, key=lambda name: (name != "loss", name)):
-        figure = figures.loss_curves(curves[["step", *names[name]]])
+        places = [column for column in ("step", "epoch") if column in curves]
+        figure = figures.loss_curves(curves[[*places, *names[name]]], kept)
         last = curves[names[name]].ffill().iloc[-1]
         ends = ", ".join(f"{column.partition('/')[0]} {number(last[column])}" for column in names[name])
-        pictures.append(Picture.of(figure, f"{name} over the optimiser steps; at the end: {ends}"))
+        mark = "" if kept is None else f"; epoch {kept + 1} is marked, whose weights were kept"
+        pictures.append(Picture.of(figure, f"{name} during training; at the end: {ends}{mark}"))
     return pictures
 
 
@@ -213,10 +217,11 @@ def _task(run: Results, task: str) -> dict[str, Any]:
             known = [f"{words} {score[key]:.2f}" for key, words in named if score.get(key) is not None]
             caption = ", ".join(known).replace("-", "\N{MINUS SIGN}")
             similarity = run.shown["similarity"].to_numpy(float) if "similarity" in run.shown else None
+            widths = run.half_widths[:, [run.tasks.index(task)]]
             alt = f"{task}: predicted against measured, {present.sum()} {run.part} molecules; {caption}"
             spread = f"{task}: distribution of predicted minus measured, {present.sum()} {run.part} molecules"
             found["pictures"] = [
-                Picture.of(figures.parity(value, label, [task], caption, similarity=similarity), alt),
+                Picture.of(figures.parity(value, label, [task], caption, similarity, widths, COVERAGE), alt),
                 Picture.of(figures.residuals(value, label, [task]), spread),
             ]
         return found

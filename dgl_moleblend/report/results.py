@@ -1,7 +1,7 @@
 """What fine-tuning left in a folder, of one model or of several: read, and checked against each other."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -23,7 +23,8 @@ from dgl_moleblend.files import (
     SPLIT_FILE,
 )
 from dgl_moleblend.models.scores import METRICS
-from dgl_moleblend.predict.calibration import Calibration
+from dgl_moleblend.predict.calibration import Calibration, deviation_column
+from dgl_moleblend.predict.ensemble import COVERAGE
 from dgl_moleblend.predict.intervals import TaskCalibration
 from dgl_moleblend.predict.tables import predicted
 
@@ -88,6 +89,18 @@ class Results:
     def values(self, task: str) -> tuple[np.ndarray, np.ndarray]:
         """Predictions and labels of the rows shown, each of shape (rows, 1)."""
         return self.shown[[predicted(task)]].to_numpy(float), self.shown[[task]].to_numpy(float)
+
+    @cached_property
+    def half_widths(self) -> np.ndarray:
+        """Half the width of the intervals of the rows shown, shape (rows, t); NaN where it is not known or infinite."""
+        widths = np.full((len(self.shown), len(self.tasks)), np.nan)
+        for k, task in enumerate(self.tasks):
+            found, column = self.calibrated.get(task), deviation_column(task)
+            if found is None or self.classifies or (found.deviations and column not in self.shown):
+                continue  # the last: versions before wrote no such column
+            deviation = self.shown[column].to_numpy(float) if found.deviations else None
+            widths[:, k] = found.half_width(COVERAGE, deviation)
+        return np.where(np.isfinite(widths), widths, np.nan)
 
 
 def read_results(folder: Path) -> Results:
@@ -184,7 +197,8 @@ def _read_blend(folder: Path, extra: dict[str, Any]) -> Results:
 
 def _read_predictions(folder: Path, tasks: Sequence[str]) -> pd.DataFrame:
     numbers = [column for task in tasks for column in (task, predicted(task))]
-    return _read_table(folder / PREDICTIONS_FILE, ("row", "id", "smiles", "split"), numbers, ("similarity",))
+    optional = ("similarity", *map(deviation_column, tasks))
+    return _read_table(folder / PREDICTIONS_FILE, ("row", "id", "smiles", "split"), numbers, optional)
 
 
 def _read_calibration(folder: Path) -> Calibration | None:
@@ -263,3 +277,22 @@ def main_curves(curves: pd.DataFrame, metric: str | None) -> pd.DataFrame:
     """Leave out the scores that no picture has room for, but for the one that chose the weights."""
     further = {f"validation/{name}" for names in METRICS.values() for name in names[3:] if name != metric}
     return curves[[column for column in curves.columns if column not in further]]
+
+
+def kept_epoch(curves: pd.DataFrame, metrics: Mapping[str, Any]) -> int | None:
+    """Return the epoch, counted from 0, whose weights a network's run kept; None where the logs do not tell.
+
+    Parameters
+    ----------
+    curves : DataFrame
+        See `read_curves`.
+    metrics : mapping
+        metrics.json of the run: what chose the weights, and its best score; None if the last weights were kept.
+    """
+    score = f"validation/{metrics['chosen_by']}"
+    if not {"epoch", score} <= {*curves.columns}:
+        return None
+    known = curves[["epoch", score]].dropna()
+    if metrics["best"] is not None:
+        known = known[np.isclose(known[score], metrics["best"], rtol=1e-6, atol=0)][:1]
+    return int(known["epoch"].iloc[-1]) if len(known) else None

@@ -352,10 +352,6 @@ def _finish(
         table["similarity"] = training_set.similarity(table["smiles"].tolist())
         known = (table["split"] == "validation").to_numpy()
         table.loc[known, "similarity"] = np.nan  # they are in the training set: nothing is known of being unlike it
-    write_table(table, out / PREDICTIONS_FILE)
-    write_table(split_table(work.dataset, work.parts), out / SPLIT_FILE)
-    if len(work.dataset.rejects):
-        write_table(work.dataset.rejects, out / REJECTS_FILE)
     every = tabulate(work.dataset, {"validation": work.rows, "test": work.parts["test"]},
                      {"validation": held_out, "test": test})  # fmt: skip
     deviation_of = None
@@ -364,7 +360,14 @@ def _finish(
                             dict(zip(("validation", "test"), deviation, strict=True)))  # fmt: skip
         every[[deviation_column(name) for name in names]] = possible[[predicted(name) for name in names]]
         deviation_of = "kernel"
-    calibrate(every, names, work.task_type, deviation_of).write(out / CALIBRATION_FILE)
+    calibration = calibrate(every, names, work.task_type, deviation_of)
+    if calibration.deviation_of is not None:  # the widths of intervals go by it
+        table = table.merge(every[["row", *map(deviation_column, names)]], on="row", how="left", validate="1:1")
+    write_table(table, out / PREDICTIONS_FILE)
+    calibration.write(out / CALIBRATION_FILE)
+    write_table(split_table(work.dataset, work.parts), out / SPLIT_FILE)
+    if len(work.dataset.rejects):
+        write_table(work.dataset.rejects, out / REJECTS_FILE)
     digests = [sha256(out / folder / WEIGHTS_FILE) for folder in members]
     write_json(out / ENSEMBLE_FILE, {"models": list(members), "weights": list(members.values()), "sha256": digests,
                                      "task_type": work.task_type, "extra": extra})  # fmt: skip

@@ -28,13 +28,13 @@ from dgl_moleblend.models.losses import positive_weights
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.scores import METRICS, score, shared_metrics
 from dgl_moleblend.models.targets import TASK_TYPES, LabelScaling, check_labels, check_presence, find_task_type
-from dgl_moleblend.predict.calibration import write_calibration
+from dgl_moleblend.predict.calibration import deviation_column, write_calibration
 from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report import figures
 from dgl_moleblend.report.page import write_report
-from dgl_moleblend.report.results import main_curves, read_curves
+from dgl_moleblend.report.results import kept_epoch, main_curves, read_curves
 from dgl_moleblend.request import Compute, Task
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.loop import MoleculeData, fit, set_seeds
@@ -250,7 +250,8 @@ def check_request(
     names, labels = dataset.task_names, dataset.labels.astype(np.float64)
     if not names:
         raise DataError("the molecules have no labels", fix="name their columns with --tasks")
-    if taken := sorted({*names} & {*PREDICTION_COLUMNS}):
+    own = {column(name) for name in names for column in (predicted, deviation_column)}
+    if taken := sorted({*names} & {*PREDICTION_COLUMNS, *own}):
         raise DataError(f"a property cannot be called {', '.join(map(repr, taken))}: {PREDICTIONS_FILE} has a column "
                         "of that name", fix="rename the column of labels")  # fmt: skip
     asked = {tasks} if isinstance(tasks, str) else {task.kind for task in tasks or () if task.kind}
@@ -319,7 +320,9 @@ def split_table(dataset: "MoleculeDataset", parts: Mapping[str, np.ndarray]) -> 
 
 def _draw(out: Path, table: pd.DataFrame, names: Sequence[str], task_type: str, metrics: Mapping[str, Any]) -> None:
     """Draw learning curves, and the test rows (or the validation rows where there are none)."""
-    figures.save(figures.loss_curves(main_curves(read_curves(out), metrics["metric"])), out / CURVES_FILE)
+    curves = read_curves(out)
+    drawn = figures.loss_curves(main_curves(curves, metrics["metric"]), kept_epoch(curves, metrics))
+    figures.save(drawn, out / CURVES_FILE)
     name = "test" if (table["split"] == "test").any() else "validation"
     rows = table[table["split"] == name]
     values = rows[[predicted(task) for task in names]].to_numpy(float)

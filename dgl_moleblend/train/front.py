@@ -56,7 +56,7 @@ def finetune(
     Parameters
     ----------
     molecules
-        A DataFrame with a column of SMILES; the path of a CSV, TSV, SMI, SDF or Parquet file or of a data set that
+        A DataFrame with a column of SMILES; the path of a file of molecules or of a data set that
         `featurize` wrote; a MoleculeDataset; a list, array or Series of SMILES or RDKit Mols; or the pair
         ``(smiles, values)``.
     target : str, sequence of str, or values; optional

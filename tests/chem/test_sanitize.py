@@ -1,5 +1,6 @@
 """One form of a molecule, however it was written; errors with RDKit's reason; silence, and nothing left changed."""
 
+import re
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
@@ -9,6 +10,7 @@ from rdkit import Chem, rdBase
 from rdkit.Chem import rdDistGeom
 
 from dgl_moleblend.chem import sanitize
+from dgl_moleblend.chem.conformers import embed_positions
 from dgl_moleblend.chem.sanitize import prepare_mol, rdkit_session, read_smiles
 from dgl_moleblend.chem.vocabulary import mol_to_arrays
 from dgl_moleblend.errors import MoleculeError
@@ -345,3 +347,17 @@ def test_a_metal_that_is_bound_to_the_middle_of_a_ring_is_bound_to_its_atoms():
 def test_a_bond_to_one_of_several_atoms_is_no_molecule():
     with pytest.raises(MoleculeError, match=r"one of several atoms \(V3000 ENDPTS\)[\s\S]*draw the molecule"):
         prepare_mol(Chem.MolFromMolBlock(haptic(1)))
+
+
+@pytest.mark.parametrize(
+    "mapped",
+    ["[CH3:1][C@H:2]([CH3:3])[OH:7]", "[F:5]/[CH:1]=[CH:2]/[F:3]", "[CH3:9][C@@H:4]([NH2:2])[C:1](=[O:3])[OH:8]",
+     "[H:9][O:1][CH3:2]", "[OH:1][c:2]1[cH:3][cH:4][cH:5][cH:6][cH:7]1", "[*:1]CC"],
+)  # fmt: skip
+def test_atom_map_numbers_are_not_part_of_a_molecule(mapped: str) -> None:
+    plain = read_smiles(re.sub(r":\d+\]", "]", mapped))
+    for mol in (read_smiles(mapped), prepare_mol(Chem.MolFromSmiles(mapped))):
+        assert Chem.MolToSmiles(mol) == Chem.MolToSmiles(plain)
+        assert_same_features(mol, plain)
+        if "*" not in mapped:
+            np.testing.assert_array_equal(embed_positions(mol), embed_positions(plain))

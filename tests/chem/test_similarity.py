@@ -124,3 +124,8 @@ def test_a_damaged_file_is_refused(tmp_path):
     (tmp_path / "training_set.npz").write_bytes(b"PK\x03\x04 and no more")
     with pytest.raises(CheckpointError, match="does not hold the fingerprints"):
         TrainingSet.read(tmp_path)
+
+
+def test_atom_map_numbers_do_not_count():
+    mapped = ["[CH3:3][CH2:1][OH:2]", "[OH:1][c:2]1[cH:3][cH:4][cH:5][cH:6][cH:7]1"]
+    np.testing.assert_array_equal(fingerprints(mapped), fingerprints(["CCO", "Oc1ccccc1"]))

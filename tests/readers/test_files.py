@@ -2,14 +2,13 @@
 
 import gzip
 
-import pandas as pd
 import pytest
 from molecule_files import ESOL, read, sdf, write
 
+from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers import files
 from dgl_moleblend.readers.molecules import MoleculeReader
-from dgl_moleblend.readers.records import Record
 
 
 @pytest.mark.parametrize("ending", ["\n", "\r\n", "\r"])
@@ -66,33 +65,15 @@ def test_other_bytes_are_read_as_windows_1252_and_said(tmp_path, caplog):
         MoleculeReader(path, encoding="klingon")
 
 
-@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.smi", "a.sdf", "a.parquet"])
-def test_gzip_changes_nothing(tmp_path, name):
-    path = tmp_path / name
-    if name == "a.parquet":
-        pd.DataFrame({"smiles": ["C", "CCO"]}).to_parquet(path)
-    else:
-        path.write_text(sdf("C", "CCO") if name == "a.sdf" else "smiles\nC\nCCO\n")
-    packed = write(tmp_path, name + ".gz", gzip.compress(path.read_bytes()))
-
-    def essence(records):
-        return [(r.row, r.line, r.id, r.smiles, r.molblock, r.error) for r in records]
-
-    assert len(read(path)) == 2
-    assert essence(read(packed)) == essence(read(path))
-    disguised = write(tmp_path, "b" + path.suffix, packed.read_bytes())
-    assert essence(read(disguised)) == essence(read(path)), "compression is seen in the content, not in the name"
-
-
-def test_a_damaged_gzip_is_an_error_after_the_rows_that_are_whole(tmp_path):
-    rng_text = "smiles,y\n" + "".join(f"CCO,{k * 0.731:.9f}\n" for k in range(20_000))
-    packed = gzip.compress(rng_text.encode())
-    path = write(tmp_path, "a.csv.gz", packed[: len(packed) // 2])
-    records: list[Record] = []
-    with pytest.raises(DataError, match="damaged or cut off") as error:
-        records.extend(MoleculeReader(path))
-    assert 0 < len(records) < 20_000
-    assert f"after line {len(records) + 1}" in str(error.value)
+@pytest.mark.parametrize("encoding", ["utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize("name", ["a.csv", "a.txt"])
+def test_utf_16_without_a_mark_is_seen_and_said(tmp_path, caplog, encoding, name):
+    path = write(tmp_path, name, "name,smiles\ncafé,C\nthé,CC\n".encode(encoding))
+    assert [(r.id, r.smiles) for r in read(path)] == [("café", "C"), ("thé", "CC")]
+    assert f"{path}: read as {encoding.upper()}, which it looks like (--encoding sets another)" in caplog.text
+    caplog.clear()
+    assert [r.id for r in read(path, encoding=encoding)] == ["café", "thé"]
+    assert not caplog.records
 
 
 @pytest.mark.parametrize(
@@ -100,7 +81,7 @@ def test_a_damaged_gzip_is_an_error_after_the_rows_that_are_whole(tmp_path):
     [
         ("none.csv", "no such file"),
         ("*.csv", "no file matches"),
-        (".", "this is a folder"),
+        (".", "no file in this folder has a name of molecules"),
         ([], "no input files"),
     ],
 )
@@ -108,6 +89,24 @@ def test_inputs_that_are_not_there(tmp_path, monkeypatch, inputs, message):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(DataError, match=message):
         MoleculeReader(inputs)
+
+
+def test_a_folder_is_one_input(tmp_path, caplog):
+    for name, content in {"b.csv": "smiles,y\nCC,2\nC1CC,3\n", "a.csv": "smiles,y\nC,1\n", "notes.txt": "x",
+                          ".c.csv": "smiles,y\nCCC,4\n"}.items():  # fmt: skip
+        write(tmp_path, name, content)
+    (tmp_path / "d.csv").mkdir()
+    data = MoleculeDataset.from_file(tmp_path, task_columns=["y"])
+    assert [(s.row, s.source, s.line) for s in data] == [
+        (0, str(tmp_path / "a.csv"), 2),
+        (1, str(tmp_path / "b.csv"), 2),
+    ]
+    assert data.rejects[["row", "source", "line"]].values.tolist() == [[2, str(tmp_path / "b.csv"), 3]]
+    assert f"{tmp_path}: 2 files are read, and not notes.txt" in caplog.text
+    assert [r.smiles for r in read(tmp_path / "*.csv")] == ["C", "CC", "C1CC"]
+    write(tmp_path, "run.json", "{}")
+    with pytest.raises(DataError, match=r"it holds run\.json, as models and data sets do"):
+        MoleculeReader(tmp_path)
 
 
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.smi", "a.sdf", "a.txt", "a.csv.gz"])

@@ -28,7 +28,7 @@ def write(folder: Path, smiles: list[str], rows: list[str], header: str = "name,
 
 def pairs(files: tuple[Path, Path], **options: object) -> list[tuple[object, ...]]:
     reader = PairedReader(*files, task_columns=["gap"], **options)  # type: ignore[arg-type]
-    return [(r.row, r.id, r.smiles, r.molblock is not None, r.labels[:1], r.stage) for r in reader]
+    return [(r.row, r.id, r.smiles, r.structure is not None, r.labels[:1], r.stage) for r in reader]
 
 
 def test_record_k_belongs_to_row_k(tmp_path):

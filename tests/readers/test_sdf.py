@@ -18,7 +18,7 @@ def test_sdf_titles_properties_and_lines(tmp_path):
         ("mol0", 1, (5.5,), None),
         ("mol1", second, (5.5,), None),
     ]
-    assert [Chem.MolFromMolBlock(r.molblock).GetNumAtoms() for r in records] == [3, 1]
+    assert [Chem.MolFromMolBlock(r.structure).GetNumAtoms() for r in records] == [3, 1]
     assert [r.id for r in read(tmp_path / "a.sdf", id_column="key")] == ["K", "K"]
     assert MoleculeReader(tmp_path / "a.sdf", task_columns=["all"]).task_names == ("gap",)
     with pytest.raises(DataError, match=r"no task column 'homo'; the properties of the first 1,000 records are: 'gap'"):
@@ -36,7 +36,7 @@ def test_sdf_line_endings(tmp_path, ending):
     text = sdf("CCO", "C", properties={"gap": "5.5"}).replace("\n", ending)
     records = read(write(tmp_path, "a.sdf", text), task_columns=["gap"])
     assert [(r.id, r.labels) for r in records] == [("mol0", (5.5,)), ("mol1", (5.5,))]
-    assert all(Chem.MolFromMolBlock(r.molblock) is not None for r in records)
+    assert all(Chem.MolFromMolBlock(r.structure) is not None for r in records)
 
 
 def test_broken_sdf_records_are_counted_and_the_next_is_found(tmp_path):

@@ -108,7 +108,28 @@ def test_all_tasks_are_numbers_and_well_known_classes(tmp_path):
     assert MoleculeReader(path, task_columns=["all"]).task_names == ("ok", "n")
 
 
-def test_a_decimal_comma_is_named(tmp_path):
-    (record,) = read(write(tmp_path, "a.csv", "smiles;y\nC;7,50\n"), task_columns=["y"])
-    assert record.stage == "labels"
-    assert record.error.startswith("the label '7,50' in column 'y' has a comma: write numbers with a decimal point")
+def test_decimal_commas_are_read_where_a_whole_column_says_so(tmp_path, caplog):
+    path = write(tmp_path, "a.csv", "smiles;y;z;w;v\nC;7,50;1,234;1,5;1\nCC;;5,678;2.5;2\nCCC;8;;3;3\nCO;n/a;;;4\n")
+    records = read(path, task_columns=["y"])
+    assert [str(r.labels[0]) for r in records] == ["7.5", "nan", "8.0", "nan"]
+    assert "the numbers in column 'y' have a decimal comma (--decimal . reads a point)" in caplog.text
+    assert MoleculeReader(path, task_columns=["all"]).task_names == ("y", "v"), "a comma may mark thousands"
+    (first, *_) = read(path, task_columns=["z"])
+    assert first.error == ("the label '1,234' in column 'z' has a comma: write numbers with a decimal point, or pass"
+                           " --decimal , if all have a decimal comma; marks for thousands are not read")  # fmt: skip
+    assert [r.stage for r in read(path, task_columns=["w"])] == ["labels", None, None, None], "not the whole column"
+    data = MoleculeDataset.from_file(path, task_columns=["y", "v"])
+    np.testing.assert_array_equal(data.labels.T, [[7.5, math.nan, 8, math.nan], [1, 2, 3, 4]])
+
+
+def test_the_decimal_mark_can_be_said(tmp_path):
+    path = write(tmp_path, "a.csv", "smiles;y\nC;1,234\nCC;2.5\nCCC;1.000,5\nCCCC;3\n")
+    records = read(path, task_columns=["y"], decimal=",")
+    assert [(r.labels[0], r.stage) for r in (records[0], records[3])] == [(1.234, None), (3.0, None)]
+    for record, cell in zip(records[1:3], ("2.5", "1.000,5"), strict=True):
+        assert record.error == (f"the label {cell!r} in column 'y' is not a finite number with a decimal comma"
+                                " (--decimal says which mark numbers have)")  # fmt: skip
+    (record,) = read(write(tmp_path, "b.csv", "smiles;y\nC;7,50\n"), task_columns=["y"], decimal=".")
+    assert record.error.startswith("the label '7,50' in column 'y' has a comma")
+    with pytest.raises(DataError, match=r"decimal=';' is not allowed[\s\S]*one of '.', ','"):
+        MoleculeReader(path, decimal=";")

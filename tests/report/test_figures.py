@@ -51,10 +51,48 @@ def test_parity_is_square_and_coloured_by_similarity():
     assert axis.get_aspect() == 1
 
 
+def test_intervals_of_one_width_are_a_band_and_others_bars():
+    values, widths = np.array([[1.0], [2.0], [4.0]]), np.array([[0.5], [0.5], [0.5]])
+    figure = figures.parity(values, values, ["a"], half_widths=widths)
+    band = figure.axes[0].collections[1].get_paths()[0].vertices
+    np.testing.assert_allclose(np.abs(band[:, 1] - band[:, 0]), 0.5)
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["90% interval"]
+    widths[:, 0] = 0.5, NAN, 2.0
+    axis = figures.parity(values, values, ["a"], half_widths=widths).axes[0]
+    bars = [path.vertices[:, 1].tolist() for path in axis.collections[1].get_paths()]
+    assert bars == [[0.5, 1.5], [2.0, 6.0]]
+    assert axis.get_xlim() == axis.get_ylim() == figures.parity(values, values, ["a"]).axes[0].get_xlim()
+
+
+def test_legends_lie_outside_the_panels():
+    label = np.array([[0.0], [1.0]] * 20)
+    pictures = [figures.roc(label, label, ["y"]), figures.precision_recall(label, label, ["y"]),
+                figures.reliability(label.repeat(2, 1), label.repeat(2, 1), ["y", "z"]),
+                figures.error_by_similarity(label[:, 0], label[:, 0]),
+                figures.parity(label, label, ["y"], half_widths=label + 1)]  # fmt: skip
+    for figure in pictures:
+        figures.to_svg(figure)  # lays it out
+        legend = figure.legends[0].get_window_extent()
+        assert not any(legend.overlaps(axis.get_window_extent()) for axis in figure.axes)
+
+
+def test_epochs_are_on_the_axis_and_the_kept_one_is_marked():
+    curves = pd.DataFrame({"step": [3, 3, 6], "epoch": [0, 0, 1], "train/loss_epoch": [NAN, 5.0, 4.0],
+                           "validation/loss": [6.0, NAN, 5.5]})  # fmt: skip
+    figure = figures.loss_curves(curves, kept=1)
+    axis = figure.axes[0]
+    assert axis.get_xlabel() == "epoch"
+    np.testing.assert_array_equal(axis.lines[0].get_xydata(), [[1, 5], [2, 4]])
+    assert axis.lines[2].get_xdata() == [2, 2]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["train", "validation", "kept: epoch 2"]
+    twice = pd.DataFrame({"step": [3, 6], "epoch": [0, 0], "validation/loss": [6.0, 5.5]})
+    assert figures.loss_curves(twice).axes[0].get_xlabel() == "optimiser step", "an epoch is no place for two values"
+
+
 def test_roc_leaves_out_tasks_of_one_class():
     labels = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, NAN]])
     figure = figures.roc(np.array([[0.1, 0.2], [0.8, 0.3], [0.9, 0.4]]), labels, ["good", "one class"])
-    assert [text.get_text() for text in figure.axes[0].get_legend().get_texts()] == ["good (1.000)"]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["good (1.000)"]
 
 
 def test_more_panels_than_a_row_holds():
@@ -72,7 +110,7 @@ def test_names_are_no_formulae():
 def test_residuals_are_predicted_minus_measured():
     figure = figures.residuals(np.array([[2.0], [4.0], [1.0]]), np.array([[1.0], [1.0], [NAN]]), ["y"])
     assert sum(bar.get_height() for bar in figure.axes[0].patches) == 2
-    assert figure.axes[0].get_legend().get_texts()[0].get_text() == "mean 2"
+    assert figure.axes[0].get_title() == "y\nmean 2 (orange)", "above the bars, none of which it covers"
 
 
 def test_precision_recall_and_reliability_are_scikit_learns(generator):
@@ -83,9 +121,9 @@ def test_precision_recall_and_reliability_are_scikit_learns(generator):
     label = (source.uniform(size=(400, 1)) < value).astype(float)
     label[:5] = NAN
     present = ~np.isnan(label[:, 0])
-    axis = figures.precision_recall(value, label, ["y"]).axes[0]
+    figure = figures.precision_recall(value, label, ["y"])
     expected = average_precision_score(label[present, 0], value[present, 0])
-    assert axis.get_legend().get_texts()[0].get_text() == f"y ({expected:.3f})"
+    assert figure.legends[0].get_texts()[0].get_text() == f"y ({expected:.3f})"
     given, found = figures.reliability(value, label, ["y"]).axes[0].lines[1].get_data()
     assert len(given) == 10
     np.testing.assert_allclose(found, given, atol=0.2)

@@ -16,6 +16,7 @@ from dgl_moleblend.models.kernel import KernelModel
 from dgl_moleblend.predict import calibration
 from dgl_moleblend.predict.ensemble import Ensemble, predict
 from dgl_moleblend.predict.features import Features
+from dgl_moleblend.report.results import read_results
 from dgl_moleblend.train.auto import finetune_auto
 from dgl_moleblend.train.comparison import Comparison
 
@@ -79,6 +80,18 @@ def test_intervals_are_those_that_were_judged(dataset, tmp_path, monkeypatch):
     error = np.abs(columns["size_predicted"] - test.labels[:, 0])
     for coverage, share in task.test["covered"].items():
         assert share == np.mean(error <= task.half_width(float(coverage), deviation))
+    run = read_results(result.folder)
+    shown = pd.Series(run.half_widths[:, 0], index=run.shown["row"].astype(int))
+    np.testing.assert_allclose(shown.loc[test.rows], task.half_width(0.9, deviation))
+
+
+@pytest.mark.parametrize("name", ["size_predicted", "size_deviation"])
+def test_a_label_of_the_name_of_a_result_is_refused(tmp_path, name):
+    sizes = {name: np.arange(len(SMILES))}
+    dataset = MoleculeDataset.from_file(write(tmp_path / "t.csv", **sizes), task_columns=["size", name])
+    with pytest.raises(mb.DataError, match=f"cannot be called '{name}': predictions.csv has a column of that"):
+        finetune_auto(dataset, SPLIT, tmp_path / "m", **QUICK)
+    assert not (tmp_path / "m").exists()
 
 
 def test_intervals_differ_in_width_without_test_rows_too(dataset, tmp_path, monkeypatch):
