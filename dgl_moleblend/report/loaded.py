@@ -185,8 +185,14 @@ class LoadedModel(SavedModel):
         """
         return self._attribute(molecule)[1]
 
-    def plot_atoms(self, molecule: Any) -> "Figure":
+    def plot_atoms(self, molecule: Any, *, numbers: bool = False) -> "Figure":
         """Draw a molecule with what each atom adds to the prediction: orange raises it, purple lowers it.
+
+        Parameters
+        ----------
+        molecule : str or RDKit Mol
+        numbers : bool
+            Whether atoms are numbered, as the rows of `explain` are.
 
         Raises
         ------
@@ -197,9 +203,10 @@ class LoadedModel(SavedModel):
 
         mol, table = self._attribute(molecule)
         names = [f"{name} (log odds)" if self._classifies else name for name in self.task_names]
-        captions = [f"predicted {a:.3g} = skeleton {b:.3g} + atoms {a - b:+.3g}"
+        captions = [f"predicted {a:.3g} = bare skeleton {b:.3g} + atoms {a - b:+.3g}"
                     for a, b in zip(table.attrs["prediction"], table.attrs["baseline"], strict=True)]  # fmt: skip
-        return _shown(atom_contributions(mol, table[list(self.task_names)].to_numpy(), names, captions))
+        added = table[list(self.task_names)].to_numpy()
+        return _shown(atom_contributions(mol, added, names, captions, numbers=numbers))
 
     def plot_parity(self) -> "Figure":
         """Draw predicted against measured values, with intervals, of the test rows (else of the validation rows).
