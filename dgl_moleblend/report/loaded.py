@@ -19,8 +19,7 @@ from dgl_moleblend.files import METRICS_FILE, REPORT_FILE, make_folder, read_jso
 from dgl_moleblend.predict.ensemble import COVERAGE
 from dgl_moleblend.predict.front import Saved, SavedModel
 from dgl_moleblend.predict.properties import PropertyModel
-from dgl_moleblend.predict.tables import beside, predicted
-from dgl_moleblend.readers.whole import read_whole
+from dgl_moleblend.predict.tables import place_beside, predicted
 from dgl_moleblend.report.results import Results, kept_epoch, main_curves, read_curves, read_results
 
 if TYPE_CHECKING:
@@ -148,13 +147,16 @@ class LoadedModel(SavedModel):
         """
         from dgl_moleblend.report.predictions import write_predictions
 
-        table = self.predict(molecules, coverage=coverage, smiles_column=smiles_column, workers=workers,
-                             progress=progress, accelerator=accelerator)  # fmt: skip
-        own = molecules if isinstance(molecules, pd.DataFrame) else None
+        how: dict[str, Any] = {"coverage": coverage, "smiles_column": smiles_column, "workers": workers,
+                               "progress": progress, "accelerator": accelerator}  # fmt: skip
         if (file := path_of(molecules)) and os.path.isfile(file):
-            own = read_whole([file])
-        if own is not None:
-            table, _ = beside(table, own)
+            table = pd.concat(self.stream(file, **how), ignore_index=True)
+        else:
+            table = self.predict(molecules, **how)
+            if isinstance(molecules, pd.DataFrame):
+                names = [name for name in molecules if name not in ("smiles", "id")]
+                cells: Any = molecules[names].to_dict("records")
+                table = place_beside(table, cells, dict.fromkeys(map(str, names)))
         assert self._ensemble is not None  # or there were no predictions
         name = ", ".join(Path(one).resolve().name for one in self._folders)
         for text in write_predictions(table, path, self._ensemble, model=name, coverage=coverage):
