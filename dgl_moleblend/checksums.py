@@ -44,10 +44,18 @@ def known_sha256(path: Path) -> str:
 
 def of_folder(out: Path) -> dict[str, str]:
     """Return checksums of the files that a run left and commands read again: its own, and those of its models."""
-    found = [
+    return {path.relative_to(out).as_posix(): sha256(path) for path in _read_again(out)}
+
+
+def stamps_of(out: Path) -> tuple[object, ...]:
+    """Return what changes when one of these files is written anew, without reading them."""
+    return tuple(_stamp(path) for path in _read_again(out))
+
+
+def _read_again(out: Path) -> list[Path]:
+    return sorted(
         path for name in _READ_AGAIN for path in (*out.glob(name), *out.glob(f"*/{name}"), *out.glob(f"*/*/{name}"))
-    ]
-    return {path.relative_to(out).as_posix(): sha256(path) for path in sorted(found)}
+    )
 
 
 def check_file(path: Path) -> Path:

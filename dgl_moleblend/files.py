@@ -8,7 +8,8 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -42,19 +43,51 @@ RESULTS = (
 """Files that a run leaves; those of the run before are deleted when it is overwritten."""
 
 
-def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
-    """Let `write` fill a temporary file beside `path`, then rename it: readers see the old or the new, always whole."""
+@contextmanager
+def whole(path: Path) -> Iterator[Path]:
+    """Give a temporary file beside `path`, renamed at the end: readers see the old or the new, always whole."""
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
     try:
         with temporary.open("xb") as file:
-            mode = os.fstat(file.fileno()).st_mode  # as the umask has it; what `write` makes may be its owner's alone
-        write(temporary)
+            mode = os.fstat(file.fileno()).st_mode  # as the umask has it; what is written may be its owner's alone
+        yield temporary
         temporary.chmod(stat.S_IMODE(mode))
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_atomically(path: Path, write: Callable[[Path], object]) -> None:
+    """Let `write` fill a temporary file beside `path`, then rename it; see `whole`."""
+    with whole(path) as temporary:
+        write(temporary)
+
+
+def lock(path: Path, what: str) -> int | None:
+    """Hold a folder or file until `os.close` or the process's end; None where the system has no such locks.
+
+    Raises
+    ------
+    DataError
+        If another process holds it, which writes `what`.
+    """
+    try:
+        import fcntl
+    except ImportError:
+        return None
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(descriptor)
+        raise DataError(f"another run is writing {what}", where=str(path),
+                        fix="wait for it to end, or give another folder") from error  # fmt: skip
+    except OSError:  # a file system without locks
+        os.close(descriptor)
+        return None
+    return descriptor
 
 
 def make_folder(folder: str | os.PathLike[str], fill: Callable[[Path], object]) -> Path:

@@ -8,19 +8,22 @@ from dgl_moleblend import shipped
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import open_molecules, refuse, say
-from dgl_moleblend.cli.predict import check_output, summarize
+from dgl_moleblend.cli.screening import Screening, Tally, check, check_output, is_folder, many, open_source, run
 
 if TYPE_CHECKING:
     import numpy as np
 
     from dgl_moleblend.data.dataset import MoleculeDataset
+    from dgl_moleblend.predict.jobs import Embedding
 
 
 @click.command(cls=Command)
 @click.argument("model", type=click.Path())
 @options.input_files
-@click.option("-o", "--output", required=True, type=click.Path(dir_okay=False), metavar="PATH",
-              help="File to write: .parquet (column embedding holds lists) or .npz.")  # fmt: skip
+@click.option("-o", "--output", required=True, type=click.Path(), metavar="PATH",
+              help="File to write: .parquet (column embedding holds lists) or .npz; or, of a name without an ending, a"
+              " folder of Parquet parts.")  # fmt: skip
+@many
 @options.columns
 @click.option("--atoms", is_flag=True, help="One embedding for every atom instead of every molecule.")
 @click.option("--readout", "--pooling", "readout", type=click.Choice(["token", "mean", "sum"]),
@@ -46,6 +49,7 @@ def command(
     positions: str | None,
     picture: str | None,
     color: str | None,
+    screening: Screening,
     accelerator: str,
     workers: int,
     quiet: bool,
@@ -63,7 +67,14 @@ def command(
       dgl-moleblend embed pretrained esol.csv -o esol.npz --picture esol.png --color logS
       dgl-moleblend embed pretrained molecules.smi -o atoms.parquet --atoms
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    check_output(output, (".parquet", ".npz"))
+    if not is_folder(output):
+        check_output(output, (".parquet", ".npz"))
+    check(ctx, screening, parts=is_folder(output), stdin="-" in inputs)
+    at_once = atoms or picture is not None or output.endswith(".npz")
+    if at_once and is_folder(output):
+        raise click.UsageError("--atoms and --picture are of one file: give -o a name that ends in .parquet or .npz")
+    if at_once:
+        refuse(ctx, ("executor",), "it is of one embedding for every molecule, in .parquet")
     if picture is not None:
         check_output(picture, (".png", ".svg", ".pdf"), "--picture")
     if color is not None and picture is None:
@@ -75,32 +86,47 @@ def command(
         reading["task_columns"] = (color,)
 
     from dgl_moleblend.files import keep_inputs
-    from dgl_moleblend.predict.embedding import embed, embed_atoms, read_model
-    from dgl_moleblend.predict.ensemble import featurizer_of
-    from dgl_moleblend.predict.tables import align, tabulate_atoms, write_embeddings
+    from dgl_moleblend.predict.jobs import Embedding
 
     for path in (output, picture):
         if path is not None:
             keep_inputs(path, (model, *inputs))
-    read_model(model)  # what is wrong with it is said before molecules are read
-    featurizer = featurizer_of(model)
-    if positions is not None:
-        featurizer = featurizer.replace(positions=positions)
-    dataset = open_molecules(ctx, inputs, featurizer, workers=workers, quiet=quiet, **reading)
-    how: dict[str, Any] = {"progress": not quiet, "accelerator": accelerator}
-    vectors: np.ndarray | list[np.ndarray] = []
-    if len(dataset):
-        vectors = embed_atoms(model, dataset, **how) if atoms else embed(model, dataset, readout=readout, **how)
-    molecules = align(dataset, {} if atoms else {"embedding": list(vectors)})
-    write_embeddings(tabulate_atoms(dataset, vectors) if atoms else molecules, output)
-    summarize(molecules, "embedded")
+    job = Embedding(model, readout, positions, accelerator)
+    if not at_once:
+        source = open_source(ctx, (), inputs, job, **reading)
+        run(source, job, output, None, screening, workers=workers, progress=not quiet).say("embedded")
+    else:
+        dataset = open_molecules(ctx, inputs, job.featurizer, workers=workers, quiet=quiet, **reading)
+        vectors = write_at_once(dataset, job, output, atoms=atoms, progress=not quiet)
+        if picture is not None:
+            draw(dataset, vectors, picture, color)
     say(f"embeddings: {output}")
     if picture is not None:
-        draw(dataset, vectors, picture, color)
         say(f"picture: {picture}")
 
 
-def draw(dataset: "MoleculeDataset", vectors: "np.ndarray | list[np.ndarray]", path: str, color: str | None) -> None:
+def write_at_once(
+    dataset: "MoleculeDataset", job: "Embedding", output: str, *, atoms: bool, progress: bool
+) -> "np.ndarray":
+    """Write the embeddings of all molecules, or of their atoms, and return them."""
+    import numpy as np
+
+    from dgl_moleblend.predict.tables import align, tabulate_atoms, write_embeddings
+
+    vectors = np.empty((0, job.model.encoder.config.feat_size), np.float32)
+    how: dict[str, Any] = {"progress": progress, "accelerator": job.accelerator}
+    if len(dataset):
+        model = job.model
+        vectors = model.embed_atoms(dataset, **how) if atoms else model.embed(dataset, readout=job.readout, **how)
+    molecules = align(dataset, {} if atoms else {"embedding": list(vectors)})
+    write_embeddings(tabulate_atoms(dataset, vectors) if atoms else molecules, output)
+    tally = Tally()
+    tally.count(molecules)
+    tally.say("embedded")
+    return vectors
+
+
+def draw(dataset: "MoleculeDataset", vectors: "np.ndarray", path: str, color: str | None) -> None:
     """Draw embeddings of molecules or atoms, coloured by the molecules' labels."""
     import numpy as np
 

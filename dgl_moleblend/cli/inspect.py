@@ -36,6 +36,7 @@ _MANY_TASKS = 6  # properties that are explained unless others are named
 @options.seed
 @formats.option
 @click.option("--figure", type=click.Path(dir_okay=False), metavar="PATH", help="Draw it, too (png, svg, pdf).")
+@click.option("--numbers", is_flag=True, help="With --model and --figure: number the atoms in the picture.")
 @click.pass_context
 def command(
     ctx: click.Context,
@@ -48,13 +49,14 @@ def command(
     seed: int,
     form: str,
     figure: str | None,
+    numbers: bool,
 ) -> None:
     """Describe STORE, a data set that `featurize` wrote, or one molecule, of FILE or given as SMILES.
 
     A molecule is drawn beside its three relation matrices and a blend of them, drawn with the seed; with --model it is
     drawn with what each of its atoms adds to the prediction (integrated gradients of the atom embeddings: the
-    contributions add up to the difference between the prediction and that for the bare skeleton, whose atoms have no
-    features).
+    contributions add up to the difference between the prediction and that for the bare skeleton: the molecule's bonds
+    between atoms without features).
 
     \b
       dgl-moleblend inspect esol.store --figure esol.png
@@ -66,6 +68,8 @@ def command(
         raise click.UsageError("give either a STORE or FILE, or --smiles")
     if tasks and model is None:
         raise click.UsageError("--task goes with --model")
+    if numbers and (model is None or figure is None):
+        raise click.UsageError("--numbers goes with --model and --figure")
     if figure is not None:
         from dgl_moleblend.files import keep_inputs
 
@@ -79,7 +83,7 @@ def command(
     if model is not None:
         refuse(ctx, ("positions",), "the model remembers it")
         shipped.find(model)  # said before torch is imported
-        _explain(model, tasks, smiles, store, row, figure, form)
+        _explain(model, tasks, smiles, store, row, figure, numbers, form)
     else:
         _inspect_molecule(smiles, store, row, positions, seed, figure, form)
 
@@ -145,12 +149,20 @@ def _inspect_molecule(
 
 
 def _explain(
-    folder: str, tasks: tuple[str, ...], smiles: str | None, file: str | None, row: int, figure: str | None, form: str
+    folder: str,
+    tasks: tuple[str, ...],
+    smiles: str | None,
+    file: str | None,
+    row: int,
+    figure: str | None,
+    numbers: bool,
+    form: str,
 ) -> None:
     from dgl_moleblend.chem.compact import standardized
     from dgl_moleblend.pairs.graph import MoleculeFeaturizer
     from dgl_moleblend.predict.attribution import attribute
     from dgl_moleblend.predict.properties import PropertyModel
+    from dgl_moleblend.report.words import SKELETON
 
     model = PropertyModel.from_pretrained(folder)
     unknown = [name for name in tasks if name not in model.task_names]
@@ -177,6 +189,7 @@ def _explain(
         formats.echo_json({"elements": symbols, "properties": properties}, form)
     else:
         click.echo("\n".join(explain(found, symbols, labels)))
+        say(SKELETON)
     if figure:
         from dgl_moleblend.report import drawings, figures
 
@@ -184,7 +197,7 @@ def _explain(
             f"predicted {prediction:.3g} = bare skeleton {baseline:.3g} + atoms {total:+.3g}"
             for prediction, baseline, total in zip(found.prediction, found.baseline, found.atoms.sum(0), strict=True)
         ]
-        figures.save(drawings.atom_contributions(mol, found.atoms, labels, captions), figure)
+        figures.save(drawings.atom_contributions(mol, found.atoms, labels, captions, numbers=numbers), figure)
 
 
 def explain(found: "Attribution", symbols: Sequence[str], names: Sequence[str]) -> list[str]:

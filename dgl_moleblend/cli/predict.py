@@ -1,6 +1,6 @@
 """`predict`: fine-tuned models over files of molecules -> one row of a table for every input row."""
 
-import sys
+import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,29 +10,39 @@ import click
 from dgl_moleblend import shipped
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.frame import Command
-from dgl_moleblend.cli.inputs import open_molecules, say
-from dgl_moleblend.errors import DataError
-from dgl_moleblend.files import MANIFEST_FILE, keep_inputs
+from dgl_moleblend.cli.inputs import say
+from dgl_moleblend.cli.screening import (
+    Screening,
+    check,
+    check_output,
+    is_folder,
+    many_or_best,
+    open_source,
+    rank_by,
+    run,
+)
+from dgl_moleblend.files import keep_inputs
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from dgl_moleblend.predict.jobs import Prediction
 
 
 @click.command(cls=Command)
 @click.argument("model", type=click.Path(), metavar="MODEL...")
 @click.argument("inputs", nargs=-1, metavar="[FILE]...")
 @click.option("-s", "--smiles", multiple=True, help="Predict this molecule; may be repeated.")
-@click.option("-o", "--output", type=click.Path(dir_okay=False), metavar="PATH",
-              help="File to write: .csv, .parquet, .json, .jsonl or .html (a page). "
-              "[default: standard output]")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(), metavar="PATH",
+              help="File to write: .csv, .parquet, .json, .jsonl or .html (a page); or, of a name without an ending, a"
+              " folder of Parquet parts. [default: standard output]")  # fmt: skip
 @click.option("--format", "form", type=click.Choice(["csv", "parquet", "json", "jsonl", "html"]),
               help="json: a list of objects; jsonl: an object a line; html: a page with structures, to be sorted. "
               "[default: as --output ends; csv]")  # fmt: skip
-@click.option(
-    "--only-predictions", is_flag=True, help="Leave out the other columns of FILE, and be leaner with memory."
-)
+@click.option("--only-predictions", is_flag=True, help="Leave out the other columns of FILE.")
 @click.option("--coverage", type=click.FloatRange(0, 1, min_open=True, max_open=True), default=0.9, show_default=True,
               help="Share of molecules whose measured value is to lie between NAME_lower and NAME_upper.")  # fmt: skip
+@many_or_best
 @options.columns
 @options.accelerator
 @options.workers
@@ -47,6 +57,7 @@ def command(
     form: str | None,
     only_predictions: bool,
     coverage: float,
+    screening: Screening,
     accelerator: str,
     workers: int,
     quiet: bool,
@@ -74,24 +85,30 @@ def command(
     there is a warning, fewer measured values than promised may lie within. What it held of the test rows is written to
     standard error.
 
+    Rows are read, computed and written as they come, so that any number of them takes the same memory (but for a page,
+    which holds all). A file appears when all are in it. A folder gets a Parquet file for every 100,000 rows or so,
+    which pandas and others read as one; a run into a folder that was cut off goes on with --resume, and with --shard
+    many machines share the work.
+
     \b
       dgl-moleblend predict esol-model new.csv -o predictions.csv
       dgl-moleblend predict esol-model new.csv -o page.html
       dgl-moleblend predict esol-model -s CCO -s c1ccccc1
       dgl-moleblend predict seed-0 seed-1 seed-2 new.csv --coverage 0.8 > predictions.csv
-      zcat big.smi.gz | dgl-moleblend predict esol-model - --input-format smi > predictions.csv
+      zcat big.smi.gz | dgl-moleblend predict esol-model - --input-format smi --format jsonl > predictions.jsonl
+      dgl-moleblend predict esol-model library.smi.gz -o hits.csv --top 1000 --only-predictions
+      dgl-moleblend predict esol-model library.smi.gz -o predictions --shard 3/64
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
-    if form is None:
+    if form is None and not is_folder(output):
         check_output(output, (".csv", ".parquet", ".json", ".jsonl", ".html"))
         form = "html" if output is not None and Path(output).suffix == ".html" else None
     elif output is None and form in ("parquet", "html"):
         raise click.UsageError(f"--format {form} needs an --output")
+    check(ctx, screening, parts=is_folder(output, form), stdin="-" in inputs)
     shipped.find(model)  # said before torch is imported
 
-    from dgl_moleblend.data.dataset import MoleculeDataset
-    from dgl_moleblend.predict.ensemble import Ensemble
+    from dgl_moleblend.predict.jobs import Prediction
     from dgl_moleblend.predict.members import is_model
-    from dgl_moleblend.predict.tables import beside, write_table, write_text
     from dgl_moleblend.report.trust import describe
 
     further = next((k for k, path in enumerate(inputs) if not is_model(path)), len(inputs))
@@ -100,65 +117,26 @@ def command(
         raise click.UsageError("give either files or --smiles")
     if output is not None:
         keep_inputs(output, (*models, *files))
-    ensemble = Ensemble.from_pretrained(models)
+    job = Prediction(models, coverage, accelerator)
+    ensemble = job.ensemble
     for text in ensemble.missing:
         say(text)
-    if smiles:
-        dataset = MoleculeDataset.from_smiles(smiles, featurizer=ensemble.featurizer)
-    else:
-        if ensemble.feature_columns:
-            reading["task_columns"] = ensemble.feature_columns
-        dataset = open_molecules(ctx, files, ensemble.featurizer, workers=workers, quiet=quiet, **reading)
-    table = ensemble.predict_table(dataset, coverage=coverage, progress=not quiet, accelerator=accelerator)
-    if "-" in files and not only_predictions:
-        say("standard input is read once: of its columns, those of the molecules are kept")
-    elif files and not only_predictions and not any(Path(name, MANIFEST_FILE).is_file() for name in files):
-        from dgl_moleblend.readers.reading import FileOptions
-        from dgl_moleblend.readers.whole import read_whole
-
-        how = ("input_format", "encoding", "sheet", "decimal", "charge")
-        own = read_whole(files, FileOptions(**{name: reading[name] for name in how}))
-        if len(own) != len(table):
-            raise DataError(f"a file changed while it was read: {len(table):,} rows, then {len(own):,}", where=files[0])
-        table, renamed = beside(table, own)
-        for name, new in renamed.items():
-            say(f"column {name!r} of the input is {new!r} in the output, which has one of that name")
-    if output is None:
-        write_text(table, sys.stdout, form or "csv", digits=7)
-    elif form == "html":
-        from dgl_moleblend.report.predictions import write_predictions
-
-        name = ", ".join(Path(one).resolve().name for one in models)
-        for text in write_predictions(table, output, ensemble, model=name, coverage=coverage):
-            say(text)
-    else:
-        write_table(table, output, digits=7, form=form)
+    rank = rank_by(screening, ensemble.task_names)
+    source = open_source(ctx, smiles, files, job, task_columns=ensemble.feature_columns,
+                         keep_cells=not only_predictions, **reading)  # fmt: skip
+    page = functools.partial(write_page, output, job, models) if output and form == "html" else None
+    tally = run(source, job, output, form, screening, rank=rank, page=page, workers=workers, progress=not quiet)
+    for name, new in source.renamed.items():
+        say(f"column {name!r} of the input is {new!r} in the output, which has one of that name")
     for text in describe(ensemble, coverage):
         say(text)
-    warned = f", {(table['warning'] != '').sum():,} warned (unlike the training set)" if "warning" in table else ""
-    summarize(table, "predicted", warned)
+    tally.say("predicted")
 
 
-def check_output(output: str | None, suffixes: Sequence[str], option: str = "--output") -> None:
-    """Raise a BadParameter, before anything is computed, if a file cannot be written or is of no known format."""
-    if output is None:
-        return
-    if Path(output).suffix not in suffixes:
-        raise click.BadParameter(f"{output!r} does not end in {' or '.join(suffixes)}", param_hint=option)
-    if not Path(output).parent.is_dir():
-        raise click.BadParameter(f"there is no folder {str(Path(output).parent)!r}", param_hint=option)
+def write_page(path: str, job: "Prediction", models: Sequence[str], table: "pd.DataFrame") -> None:
+    """Write predictions as a page."""
+    from dgl_moleblend.report.predictions import write_predictions
 
-
-def summarize(table: "pd.DataFrame", done: str, more: str = "") -> None:
-    """Say what became of the rows.
-
-    Raises
-    ------
-    click.ClickException
-        If there is no molecule among them.
-    """
-    rejected = int((table["reason"] != "").sum())
-    why = " (column reason says why)" if rejected else ""
-    say(f"{len(table):,} rows: {len(table) - rejected:,} {done}, {rejected:,} rejected{why}{more}")
-    if rejected == len(table):
-        raise click.ClickException("no molecule was kept")
+    name = ", ".join(Path(one).resolve().name for one in models)
+    for text in write_predictions(table, path, job.ensemble, model=name, coverage=job.coverage):
+        say(text)

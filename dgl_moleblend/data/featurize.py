@@ -1,18 +1,22 @@
 """Records -> chunks -> a data set on disk or in memory: every input row ends in exactly one of kept and rejected."""
 
 import concurrent.futures as futures
+import dataclasses
 import itertools
 import logging
 import os
 import time
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import pyarrow as pa
 from rdkit import rdBase
 from tqdm.auto import tqdm
 
+from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.molecules import PipelineConfig
 from dgl_moleblend.data.rows import rejects_frame
 from dgl_moleblend.data.store import MoleculeStore
@@ -102,6 +106,93 @@ def featurize_to_table(
     rejects = rejects_frame(reject for chunk in done for reject in chunk.rejects)
     return MoleculeTable([c.batch for c in _join(done, 1 << 62)], reader.task_names, reader.sources, rejects,
                          config.featurizer, reader.classes)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Step:
+    """Some input rows in a row, featurized.
+
+    Parameters
+    ----------
+    number : int
+        Its first row is ``number`` times the size of a step.
+    table : MoleculeTable
+        The molecules; its rejects are the other rows.
+    cells : sequence of mapping or None
+        Of every row, where the reader keeps them.
+    """
+
+    number: int
+    table: MoleculeTable
+    cells: Sequence[Mapping[str, object] | None] = ()
+
+
+def featurize_steps(
+    reader: Reader,
+    config: PipelineConfig,
+    size: int,
+    *,
+    wanted: Callable[[int], bool] = lambda number: True,
+    workers: int = 0,
+    progress: bool = False,
+) -> Iterator[Step]:
+    """Featurize files step by step, so that memory does not grow with their rows; one step at least, of no rows.
+
+    Parameters
+    ----------
+    reader : MoleculeReader or PairedReader
+    config : PipelineConfig
+    size : int
+        Rows a step; the last may have fewer.
+    wanted : function
+        Of the number of a step: whether it is computed. Rows of others are read and left.
+    workers, progress
+        See `featurize_to_store`.
+    """
+    with _Progress(reader, 0, progress) as bar, _closing(records_by_step(reader, size, wanted)) as steps:
+        cut: deque[tuple[int, list[Mapping[str, object] | None]]] = deque()
+
+        def tasks() -> Iterator[Task]:
+            for number, records in steps:
+                cut.append((number, [record.cells for record in records]))
+                yield from _tasks(without_cells(records), reader, config, size)
+
+        with _closing(run_tasks(tasks(), workers=workers)) as chunks:
+            for chunk in _join(bar.watch(chunks), size):
+                number, cells = cut.popleft()
+                table = table_of(chunk, reader.task_names, reader.sources, config.featurizer, reader.classes)
+                yield Step(number, table, cells)
+        if cut:  # the step of a file without rows
+            yield Step(0, MoleculeTable([], reader.task_names, reader.sources, None, config.featurizer, reader.classes))
+
+
+def records_by_step(
+    reader: Reader, size: int, wanted: Callable[[int], bool] = lambda number: True
+) -> Iterator[tuple[int, list[Record]]]:
+    """Yield the rows of each step that is wanted, with its number; of files without rows, a step of none."""
+    number = -1
+    with _closing(iter(reader)) as records:
+        for number, rows in itertools.groupby(records, lambda record: record.row // size):
+            if wanted(number):
+                yield number, list(rows)
+    if number < 0 and wanted(0):
+        yield 0, []
+
+
+def without_cells(records: Sequence[Record]) -> list[Record]:
+    """Return records as workers need them."""
+    return [record if record.cells is None else dataclasses.replace(record, cells=None) for record in records]
+
+
+def table_of(
+    chunk: Chunk,
+    task_names: Sequence[str],
+    sources: Sequence[str],
+    featurizer: FeaturizerConfig,
+    classes: Mapping[str, tuple[str, str]],
+) -> MoleculeTable:
+    """Return a chunk as a table."""
+    return MoleculeTable([chunk.batch], task_names, sources, rejects_frame(chunk.rejects), featurizer, classes)
 
 
 def _say_classes(reader: Reader) -> None:

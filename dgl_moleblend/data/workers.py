@@ -8,9 +8,9 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, Protocol, TypeVar
 
 import pyarrow as pa
 
@@ -22,6 +22,7 @@ from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.records import Record
 
 log = logging.getLogger(__name__)
+R = TypeVar("R")
 
 
 @dataclass
@@ -187,10 +188,46 @@ def run_tasks(
     if executor is None and workers == 0:
         yield from map(run_task, tasks)
         return
+    runner: Runner[Chunk] = _Pool(workers) if executor is None else _Given(executor, run_task, stall)
+    yield from _run(tasks, runner, run_isolated, ahead=3 * max(workers, 1) + 1)
+
+
+def run_elsewhere(
+    tasks: Iterable[Task],
+    work: Callable[[Task], R],
+    alone: Callable[[Task], R],
+    executor: futures.Executor,
+    *,
+    workers: int = 1,
+    stall: float | None = None,
+) -> Iterator[R]:
+    """Let an executor do more with tasks than to featurize them, and yield what comes of each, in order.
+
+    Parameters
+    ----------
+    tasks : iterable of Task
+    work, alone : function
+        What is done there, and here with a task that failed there.
+    executor, workers, stall
+        See `run_tasks`.
+    """
+    return _run(tasks, _Given(executor, work, stall), alone, ahead=3 * max(workers, 1) + 1)
+
+
+class Runner(Protocol[R]):
+    """Who does tasks, and may fail."""
+
+    def submit(self, task: Task) -> "futures.Future[R] | None": ...  # noqa: D102
+
+    def result(self, task: Task, future: "futures.Future[R] | None") -> R | None: ...  # noqa: D102
+
+    def close(self) -> None: ...  # noqa: D102
+
+
+def _run(tasks: Iterable[Task], runner: Runner[R], alone: Callable[[Task], R], *, ahead: int) -> Iterator[R]:
+    """Give a runner some tasks ahead, yield what comes of each in order, and do here, `alone`, what fails there."""
     tasks = iter(tasks)
-    runner = _Pool(workers) if executor is None else _Given(executor, stall)
-    pending: collections.deque[tuple[Task, futures.Future[Chunk] | None]] = collections.deque()
-    ahead = 3 * max(workers, 1) + 1
+    pending: collections.deque[tuple[Task, futures.Future[R] | None]] = collections.deque()
     try:
         while True:
             pending.extend((task, runner.submit(task)) for task in itertools.islice(tasks, ahead - len(pending)))
@@ -199,14 +236,14 @@ def run_tasks(
             task, future = pending.popleft()
             chunk = runner.result(task, future)
             if chunk is None:  # a worker died, or never answered
-                chunk = run_isolated(task)
+                chunk = alone(task)
                 pending = collections.deque((t, f if _is_alive(f) else runner.submit(t)) for t, f in pending)
             yield chunk
     finally:
         runner.close()
 
 
-def _is_alive(future: "futures.Future[Chunk] | None") -> bool:
+def _is_alive(future: "futures.Future[R] | None") -> bool:
     return future is not None and not (future.done() and (future.cancelled() or future.exception() is not None))
 
 
@@ -249,20 +286,20 @@ def _patience(task: Task) -> float:
     return task.config.hard_limit + len(task.records) * each
 
 
-class _Given:
+class _Given(Generic[R]):
     """Somebody else's executor, of which nothing is known but that it may fail."""
 
-    def __init__(self, executor: futures.Executor, stall: float | None) -> None:
-        self._executor, self._stall = executor, stall
+    def __init__(self, executor: futures.Executor, work: Callable[[Task], R], stall: float | None) -> None:
+        self._executor, self._work, self._stall = executor, work, stall
 
-    def submit(self, task: Task) -> "futures.Future[Chunk] | None":
+    def submit(self, task: Task) -> "futures.Future[R] | None":
         try:
-            return self._executor.submit(run_task, task)
+            return self._executor.submit(self._work, task)
         except Exception as error:
             log.warning("the executor takes no more work (%r): the rest is done here", error)
             return None
 
-    def result(self, task: Task, future: "futures.Future[Chunk] | None") -> Chunk | None:
+    def result(self, task: Task, future: "futures.Future[R] | None") -> R | None:
         if future is None:
             return None
         try:

@@ -27,7 +27,7 @@ from dgl_moleblend.data.store import (
     sha256,
 )
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.files import MANIFEST_FILE, REJECTS_FILE, write_atomically
+from dgl_moleblend.files import MANIFEST_FILE, REJECTS_FILE, lock, write_atomically
 from dgl_moleblend.schema import SCHEMA_VERSION
 
 _LEFTOVER = re.compile(r"\.tmp-|\.(manifest\.json|shard-\d+\.arrow)\.[0-9a-f]+$")
@@ -99,7 +99,7 @@ class StoreWriter:
         if self.folder.exists() and not self.folder.is_dir():
             raise DataError("this is a file, and a store is a folder", where=str(folder), fix="give another name")
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._lock = _lock(self.folder)
+        self._lock = lock(self.folder, "this store")
         try:
             with _disk_errors(self.folder):
                 self._begin(identity, overwrite)
@@ -263,22 +263,3 @@ def _disk_errors(folder: Path) -> Iterator[None]:
             where=str(folder),
             fix="make room and run the same command again; it goes on where it stopped",
         ) from error
-
-
-def _lock(folder: Path) -> int | None:
-    """Hold a folder until the process ends; None where the system has no such locks."""
-    try:
-        import fcntl
-    except ImportError:
-        return None
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        os.close(descriptor)
-        raise DataError("another run is writing this store", where=str(folder),
-                        fix="wait for it to end, or give another folder") from error  # fmt: skip
-    except OSError:  # a file system without locks
-        os.close(descriptor)
-        return None
-    return descriptor

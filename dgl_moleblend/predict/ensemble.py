@@ -178,10 +178,7 @@ class Ensemble:
             why a row has no prediction, else "".
         """
         columns = self.predict_columns(dataset, coverage=coverage, progress=progress, accelerator=accelerator)
-        table = align(dataset, columns)
-        for name in {"nearest", "warning"} & {*table.columns}:
-            table[name] = table[name].astype(object).fillna("")  # all NaN where there are rejects alone
-        return table
+        return align(dataset, columns)
 
     def predict_columns(
         self,

@@ -1,7 +1,7 @@
 """Molecules in any form -> embeddings or predictions, one row for every input: what most users need."""
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,11 @@ from dgl_moleblend.folder import KINDS, NETWORKS, read
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.predict.embedding import EmbeddingModel, read_model
 from dgl_moleblend.predict.ensemble import COVERAGE, Ensemble
+from dgl_moleblend.predict.jobs import Prediction
 from dgl_moleblend.predict.members import is_model
 from dgl_moleblend.predict.properties import PropertyModel
+from dgl_moleblend.predict.screen import Files
+from dgl_moleblend.readers.molecules import MoleculeReader
 
 Saved = str | os.PathLike[str]
 
@@ -99,6 +102,42 @@ class SavedModel:
         """
         ensemble = self._ensemble or Ensemble.from_pretrained(self._folders)  # which says what is missing
         return _predict(ensemble, molecules, coverage, smiles_column, workers, progress, accelerator)
+
+    def stream(
+        self,
+        files: Saved | Sequence[Saved],
+        *,
+        coverage: float = COVERAGE,
+        smiles_column: str | None = None,
+        workers: int = 0,
+        progress: bool = True,
+        accelerator: str = "auto",
+    ) -> Iterator[pd.DataFrame]:
+        """Predict properties of molecules in files of any length, some 2,000 rows after the other.
+
+        Parameters
+        ----------
+        files : path or paths
+        coverage, smiles_column, workers, progress, accelerator
+            See `predict`.
+
+        Yields
+        ------
+        DataFrame
+            The next rows: row, source, line, id, smiles, the columns of the file, and those of `predict`.
+
+        Raises
+        ------
+        CheckpointError
+            If the model is a pretrained one, which predicts none.
+        DataError
+            If a file is missing or damaged.
+        """
+        job = Prediction(tuple(str(folder) for folder in self._folders), coverage, accelerator)
+        reader = MoleculeReader(files, smiles_column=smiles_column, task_columns=job.ensemble.feature_columns,
+                                keep_cells=True)  # fmt: skip
+        for _, table in Files(reader).steps(job, workers=workers, progress=progress):
+            yield table
 
     def embed(
         self,

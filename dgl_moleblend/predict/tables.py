@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from os import PathLike
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,13 +19,19 @@ def predicted(name: str) -> str:
     return f"{name}_predicted"
 
 
-def align(dataset: MoleculeDataset, columns: Mapping[str, Sequence[Any] | np.ndarray]) -> pd.DataFrame:
+def align(
+    dataset: MoleculeDataset,
+    columns: Mapping[str, Sequence[Any] | np.ndarray],
+    rejects: pd.DataFrame | None = None,
+) -> pd.DataFrame:
     """Put values of the molecules beside the rejects, in the order of the input rows.
 
     Parameters
     ----------
     dataset : MoleculeDataset
     columns : mapping of str to N values
+    rejects : DataFrame, optional
+        By default those of the data set.
 
     Returns
     -------
@@ -38,10 +44,12 @@ def align(dataset: MoleculeDataset, columns: Mapping[str, Sequence[Any] | np.nda
     for name, values in columns.items():
         kept[name] = values
     kept["reason"] = ""
-    rejects = dataset.rejects.drop(columns="stage")
+    rejects = (dataset.rejects if rejects is None else rejects).drop(columns="stage")
     tables = [table for table in (kept, rejects) if len(table)] or [kept]
     table = pd.concat(tables, ignore_index=True).reindex(columns=list(kept.columns))
     table["line"] = table["line"].astype("Int64").where(table["line"] >= 0)
+    for name in {"nearest", "warning"} & {*table.columns}:
+        table[name] = table[name].astype(object).fillna("")  # all NaN where there are rejects alone
     return table.sort_values("row", kind="stable", ignore_index=True)
 
 
@@ -76,106 +84,62 @@ def tabulate_atoms(dataset: MoleculeDataset, embeddings: Sequence[np.ndarray] | 
     return table.sort_values(["row", "atom"], kind="stable", ignore_index=True)
 
 
-FORMATS = ("csv", "parquet", "json", "jsonl")
-"""How a table can be written; the suffix of a file says which."""
-
-
-def format_of(path: str | PathLike[str]) -> str | None:
-    """Return the format that a file's name asks for, None where it asks for none that there is."""
-    suffix = Path(path).suffix.removeprefix(".")
-    return suffix if suffix in FORMATS else None
-
-
-def write_table(
-    table: pd.DataFrame, path: str | PathLike[str], *, digits: int | None = None, form: str | None = None
-) -> None:
-    """Write a table, whole or not at all.
-
-    Parameters
-    ----------
-    table : DataFrame
-    path : path
-    digits : int, optional
-        Of the numbers in text; by default all that they have.
-    form : {"csv", "parquet", "json", "jsonl"}, optional
-        By default as the name ends, CSV where it ends otherwise.
-    """
-    form = form or format_of(path) or "csv"
-    model_folder.write_atomically(
-        Path(path),
-        lambda temporary: (
-            table.to_parquet(temporary, index=False)
-            if form == "parquet"
-            else write_text(table, temporary, form, digits)
-        ),
-    )
-
-
-def write_text(table: pd.DataFrame, target: Path | TextIO, form: str = "csv", digits: int | None = None) -> None:
-    """Write a table as text.
-
-    Parameters
-    ----------
-    table : DataFrame
-    target : path or file
-    form : {"csv", "json", "jsonl"}
-        "json" is a list of objects, "jsonl" an object a line; null stands where there is no finite number.
-    digits : int, optional
-        Of the numbers; by default all that they have.
-
-    Examples
-    --------
-    >>> import sys
-    >>> write_text(pd.DataFrame({"smiles": ["CCO", "bad"], "x": [1 / 3, np.nan]}), sys.stdout, "jsonl", digits=3)
-    {"smiles":"CCO","x":0.333}
-    {"smiles":"bad","x":null}
-    """
-    if form == "csv":
-        table.to_csv(target, index=False, float_format=None if digits is None else f"%.{digits}g")
-        return
-    if digits is not None:
-        numbers = table.select_dtypes("float").columns
-        table = table.assign(**{n: table[n].map(lambda v: float(f"{v:.{digits}g}")) for n in numbers})
-    table.to_json(target, orient="records", lines=form == "jsonl", force_ascii=False, double_precision=15)
-
-
-def beside(table: pd.DataFrame, own: pd.DataFrame) -> tuple[pd.DataFrame, dict[str, str]]:
-    """Put a user's own columns into a table of predictions, behind its smiles; none is lost.
+def place_beside(
+    table: pd.DataFrame,
+    cells: Sequence[Mapping[str, object] | None],
+    types: Mapping[str, Any],
+) -> pd.DataFrame:
+    """Put a user's own columns into a table of results, behind its smiles; none is lost.
 
     Parameters
     ----------
     table : DataFrame
         As `align` gives it.
-    own : DataFrame
-        As many rows, in the same order. A column that holds but what the table's of its name does is left out.
+    cells : sequence of mapping or None
+        Of each row of the table, by column.
+    types : mapping of str to Arrow type or None
+        The columns, and what they hold; None is text, "" where a row has no such cell.
 
     Returns
     -------
-    tuple of DataFrame and dict of str to str
-        The table, and the new names of those columns whose names are the table's.
+    DataFrame
+        A column of a name that the table has is renamed, see `renamed`.
 
     Examples
     --------
     >>> table = pd.DataFrame({"smiles": ["CCO"], "x_predicted": [1.5], "reason": [""]})
-    >>> found, renamed = beside(table, pd.DataFrame({"smiles": ["CCO"], "batch": ["007"], "reason": ["none"]}))
-    >>> found.columns.tolist(), renamed
-    (['smiles', 'batch', 'reason_input', 'x_predicted', 'reason'], {'reason': 'reason_input'})
+    >>> cells = [{"batch": "007", "reason": "none"}]
+    >>> place_beside(table, cells, dict.fromkeys(cells[0])).columns.tolist()
+    ['smiles', 'batch', 'reason_input', 'x_predicted', 'reason']
     """
-    same = [name for name in own if name in table
-            and ((own[name] == "") | (own[name].astype(str) == table[name].astype(str))).all()]  # fmt: skip
-    own = own.drop(columns=same)
-    taken = {*table.columns, *own.columns}
-    renamed: dict[str, str] = {}
-    for name in map(str, own.columns):
-        if name in table:
-            new = f"{name}_input"
-            while new in taken:
-                new += "_"
-            taken.add(new)
-            renamed[name] = new
+    if not types:
+        return table
+    new = renamed([*table.columns], [*types])
+    rows = [row or {} for row in cells]
+    frame = pd.DataFrame(index=table.index)
+    for name, kind in types.items():
+        values = [row.get(name) for row in rows]
+        if kind is None:
+            values = ["" if value is None else value if isinstance(value, str) else str(value) for value in values]
+        frame[new.get(name, name)] = pd.Series(values, index=table.index, dtype=object)
     place = [*table.columns].index("smiles") + 1
-    left, right = table.iloc[:, :place], table.iloc[:, place:]
-    return pd.concat([left, own.rename(columns=renamed).set_axis(table.index), right], axis=1), renamed
+    return pd.concat([table.iloc[:, :place], frame, table.iloc[:, place:]], axis=1)
+
+
+def renamed(taken: Sequence[str], own: Sequence[str]) -> dict[str, str]:
+    """Return new names of those of a user's columns whose names are taken.
+
+    >>> renamed(["smiles", "reason"], ["batch", "reason", "reason_input"])
+    {'reason': 'reason_input_'}
+    """
+    used, found = {*taken, *own}, {}
+    for name in own:
+        if name in taken:
+            found[name] = f"{name}_input"
+            while found[name] in used:
+                found[name] += "_"
+            used.add(found[name])
+    return found
 
 
 def write_embeddings(table: pd.DataFrame, path: str | PathLike[str]) -> None:

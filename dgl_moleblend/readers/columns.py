@@ -163,3 +163,17 @@ def nearest(wanted: object, header: Sequence[str]) -> str | None:
 def listed(names: Sequence[object]) -> str:
     """Return names in quotes, the first of many."""
     return (", ".join(repr(str(name)) for name in names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")) or "none"
+
+
+def apart(names: Sequence[str]) -> list[str]:
+    """Return names of which none stands twice.
+
+    >>> apart(["x", "y", "x"])
+    ['x', 'y', 'x.2']
+    """
+    seen: dict[str, int] = {}
+    found = []
+    for name in names:
+        seen[name] = seen.get(name, 0) + 1
+        found.append(name if seen[name] == 1 else f"{name}.{seen[name]}")
+    return found

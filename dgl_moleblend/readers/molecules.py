@@ -31,6 +31,8 @@ class MoleculeReader:
         warning.
     missing_labels : sequence of float
         Numbers that stand for a missing label, besides blank and NaN.
+    keep_cells : bool
+        Whether records hold every cell of their row.
 
     Attributes
     ----------
@@ -40,6 +42,9 @@ class MoleculeReader:
         Columns that the labels come from; the first file decides what patterns stand for.
     classes : dict of str to (str, str)
         Of labels that are words (Active, Inactive): those for class 0 and class 1, as the first file's first rows say.
+    cell_types : dict of str to Arrow type or None
+        Of all columns of all files, where cells are kept; None is text. A name that stands twice in a file has a number
+        behind it the second time: "x", "x.2". Columns "smiles" and "id" that records have theirs from are left out.
 
     Raises
     ------
@@ -71,6 +76,7 @@ class MoleculeReader:
         sheet: str | None = None,
         decimal: str | None = None,
         charge: int | None = None,
+        keep_cells: bool = False,
     ) -> None:
         names = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
         self._options = FileOptions(input_format, encoding, sheet, decimal, charge)
@@ -86,6 +92,7 @@ class MoleculeReader:
             wanted = [task_columns] if isinstance(task_columns, str) else task_columns
             self.task_names = first.find_tasks(wanted, smiles_column, id_column)
             first.bind(smiles_column, id_column, self.task_names, {})
+            first.keeps_cells = keep_cells
             self.classes = first.find_classes(self.task_names)
             self._commas = first.find_commas(self.task_names)
         except BaseException:
@@ -93,9 +100,25 @@ class MoleculeReader:
             raise
         self.columns = tuple(first.columns)
         self.left_out = first.left_out
+        self.cell_types = first.cell_types() if keep_cells else {}
+        self._keep_cells = keep_cells
         self._stdin = first if self._names[0] == "-" else None  # which cannot be opened again
         if self._stdin is None:
             first.close()
+        if keep_cells:
+            self._add_cell_types()
+
+    def _add_cell_types(self) -> None:
+        """Take up the columns of the other files; one whose types differ is text."""
+        for name in self._names[1:]:
+            table = Table(Source(name), self._options)
+            try:
+                table.bind(self._smiles_column, self._id_column, self.task_names, self.classes)
+                for column, kind in table.cell_types().items():
+                    same = self.cell_types.setdefault(column, kind) == kind
+                    self.cell_types[column] = kind if same else None
+            finally:
+                table.close()
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -121,6 +144,7 @@ class MoleculeReader:
             table = self._stdin if name == "-" and self._stdin else Table(Source(name), self._options)
             try:
                 table.bind(self._smiles_column, self._id_column, self.task_names, self.classes, self._commas)
+                table.keeps_cells = self._keep_cells
                 for record in table.records(row, self._missing):
                     self.bytes_read = done + table.source.position()
                     yield record

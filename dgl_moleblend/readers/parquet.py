@@ -1,20 +1,21 @@
 """Parquet files -> their columns and rows."""
 
 from collections.abc import Iterator
+from typing import Any
 
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.files import Source
 from dgl_moleblend.readers.records import Row
 
 
-def open_parquet(source: Source) -> tuple[list[str], Iterator[Row]]:
-    """Return columns and rows; these have no lines."""
+def open_parquet(source: Source) -> tuple[list[str], list[Any], Iterator[Row]]:
+    """Return columns, their Arrow types, and rows; these have no lines."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     try:
         file = pq.ParquetFile(source.seekable())
-        names = list(file.schema_arrow.names)
+        names, types = list(file.schema_arrow.names), list(file.schema_arrow.types)
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         raise DataError(
             f"this is not a whole Parquet file: {error}", where=source.name, fix="export it again"
@@ -41,4 +42,4 @@ def open_parquet(source: Source) -> tuple[list[str], Iterator[Row]]:
                 f"the Parquet file is damaged: {error}", where=source.name, fix="export it again"
             ) from error
 
-    return names, rows()
+    return names, types, rows()

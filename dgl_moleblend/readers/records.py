@@ -37,6 +37,8 @@ class Record:
         One value per task; NaN = missing.
     stage, error : str or None
         Set if the row cannot be used: "read" or "labels", and the reason.
+    cells : mapping of str to object, optional
+        Every cell of the row by its column, where the reader was asked to keep them.
     """
 
     row: int
@@ -53,6 +55,7 @@ class Record:
     labels: tuple[float, ...] = ()
     stage: str | None = None
     error: str | None = None
+    cells: Mapping[str, object] | None = None
 
     @property
     def where(self) -> str:

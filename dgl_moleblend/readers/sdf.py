@@ -18,6 +18,22 @@ def open_sdf(source: Source, lines: NumberedLines) -> tuple[list[str], Iterator[
     return [], _sdf_rows(lines)
 
 
+def property_names(path: str, encoding: str | None) -> list[str]:
+    """Return the names of the properties of all records of a file, each once, in the order in which they appear."""
+    source = Source(path)
+    lines = NumberedLines(source, encoding)
+    try:
+        found: dict[str, None] = {}
+        for line in lines:
+            lines.mark()
+            if line.startswith(">") and (match := _PROPERTY.match(line.rstrip("\r\n"))):
+                found.setdefault(clean(match[1]))
+        return list(found)
+    finally:
+        lines.close()
+        source.close()
+
+
 def _sdf_rows(lines: NumberedLines) -> Iterator[Row]:
     """One row per record; records end with a line that begins with $$$$."""
     start, size = 1, 0

@@ -4,12 +4,12 @@ import fnmatch
 import itertools
 import logging
 import math
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.cells import find_classes, has_decimal_commas, number, read_label, why_no_label
-from dgl_moleblend.readers.columns import find_column, find_id, find_smiles, listed, nearest
+from dgl_moleblend.readers.columns import apart, find_column, find_id, find_smiles, listed, nearest
 from dgl_moleblend.readers.delimited import open_csv, open_tsv
 from dgl_moleblend.readers.excel import open_excel
 from dgl_moleblend.readers.files import NumberedLines, Source, clean
@@ -19,7 +19,7 @@ from dgl_moleblend.readers.parquet import open_parquet
 from dgl_moleblend.readers.pdb import open_pdb
 from dgl_moleblend.readers.reading import FileOptions
 from dgl_moleblend.readers.records import Record, Row
-from dgl_moleblend.readers.sdf import open_sdf
+from dgl_moleblend.readers.sdf import open_sdf, property_names
 from dgl_moleblend.readers.smi import open_smi
 from dgl_moleblend.readers.xyz import open_xyz
 
@@ -52,6 +52,7 @@ class Table:
         self._lines: NumberedLines | None = None
         self._options = options or FileOptions()
         self.left_out: dict[str, str] = {}
+        self.keeps_cells = False
         self._said: set[str] = set()
         self._commas: dict[str, bool] = {}
         try:
@@ -62,8 +63,9 @@ class Table:
             raise
 
     def _open(self, options: FileOptions) -> None:
+        self._types: list[Any] = []
         if self.format == "parquet":
-            self.columns, rows = open_parquet(self.source)
+            self.columns, self._types, rows = open_parquet(self.source)
         elif self.format == "xlsx":
             self.columns, rows = open_excel(self.source, options.sheet)
         else:
@@ -79,6 +81,7 @@ class Table:
             for row in self.peeked:
                 seen.update(dict.fromkeys(row.cells))  # type: ignore[arg-type]
             self.columns = list(seen)
+        self._own_names = apart(self.columns)
         self._rows = rows
 
     def rows(self) -> Iterator[Row]:
@@ -86,6 +89,30 @@ class Table:
         while self.peeked:
             yield self.peeked.pop(0)
         yield from self._rows
+
+    def cell_types(self) -> dict[str, Any]:
+        """Return the names of all columns, each once, and their Arrow types; None for text.
+
+        Columns "smiles" and "id" are left out where records have those from them.
+        Of an SDF file, names are looked for in all records, or in the first if it can be read but once.
+        """
+        if self.format == "smi":  # a SMILES and a name, which have no header
+            return {}
+        names: Sequence[str] = self.columns
+        if self.format == "sdf" and self.source.name != "stdin" and len(self.peeked) == PEEK:
+            names = [*dict.fromkeys([*names, *property_names(self.source.name, self._options.encoding)])]
+        types = dict(zip(apart(names), self._types or itertools.repeat(None), strict=False))
+        return {name: kind for name, kind in types.items() if name not in self._read_as_such}
+
+    def _own_cells(self, row: Row) -> dict[str, object]:
+        """Return the cells of a row by column, text without bytes that are none."""
+        cells: Iterable[tuple[str, object]] = ()
+        if isinstance(row.cells, Mapping):
+            cells = row.cells.items()
+        elif self.format != "smi" and len(row.cells) >= len(self.columns):
+            cells = zip(self._own_names, row.cells, strict=False)
+        return {name: clean(cell) if isinstance(cell, str) else cell for name, cell in cells
+                if name not in self._read_as_such}  # fmt: skip
 
     def close(self) -> None:
         """Close the file."""
@@ -200,6 +227,12 @@ class Table:
         if self._smiles_key is None and not structure and needs_smiles:
             raise self._no_column("SMILES", None)
         self._id_key = self._key("id", id_column, None if structure else find_id)
+        keys = (("smiles", self._smiles_key), ("id", self._id_key))
+        self._read_as_such = {
+            role
+            for role, key in keys
+            if key is not None and (self.columns[key] if isinstance(key, int) else key) == role
+        }
         self._task_keys = [self._key("task", name) for name in task_names]
         self._task_names = task_names
         self._classes = [classes.get(name) for name in task_names]
@@ -237,6 +270,8 @@ class Table:
 
     def _record(self, count: int, row: Row, missing: frozenset[float]) -> Record:
         fixed: dict[str, Any] = {"row": count, "source": self.source.name, "line": row.line}
+        if self.keeps_cells:
+            fixed["cells"] = self._own_cells(row)
         if row.error is not None:
             smiles = str(row.cells[0]) if isinstance(row.cells, Sequence) and len(row.cells) == 1 else ""
             return Record(**fixed, id=row.title, smiles=smiles, stage="read", error=row.error)

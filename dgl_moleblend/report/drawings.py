@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from matplotlib.figure import Figure
 
 from dgl_moleblend.errors import SchemaError
 from dgl_moleblend.report.figures import COLORS, plain
+from dgl_moleblend.report.words import SKELETON
 from dgl_moleblend.schema import NO_PATH, RELATIONS, bond_parts
 
 if TYPE_CHECKING:
@@ -65,7 +67,9 @@ def relation_matrices(mol: "Mol", batch: "RelationBatch", blend: "Blend | None" 
     return figure
 
 
-def atom_contributions(mol: "Mol", contributions: np.ndarray, names: Sequence[str], captions: Sequence[str]) -> Figure:
+def atom_contributions(
+    mol: "Mol", contributions: np.ndarray, names: Sequence[str], captions: Sequence[str], *, numbers: bool = False
+) -> Figure:
     """Draw what each atom adds to a prediction, as coloured discs on the structure, one panel a property.
 
     Parameters
@@ -78,6 +82,8 @@ def atom_contributions(mol: "Mol", contributions: np.ndarray, names: Sequence[st
         What is predicted, with its unit: beside the scale of colours.
     captions : sequence of t str
         Above the structures.
+    numbers : bool
+        Whether atoms are numbered.
     """
     if contributions.shape != (mol.GetNumAtoms(), len(names)):
         raise SchemaError(
@@ -86,7 +92,9 @@ def atom_contributions(mol: "Mol", contributions: np.ndarray, names: Sequence[st
         )
     columns = min(len(names), 3)
     rows = -(-len(names) // columns)
-    figure = Figure(figsize=(5.6 * columns, 4.6 * rows), layout="constrained")
+    height, width = _trimmed(_drawing(mol)).shape[:2]
+    tall = float(np.clip(4.4 * height / width, 1.8, 4.4)) + 0.4  # inches: the structure, and its title
+    figure = Figure(figsize=(5.6 * columns, tall * rows + 0.5), layout="constrained")
     axes = list(figure.subplots(rows, columns, squeeze=False).ravel())
     for axis in axes:
         axis.set_axis_off()
@@ -94,10 +102,11 @@ def atom_contributions(mol: "Mol", contributions: np.ndarray, names: Sequence[st
         most = float(np.abs(values).max()) or 1.0
         scale = ScalarMappable(Normalize(-most, most), _DIVERGING)
         colors = [tuple(color) for color in scale.to_rgba(values)[:, :3].tolist()]
-        axis.imshow(_drawing(mol, colors, numbers=False))
-        bar = figure.colorbar(scale, ax=axis, shrink=0.8)
+        axis.imshow(_trimmed(_drawing(mol, colors, numbers=numbers)))
+        bar = figure.colorbar(scale, ax=axis, shrink=0.9)
         bar.set_label(f"contribution to {plain(name)}")
         axis.set_title(plain(caption), fontsize="medium")
+    figure.supxlabel(fill(SKELETON, 85 * columns), fontsize="small")
     return figure
 
 
@@ -167,6 +176,15 @@ def _drawing(mol: "Mol", colors: "Sequence[tuple[float, ...]] | None" = None, nu
     rdMolDraw2D.PrepareAndDrawMolecule(drawer, _flat(mol), **highlights)
     drawer.FinishDrawing()
     return np.asarray(imread(io.BytesIO(drawer.GetDrawingText()), format="png"))
+
+
+def _trimmed(picture: np.ndarray, margin: int = 20) -> np.ndarray:
+    """Cut off the white around what is drawn, so that a title stands close to it."""
+    drawn = np.any(picture[..., :3] < 1, axis=-1)
+    rows, columns = np.flatnonzero(np.any(drawn, axis=1)), np.flatnonzero(np.any(drawn, axis=0))
+    if not len(rows):
+        return picture
+    return picture[max(rows[0] - margin, 0) : rows[-1] + margin, max(columns[0] - margin, 0) : columns[-1] + margin]
 
 
 def _flat(mol: "Mol") -> "Mol":

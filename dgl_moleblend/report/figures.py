@@ -3,6 +3,7 @@
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -138,7 +139,7 @@ def _intervals(axis: "Axes", x: np.ndarray, y: np.ndarray, half_width: np.ndarra
         axis.fill_between(line, line - half_width[0], line + half_width[0], color=COLORS[5], alpha=0.25, linewidth=0,
                           zorder=0, label=label)  # fmt: skip
     else:
-        axis.errorbar(x[known], y[known], half_width[known], fmt="none", ecolor="darkgrey", elinewidth=0.6, alpha=0.7,
+        axis.errorbar(x[known], y[known], half_width[known], fmt="none", ecolor="grey", elinewidth=0.8, alpha=0.7,
                       zorder=0, label=label)  # fmt: skip
     axis.set(xlim=(low, high), ylim=(low, high))
 
@@ -187,7 +188,7 @@ def error_by_similarity(similarity: np.ndarray, error: np.ndarray, label: str = 
     if groups:
         axis.plot([x[group].mean() for group in groups], [y[group].mean() for group in groups], marker="o",
                   color=COLORS[1], label=f"mean of about {len(groups[0])} molecules each")  # fmt: skip
-    axis.set(xlabel="similarity to the nearest training molecule", ylabel=plain(label), xlim=(0, 1.02))
+    axis.set(xlabel="similarity to the nearest training molecule", ylabel=fill(plain(label), 36), xlim=(0, 1.02))
     _legend(figure, [axis])
     return figure
 
@@ -216,7 +217,9 @@ def roc(probability: np.ndarray, labels: np.ndarray, names: Sequence[str]) -> Fi
     return figure
 
 
-def score_dots(scores: Mapping[str, float], label: str, guess: float | None = None) -> Figure:
+def score_dots(
+    scores: Mapping[str, float], label: str, guess: float | None = None, rough: Sequence[str] = (), why: str = ""
+) -> Figure:
     """Draw one dot for the score of each task, the best on top.
 
     Parameters
@@ -226,17 +229,27 @@ def score_dots(scores: Mapping[str, float], label: str, guess: float | None = No
         Names the score.
     guess : float, optional
         What guessing gives; drawn as a line.
+    rough : sequence of str
+        Tasks whose dots are hollow.
+    why : str
+        Says so below the plot.
     """
     ordered = sorted(scores.items(), key=lambda item: item[1])
     figure = Figure(figsize=(5, 1.2 + 0.3 * len(ordered)), layout="constrained")
     axis = figure.subplots()
     names = [plain(_short(name)) for name, _ in ordered]
     axis.hlines(range(len(ordered)), guess or 0, [value for _, value in ordered], color="lightgrey", linewidth=1)
-    axis.scatter([value for _, value in ordered], range(len(ordered)), color=COLORS[0], zorder=3)
+    hollow = [name in rough for name, _ in ordered]
+    for those, color, text in ((False, COLORS[0], ""), (True, "white", why)):
+        places = [place for place, one in enumerate(hollow) if one == those]
+        if places:
+            axis.scatter([ordered[place][1] for place in places], places, color=color, edgecolors=COLORS[0], zorder=3,
+                         label=text or None)  # fmt: skip
     axis.set_yticks(range(len(ordered)), names)
     if guess is not None:
         axis.axvline(guess, color="grey", linewidth=1)
     axis.set(xlabel=label if guess is None else f"{label} (grey line: a guess)", xlim=(None, 1.02))
+    _legend(figure, [axis])
     return figure
 
 

@@ -10,7 +10,8 @@ from dgl_moleblend.predict.ensemble import COVERAGE
 from dgl_moleblend.predict.intervals import TaskCalibration
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.results import Results
-from dgl_moleblend.report.words import number
+from dgl_moleblend.report.trust import TRUST
+from dgl_moleblend.report.words import number, score_text
 
 NAMED = 6
 """So many properties are named in a sentence or a heading."""
@@ -50,7 +51,7 @@ def _meaning(run: Results) -> list[str]:
                     f"{run.tasks[0]}, nine in ten within ±{number(most)} (in the unit of the input column)."
                 )
         if scores["mae"] is not None and not several:
-            sentences.append(_against(scores["mae"], constant["mae"], "mean absolute error", over))
+            sentences.append(_against(scores["mae"], constant["mae"]))
         elif scores["rmse"] is not None and constant["rmse"] is not None:
             better = sum(
                 task["rmse"] < constant["tasks"][name]["rmse"]
@@ -146,7 +147,7 @@ def _calibration(run: Results) -> list[str]:
     if short:
         which = f" for {len(short)} properties{_named(short)}" if several else ""
         sentences.append(f"That is less than chance explains{which}. {_why_short(run)}")
-    return sentences
+    return [*sentences, TRUST]
 
 
 def _rescaling(tasks: Mapping[str, TaskCalibration]) -> str:
@@ -178,10 +179,12 @@ def _named(names: Sequence[str]) -> str:
     return ": " + ", ".join(names) if len(names) <= NAMED else ""
 
 
-def _against(error: float, constant: float | None, name: str, over: str) -> str:
+def _against(error: float, constant: float | None) -> str:
+    """Say how far off one property is on average, beside a constant."""
+    text = f"The mean absolute error is {score_text(error, 'mae')}"
     if constant is None:
-        return f"The {name} is {number(error)}{over}."
-    text = f"The {name} is {number(error)}{over}; always predicting the training mean has {number(constant)}. "
+        return f"{text}."
+    text += f"; always predicting the training mean has {score_text(constant, 'mae')}. "
     if error >= constant:
         return text + "The model is no better than that: do not rely on it."
     if error > 0.9 * constant:

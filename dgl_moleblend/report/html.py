@@ -12,7 +12,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from dgl_moleblend.report import drawings, figures
-from dgl_moleblend.report.words import number
+from dgl_moleblend.report.words import number, score_text
 
 _TEMPLATES = Path(__file__).parent / "templates"
 _NAMED = 3  # so many of many properties are named in a title
@@ -75,7 +75,7 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"number": number, "count": "{:,}".format}
+    environment.filters |= {"number": number, "count": "{:,}".format, "score": score_text}
     return environment
 
 

@@ -19,8 +19,7 @@ from dgl_moleblend.files import METRICS_FILE, REPORT_FILE, make_folder, read_jso
 from dgl_moleblend.predict.ensemble import COVERAGE
 from dgl_moleblend.predict.front import Saved, SavedModel
 from dgl_moleblend.predict.properties import PropertyModel
-from dgl_moleblend.predict.tables import beside, predicted
-from dgl_moleblend.readers.whole import read_whole
+from dgl_moleblend.predict.tables import place_beside, predicted
 from dgl_moleblend.report.results import Results, kept_epoch, main_curves, read_curves, read_results
 
 if TYPE_CHECKING:
@@ -148,13 +147,16 @@ class LoadedModel(SavedModel):
         """
         from dgl_moleblend.report.predictions import write_predictions
 
-        table = self.predict(molecules, coverage=coverage, smiles_column=smiles_column, workers=workers,
-                             progress=progress, accelerator=accelerator)  # fmt: skip
-        own = molecules if isinstance(molecules, pd.DataFrame) else None
+        how: dict[str, Any] = {"coverage": coverage, "smiles_column": smiles_column, "workers": workers,
+                               "progress": progress, "accelerator": accelerator}  # fmt: skip
         if (file := path_of(molecules)) and os.path.isfile(file):
-            own = read_whole([file])
-        if own is not None:
-            table, _ = beside(table, own)
+            table = pd.concat(self.stream(file, **how), ignore_index=True)
+        else:
+            table = self.predict(molecules, **how)
+            if isinstance(molecules, pd.DataFrame):
+                names = [name for name in molecules if name not in ("smiles", "id")]
+                cells: Any = molecules[names].to_dict("records")
+                table = place_beside(table, cells, dict.fromkeys(map(str, names)))
         assert self._ensemble is not None  # or there were no predictions
         name = ", ".join(Path(one).resolve().name for one in self._folders)
         for text in write_predictions(table, path, self._ensemble, model=name, coverage=coverage):
@@ -183,8 +185,14 @@ class LoadedModel(SavedModel):
         """
         return self._attribute(molecule)[1]
 
-    def plot_atoms(self, molecule: Any) -> "Figure":
+    def plot_atoms(self, molecule: Any, *, numbers: bool = False) -> "Figure":
         """Draw a molecule with what each atom adds to the prediction: orange raises it, purple lowers it.
+
+        Parameters
+        ----------
+        molecule : str or RDKit Mol
+        numbers : bool
+            Whether atoms are numbered, as the rows of `explain` are.
 
         Raises
         ------
@@ -195,9 +203,10 @@ class LoadedModel(SavedModel):
 
         mol, table = self._attribute(molecule)
         names = [f"{name} (log odds)" if self._classifies else name for name in self.task_names]
-        captions = [f"predicted {a:.3g} = skeleton {b:.3g} + atoms {a - b:+.3g}"
+        captions = [f"predicted {a:.3g} = bare skeleton {b:.3g} + atoms {a - b:+.3g}"
                     for a, b in zip(table.attrs["prediction"], table.attrs["baseline"], strict=True)]  # fmt: skip
-        return _shown(atom_contributions(mol, table[list(self.task_names)].to_numpy(), names, captions))
+        added = table[list(self.task_names)].to_numpy()
+        return _shown(atom_contributions(mol, added, names, captions, numbers=numbers))
 
     def plot_parity(self) -> "Figure":
         """Draw predicted against measured values, with intervals, of the test rows (else of the validation rows).

@@ -19,10 +19,19 @@ from dgl_moleblend.report.findings import findings
 from dgl_moleblend.report.html import Picture, render, title_of
 from dgl_moleblend.report.results import Results, kept_epoch, main_curves, read_results
 from dgl_moleblend.report.verdict import verdict
-from dgl_moleblend.report.words import CANDIDATE_NAMES, METRIC_HELP, METRIC_NAMES, SPLITS, in_words, number
+from dgl_moleblend.report.words import (
+    CANDIDATE_NAMES,
+    METRIC_HELP,
+    METRIC_NAMES,
+    SKELETON,
+    SPLITS,
+    in_words,
+    number,
+    score_text,
+)
 
-MAIN = 3
-"""So many scores are in sight, the others folded away."""
+IN_SIGHT = ("scaled", "rmse", "mae", "r2", "spearman", "roc_auc", "pr_auc", "mcc")
+"""Scores that are in sight; the others are folded away."""
 MANY_TASKS = 12
 """More properties than these are reported in a table, without pictures of each."""
 WORST = 10
@@ -57,6 +66,7 @@ def write_report(folder: Path) -> Path:
     folder = Path(folder)
     run = read_results(folder)
     scores = _scores(run)
+    kept = None if run.runs or run.candidates else kept_epoch(run.curves, run.metrics)
     worst, best = _extremes(run)
     page = render(
         "report.html.jinja",
@@ -71,13 +81,15 @@ def write_report(folder: Path) -> Path:
         split=_split(run),
         verdict=verdict(run),
         findings=findings(run),
-        scores=scores[:MAIN],
-        further_scores=scores[MAIN:],
+        scores=[one for one in scores if one["key"] in IN_SIGHT],
+        further_scores=[one for one in scores if one["key"] not in IN_SIGHT],
         main=main_metrics(run.extra["task_type"], len(run.tasks)),
-        each_main=METRICS[run.extra["task_type"]][:MAIN],
+        each_main=IN_SIGHT,
         metric_names=METRIC_NAMES,
         candidate_names=CANDIDATE_NAMES,
-        learning=_learning(run),
+        learning=_learning(run, kept),
+        kept=kept,
+        skeleton=SKELETON,
         together=_together(run),
         each=[_task(run, task) for task in run.tasks] if len(run.tasks) <= MANY_TASKS else [],
         folded=_folds(run),
@@ -116,6 +128,8 @@ def _counts(run: Results) -> list[tuple[str, int, str]]:
                 rows["validation"],
                 "learned from, too: all scores of it are of models that had not seen the row"
                 if run.candidates
+                else "watched during training; the last weights were kept"
+                if run.metrics.get("best", 0) is None
                 else "chose the epoch whose weights were kept",
             ),
             ("test", rows["test"], "looked at once, at the end"),
@@ -157,13 +171,12 @@ def _scores(run: Results) -> list[dict[str, Any]]:
     return rows
 
 
-def _learning(run: Results) -> list[Picture]:
+def _learning(run: Results, kept: int | None) -> list[Picture]:
     """One picture for the loss and one for each score, so that they can stand below each other on a phone."""
     if run.runs:
         return []  # each model has a report of its own
     names: dict[str, list[str]] = {}
     curves = main_curves(run.curves, run.metrics["metric"])
-    kept = None if run.candidates else kept_epoch(run.curves, run.metrics)
     for column in curves.columns:
         stage, _, name = column.partition("/")
         if stage in ("train", "validation") and not name.endswith("_step"):
@@ -194,7 +207,10 @@ def _together(run: Results) -> list[Picture]:
     if _folds(run):
         areas = {task: one["roc_auc"] for task, one in scores["tasks"].items() if one["roc_auc"] is not None}
         alt = f"ROC AUC of {len(areas)} properties; mean area {number(scores['roc_auc'])}"
-        return [Picture.of(figures.score_dots(areas, "area under the ROC curve", guess=0.5), alt)] if areas else []
+        few = [task for task in areas if (run.shown[task] == 1).sum() < _FEW_OF_CLASS]
+        why = f"hollow: fewer than {_FEW_OF_CLASS} molecules of class 1, rough"
+        drawn = figures.score_dots(areas, "area under the ROC curve", 0.5, few, why)
+        return [Picture.of(drawn, f"{alt}; {len(few)} hollow, of few molecules of class 1")] if areas else []
     return [
         Picture.of(figures.roc(values, labels, run.tasks),
                  f"ROC curves of {len(run.tasks)} properties; mean area {number(scores['roc_auc'])}"),
@@ -213,9 +229,8 @@ def _task(run: Results, task: str) -> dict[str, Any]:
              "too_few": False}  # fmt: skip
     if not run.classifies:
         if present.any():
-            named = (("r2", "R²"), ("spearman", "Spearman"), ("mae", "MAE"))
-            known = [f"{words} {score[key]:.2f}" for key, words in named if score.get(key) is not None]
-            caption = ", ".join(known).replace("-", "\N{MINUS SIGN}")
+            known = [name for name in ("r2", "spearman", "mae") if score.get(name) is not None]
+            caption = ", ".join(f"{METRIC_NAMES[name]} {score_text(score[name], name)}" for name in known)
             similarity = run.shown["similarity"].to_numpy(float) if "similarity" in run.shown else None
             widths = run.half_widths[:, [run.tasks.index(task)]]
             alt = f"{task}: predicted against measured, {present.sum()} {run.part} molecules; {caption}"

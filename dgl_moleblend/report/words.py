@@ -2,6 +2,8 @@
 
 import math
 
+from dgl_moleblend.models.scores import METRICS
+
 METRIC_NAMES = {
     "rmse": "RMSE",
     "mae": "MAE",
@@ -50,6 +52,13 @@ SPLITS = {
     "file": "Molecules of some files were kept for validation or testing.",
 }
 
+SKELETON = (
+    "The bare skeleton is the molecule's bonds, and its positions where the model reads them, between atoms that have "
+    "no element, charge or other feature."
+)
+"""What contributions of atoms add up from."""
+
+_TWO_DECIMALS = ("r2", "spearman", "pearson")
 _WORDS = {
     "duplicates.molecules": "molecules given more than once",
     "duplicates.conflicting": "of these, with labels that differ",
@@ -71,10 +80,11 @@ def in_words(settings: dict[str, str]) -> dict[str, str]:
     Examples
     --------
     >>> in_words({"max_steps": "-1", "keep_duplicates_together": "False", "layer.decay_rate": "0.9"})
-    {'steps at most': 'no limit', 'equal molecules kept in one part': 'no', 'layer: decay rate': '0.9'}
+    {'equal molecules kept in one part': 'no', 'steps at most': 'no limit', 'layer: decay rate': '0.9'}
     """
     found: dict[str, str] = {}
-    for key, value in settings.items():
+    order = {key: place for place, key in enumerate(_WORDS)}  # some words speak of those before
+    for key, value in sorted(settings.items(), key=lambda item: order.get(item[0], len(order))):
         words = _WORDS.get(key, key.replace(".", ": ").replace("_", " "))
         text = "no limit" if key in _UNLIMITED and value == "-1" else _VALUES.get(value, value)
         found[key if words in found else words] = text
@@ -92,3 +102,22 @@ def number(value: float | None) -> str:
     whole = 1000 <= abs(value) < 1e9 or value == 0 or abs(value) == 1
     text = f"{value:,.0f}" if whole else f"{value:#.3g}".rstrip(".")
     return text.replace("-", "\N{MINUS SIGN}", 1) if text.startswith("-") else text
+
+
+def score_text(value: float | None, metric: str) -> str:
+    """Write a score for reading: areas and shares in three decimals, R², correlations and an MAE of some size in two.
+
+    >>> score_text(-0.000773, "r2"), score_text(0.7116, "mae"), score_text(0.01234, "mae"), score_text(0.8473, "rmse")
+    ('0.00', '0.71', '0.0123', '0.847')
+    >>> score_text(1.0, "roc_auc")
+    '1.000'
+    """
+    if value is None or math.isnan(value):
+        return "-"
+    if metric in METRICS["classification"]:
+        digits = 3
+    elif metric in _TWO_DECIMALS or (metric == "mae" and 0.1 <= value < 1000):
+        digits = 2
+    else:
+        return number(value)
+    return f"{round(value, digits) + 0.0:,.{digits}f}".replace("-", "\N{MINUS SIGN}")

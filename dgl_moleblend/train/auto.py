@@ -35,7 +35,8 @@ from dgl_moleblend.predict.calibration import calibrate, deviation_column
 from dgl_moleblend.predict.classical import FeatureModel
 from dgl_moleblend.predict.features import COLUMNS, STATES, Features
 from dgl_moleblend.predict.properties import PropertyModel
-from dgl_moleblend.predict.tables import predicted, write_table
+from dgl_moleblend.predict.sinks import write_table
+from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.request import Compute, Task
 from dgl_moleblend.train.comparison import Comparison, network_training

@@ -22,7 +22,8 @@ from dgl_moleblend.files import (
 )
 from dgl_moleblend.models.scores import METRICS, score, shared_metrics
 from dgl_moleblend.predict.calibration import write_calibration
-from dgl_moleblend.predict.tables import predicted, write_table
+from dgl_moleblend.predict.sinks import write_table
+from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.request import Compute
 from dgl_moleblend.train.finetune import SPLITS, check_one_device, check_request, finetune, split_facts, split_table

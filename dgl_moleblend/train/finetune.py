@@ -30,7 +30,8 @@ from dgl_moleblend.models.scores import METRICS, score, shared_metrics
 from dgl_moleblend.models.targets import TASK_TYPES, LabelScaling, check_labels, check_presence, find_task_type
 from dgl_moleblend.predict.calibration import deviation_column, write_calibration
 from dgl_moleblend.predict.properties import PropertyModel
-from dgl_moleblend.predict.tables import predicted, write_table
+from dgl_moleblend.predict.sinks import write_table
+from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report import figures
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.report.results import kept_epoch, main_curves, read_curves

@@ -16,7 +16,7 @@ from dgl_moleblend.errors import CheckpointError, DataError, MoleBlendError
 from dgl_moleblend.files import TRIALS, TRIALS_FILE
 from dgl_moleblend.models.scores import LOWER_IS_BETTER
 from dgl_moleblend.nn.readout import READOUTS
-from dgl_moleblend.predict.tables import write_table
+from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.request import Compute
 from dgl_moleblend.train.ensemble import remove_runs
 from dgl_moleblend.train.finetune import Request, check_request, finetune

@@ -11,6 +11,7 @@ from dgl_moleblend.data.featurize import featurize_to_store
 from dgl_moleblend.data.molecules import PipelineConfig
 from dgl_moleblend.data.summary import ELEMENTS
 from dgl_moleblend.readers.molecules import MoleculeReader
+from dgl_moleblend.report.words import SKELETON
 
 
 def run(*arguments: object) -> Result:
@@ -135,6 +136,9 @@ def test_what_atoms_add_to_a_prediction(model, ligands, tmp_path):
         assert added == pytest.approx(lines["all atoms"][k], abs=2e-4)
         assert lines["bare skeleton"][k] + added == pytest.approx(lines["prediction"][k], abs=5e-3)
     assert (tmp_path / "m.svg").read_text().startswith("<?xml")
+    assert SKELETON in result.stderr
+    assert run("-s", "OCC", "--model", model, "--figure", tmp_path / "n.svg", "--numbers").exit_code == 0
+    assert (tmp_path / "n.svg").read_bytes() != (tmp_path / "m.svg").read_bytes()
     of_file = run(ligands, "--model", model, "--task", "nitrogens")
     assert of_file.exit_code == 0, of_file.output
     assert of_file.stdout.splitlines()[0].split() == ["nitrogens"]
@@ -157,6 +161,7 @@ def test_a_large_molecule_is_not_printed_in_full():
         ([], "give either a STORE or FILE, or --smiles"),
         (["x", "-s", "C"], "give either a STORE or FILE, or --smiles"),
         (["-s", "C", "--task", "y"], "--task goes with --model"),
+        (["-s", "C", "--model", "m", "--numbers"], "--numbers goes with --model and --figure"),
         (["-s", "C", "--row", "1"], "leave out --row: --smiles is one molecule"),
         (["nowhere", "--model", "m"], "leave out --model: it goes with a molecule, not with a data set"),
         (["-s", "C", "--model", "m", "--positions", "embed"], "leave out --positions: the model remembers it"),

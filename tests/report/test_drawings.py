@@ -6,6 +6,7 @@ from rdkit import Chem
 
 import dgl_moleblend as mb
 from dgl_moleblend.report import drawings, figures
+from dgl_moleblend.report.words import SKELETON
 
 
 @pytest.mark.parametrize("positions", ["none", "embed"])
@@ -44,6 +45,17 @@ def test_atom_contributions_are_to_scale():
     first, second = (np.asarray(axis.images[0].get_array())[..., :3] for axis in figure.axes[:2])
     assert (np.ptp(first, axis=-1) > 0.2).any(), "colours"
     assert not (np.ptp(second, axis=-1) > 0.1).any(), "none where atoms add nothing"
+
+
+def test_atoms_are_numbered_on_demand_and_the_skeleton_explained():
+    mol, values = Chem.MolFromSmiles("CCO"), np.zeros((3, 1))
+    plain, numbered = (drawings.atom_contributions(mol, values, ["y"], ["y"], numbers=n) for n in (False, True))
+    assert " ".join(plain.get_supxlabel().split()) == SKELETON
+    first, second = (np.asarray(figure.axes[0].images[0].get_array()) for figure in (plain, numbered))
+    assert first.shape != second.shape or (first != second).any()
+    drawn = (first[..., :3] < 1).any(-1)
+    assert drawn[:21].any(), "the title stands close to the molecule"
+    assert first.shape[0] < first.shape[1]
 
 
 def test_molecules_as_svg():

@@ -89,6 +89,15 @@ def test_epochs_are_on_the_axis_and_the_kept_one_is_marked():
     assert figures.loss_curves(twice).axes[0].get_xlabel() == "optimiser step", "an epoch is no place for two values"
 
 
+def test_dots_of_rough_scores_are_hollow():
+    figure = figures.score_dots({"a": 0.9, "b": 1.0, "c": 0.6}, "area", 0.5, ["b"], "hollow: few")
+    full, hollow = figure.axes[0].collections[1:]
+    np.testing.assert_allclose(full.get_offsets(), [[0.6, 0], [0.9, 1]])
+    np.testing.assert_allclose(hollow.get_offsets(), [[1.0, 2]])
+    assert hollow.get_facecolor().tolist() == [[1, 1, 1, 1]]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["hollow: few"]
+
+
 def test_roc_leaves_out_tasks_of_one_class():
     labels = np.array([[0.0, 1.0], [1.0, 1.0], [1.0, NAN]])
     figure = figures.roc(np.array([[0.1, 0.2], [0.8, 0.3], [0.9, 0.4]]), labels, ["good", "one class"])

@@ -25,7 +25,9 @@ from dgl_moleblend.predict.intervals import TaskCalibration
 from dgl_moleblend.report import page as page_module
 from dgl_moleblend.report.findings import number
 from dgl_moleblend.report.page import write_report
-from dgl_moleblend.report.words import METRIC_NAMES
+from dgl_moleblend.report.results import read_results
+from dgl_moleblend.report.trust import TRUST
+from dgl_moleblend.report.words import METRIC_NAMES, score_text
 from dgl_moleblend.train.ensemble import finetune_folds, finetune_seeds
 from dgl_moleblend.train.finetune import finetune
 
@@ -145,11 +147,11 @@ def test_scores_are_those_of_the_files(folder):
         assert tasks.loc[name, 1] == str(score["labels"])
         for column, metric in enumerate(METRICS[metrics["task_type"]][:3], 2):
             mean = metrics["mean_predictor"]["test"]["tasks"][name][metric]
-            expected = f"{number(score[metric])} ({number(mean)})"
+            expected = f"{score_text(score[metric], metric)} ({score_text(mean, metric)})"
             assert " ".join(tasks.loc[name, column].split()) == expected
     further = page.text.split("More scores: ")[1]
     for metric in shared_metrics(metrics["task_type"], len(metrics["test"]["tasks"]))[3:]:
-        values = [number(metrics[part][metric]) for part in ("validation", "test")]
+        values = [score_text(metrics[part][metric], metric) for part in ("validation", "test")]
         assert " ".join([METRIC_NAMES[metric], *values]) in further
 
 
@@ -165,7 +167,8 @@ def test_scores_of_a_version_that_had_fewer_are_reported(folder):
     (folder / "metrics.json").write_text(json.dumps(metrics))
     text = Page(write_report(folder)).text
     assert "More scores" not in text
-    assert number(metrics["test"][shared_metrics(metrics["task_type"], len(metrics["test"]["tasks"]))[0]]) in text
+    first = shared_metrics(metrics["task_type"], len(metrics["test"]["tasks"]))[0]
+    assert score_text(metrics["test"][first], first) in text
 
 
 def keep_one_property(regression: Path) -> dict:
@@ -189,7 +192,8 @@ def test_one_property_is_put_in_words(regression):
     half, most = (test["atoms"] - test["atoms_predicted"]).abs().quantile([0.5, 0.9])
     text = Page(write_report(regression)).text
     assert f"within ±{number(half)} of the measured atoms, nine in ten within ±{number(most)}" in text
-    assert f"always predicting the training mean has {number(metrics['mean_predictor']['test']['mae'])}" in text
+    mean = score_text(metrics["mean_predictor"]["test"]["mae"], "mae")
+    assert f"always predicting the training mean has {mean}" in text
     assert "There are only 20 test labels" in text
 
 
@@ -256,6 +260,28 @@ def test_what_may_be_absent(regression):
     assert "nearest training molecule" not in page.text
 
 
+def test_scores_for_reading_and_those_of_a_network(regression):
+    metrics = keep_one_property(regression)
+    metrics["test"] |= {"r2": -0.000773, "spearman": 0.8764}
+    (regression / "metrics.json").write_text(json.dumps(metrics))
+    curves = read_results(regression).curves
+    best = curves.dropna(subset=["validation/rmse"]).sort_values("validation/rmse", kind="stable").iloc[0]
+    page = Page(write_report(regression))
+    scores = page.text.split("More scores")[0]
+    assert " 0.00 " in scores.split("R² ")[-1]
+    assert " 0.88 " in scores.split("Spearman ")[-1], "among the first"
+    kept = int(best["epoch"]) + 1
+    assert f"the weights kept are those of epoch {kept}, with the best validation" in page.text
+    marked = [picture["alt"] for picture in page.all("img") if " during training" in picture["alt"]]
+    assert marked
+    assert all(f"epoch {kept} is marked, whose weights were kept" in alt for alt in marked)
+    metrics["best"] = None
+    (regression / "metrics.json").write_text(json.dumps(metrics))
+    text = Page(write_report(regression)).text
+    assert "the weights kept are those of the last epoch." in text
+    assert "watched during training; the last weights were kept" in text
+
+
 def test_similarity_is_shown_where_it_is_known(folder):
     table = pd.read_csv(folder / "predictions.csv")
     change(folder / "predictions.csv", similarity=np.linspace(0.1, 1, len(table)).round(3).astype(str))
@@ -276,6 +302,7 @@ def test_what_intervals_cover_is_put_in_words(regression):
     kept = calibrated(regression, 0.91)
     assert "a 90% interval for each of 2 properties, taken from the errors of the validation rows" in kept
     assert "it covers 91% of the test rows of a property on average" in kept
+    assert kept.count(TRUST) == 1
     assert "tasks: atoms: rows 40" in kept  # among the settings
     assert "less than chance explains" not in kept
     broken = calibrated(regression, 0.6)
@@ -286,6 +313,7 @@ def test_what_intervals_cover_is_put_in_words(regression):
     assert (
         "Predictions have no 90% interval: it takes 9 validation rows with a label, and no property has so many" in few
     )
+    assert TRUST not in few, "there is no interval to trust"
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,157 @@
+"""Molecules of any number -> tables of what a model says of them, step by step: memory does not grow with the rows."""
+
+import functools
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm.auto import tqdm
+
+from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.data.featurize import featurize_steps, records_by_step, table_of, without_cells
+from dgl_moleblend.data.molecules import PipelineConfig
+from dgl_moleblend.data.workers import Chunk, Task, run_elsewhere, run_isolated, run_task
+from dgl_moleblend.predict.jobs import Job
+from dgl_moleblend.predict.tables import place_beside, renamed
+from dgl_moleblend.readers.molecules import MoleculeReader
+
+STEP = 2048
+"""Rows that are computed at once. What comes of a row depends in its last digits on the others of its step, and on
+nothing else."""
+Steps = Iterator[tuple[int, pd.DataFrame]]
+Wanted = Callable[[int], bool]
+
+
+def _every(step: int) -> bool:
+    return True
+
+
+class Files:
+    """Molecules in files: read, featurized and computed step by step, in order; every row is in a table.
+
+    Parameters
+    ----------
+    reader : MoleculeReader
+        The cells that it keeps stand beside what is computed, see `place_beside`.
+
+    Attributes
+    ----------
+    renamed : dict of str to str
+        New names of the user's columns whose names the table has, as soon as there is a step.
+    """
+
+    def __init__(self, reader: MoleculeReader) -> None:
+        self._reader = reader
+        self.renamed: dict[str, str] = {}
+
+    @property
+    def types(self) -> Mapping[str, Any]:
+        """Arrow types of the user's columns, None for text."""
+        return self._reader.cell_types
+
+    def plan(self) -> dict[str, Any]:
+        """Return what decides which molecules there are, as JSON can hold it."""
+        return {"inputs": self._reader.arguments(), "columns": [*self.types]}
+
+    def steps(
+        self,
+        job: Job,
+        *,
+        size: int | None = None,
+        wanted: Wanted = _every,
+        workers: int = 0,
+        executor: Executor | None = None,
+        progress: bool = False,
+    ) -> Steps:
+        """Compute step by step.
+
+        Parameters
+        ----------
+        job : Job
+        size : int
+            Rows of a step; by default `STEP`.
+        wanted : function
+            Of the number of a step: whether it is computed.
+        workers : int
+            Processes that featurize, ahead of what is computed; or, of an executor, how many it has.
+        executor : concurrent.futures.Executor, optional
+            Computes whole steps elsewhere: its workers must find the model folders under the same names. A step that
+            fails there is computed here, and a molecule that ends its process is rejected alone.
+        progress : bool
+            Whether to show a bar.
+
+        Yields
+        ------
+        tuple of int and DataFrame
+            Number of the step, and a table as `align` gives it, the user's columns in it. One at least, of no rows.
+        """
+        reader, config, size = self._reader, PipelineConfig(job.featurizer), size or STEP
+        cut: deque[tuple[int, Sequence[Mapping[str, object] | None]]] = deque()
+        if executor is None:
+            for step in featurize_steps(reader, config, size, wanted=wanted, workers=workers, progress=progress):
+                yield step.number, self._beside(job.tabulate(MoleculeDataset(step.table)), step.cells)
+            return
+
+        def tasks() -> Iterator[Task]:
+            for number, records in records_by_step(reader, size, wanted):
+                cut.append((number, [record.cells for record in records]))
+                yield Task(tuple(without_cells(records)), config, len(reader.task_names), reader.sources)
+
+        about = (job, reader.task_names, dict(reader.classes))
+        work = functools.partial(_featurize_and_compute, about)
+        alone = functools.partial(_featurize_and_compute, about, featurize=run_isolated)
+        with tqdm(desc="rows", unit="row", unit_scale=True, disable=not progress, dynamic_ncols=True) as bar:
+            for table in run_elsewhere(tasks(), work, alone, executor, workers=workers):
+                number, cells = cut.popleft()
+                bar.update(len(table))
+                yield number, self._beside(table, cells)
+
+    def _beside(self, table: pd.DataFrame, cells: Sequence[Mapping[str, object] | None]) -> pd.DataFrame:
+        self.renamed = self.renamed or renamed([*table.columns], [*self.types])
+        return place_beside(table, cells, self.types)
+
+
+class Featurized:
+    """Molecules that are featurized already; the rows of a step are those of the input they came from.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+    """
+
+    types: Mapping[str, Any] = {}
+    renamed: Mapping[str, str] = {}
+
+    def __init__(self, dataset: MoleculeDataset) -> None:
+        self._dataset = dataset
+
+    def plan(self) -> dict[str, Any]:
+        """Return what decides which molecules there are, as JSON can hold it."""
+        return {"inputs": self._dataset.digest()}
+
+    def steps(
+        self, job: Job, *, size: int | None = None, wanted: Wanted = _every, progress: bool = False, **elsewhere: object
+    ) -> Steps:
+        """Compute step by step; see `Files.steps`, whose workers and executor are not needed here."""
+        dataset, rejects, size = self._dataset, self._dataset.rejects, size or STEP
+        rows, others = dataset.rows // size, rejects["row"].to_numpy() // size
+        count = 1 + int(max(rows.max(initial=0), others.max(initial=0)))
+        steps = [step for step in range(count) if wanted(step)]
+        bar = tqdm(steps, desc="steps", unit="step", delay=1.0, disable=not progress or len(steps) < 2)
+        for step in bar:
+            part = dataset.subset(np.flatnonzero(rows == step))
+            yield step, job.tabulate(part, rejects[others == step], progress=progress and len(steps) < 2)
+
+
+def _featurize_and_compute(
+    about: tuple[Job, tuple[str, ...], dict[str, tuple[str, str]]],
+    task: Task,
+    featurize: Callable[[Task], Chunk] = run_task,
+) -> pd.DataFrame:
+    """Do all of a step: a function of its rows and the model's folder alone."""
+    job, task_names, classes = about
+    table = table_of(featurize(task), task_names, task.sources, task.config.featurizer, classes)
+    return job.tabulate(MoleculeDataset(table))

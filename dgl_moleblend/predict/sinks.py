@@ -1,0 +1,177 @@
+"""Where tables go, step by step: to a text or Parquet file that appears whole, to standard output, or its best rows."""
+
+import io
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from os import PathLike
+from pathlib import Path
+from typing import Any, TextIO
+
+import numpy as np
+import pandas as pd
+
+from dgl_moleblend.files import whole
+
+Write = Callable[[pd.DataFrame], None]
+"""Takes the next rows."""
+FORMATS = ("csv", "parquet", "json", "jsonl")
+"""How a table can be written; the suffix of a file says which."""
+
+
+def format_of(path: str | PathLike[str]) -> str | None:
+    """Return the format that a file's name asks for, None where it asks for none that there is."""
+    suffix = Path(path).suffix.removeprefix(".")
+    return suffix if suffix in FORMATS else None
+
+
+@contextmanager
+def open_file(
+    path: Path, form: str, *, digits: int | None = None, types: Mapping[str, Any] | None = None
+) -> Iterator[Write]:
+    """Open a file for tables of the same columns; it appears under its name when all are in it.
+
+    Parameters
+    ----------
+    path : Path
+    form : {"csv", "parquet", "json", "jsonl"}
+    digits : int, optional
+        Of the numbers in text; by default all that they have.
+    types : mapping of str to Arrow type or None, optional
+        Of columns whose type cannot be seen in their first rows, for Parquet; None is text.
+
+    Yields
+    ------
+    function
+        That takes a table. At least one is to be given, be it of no rows.
+    """
+    with whole(path) as temporary:
+        if form == "parquet":
+            with _parquet(temporary, types or {}) as write:
+                yield write
+        else:
+            with temporary.open("w", encoding="utf-8", newline="") as file, open_text(file, form, digits) as write:
+                yield write
+
+
+def write_table(table: pd.DataFrame, path: str | PathLike[str]) -> None:
+    """Write one table, whole or not at all, as the file's name ends, CSV where it ends otherwise."""
+    with open_file(Path(path), format_of(path) or "csv") as write:
+        write(table)
+
+
+@contextmanager
+def open_text(file: TextIO, form: str = "csv", digits: int | None = None) -> Iterator[Write]:
+    """Write tables of the same columns to an open file as one: CSV, a list of JSON objects, or an object a line.
+
+    null stands in JSON where there is no finite number.
+
+    Examples
+    --------
+    >>> import sys
+    >>> with open_text(sys.stdout, "jsonl", digits=3) as write:
+    ...     write(pd.DataFrame({"smiles": ["CCO", "bad"], "x": [1 / 3, np.nan]}))
+    {"smiles":"CCO","x":0.333}
+    {"smiles":"bad","x":null}
+    """
+    begun = False
+
+    def write(table: pd.DataFrame) -> None:
+        nonlocal begun
+        if form == "csv":
+            table.to_csv(file, index=False, header=not begun, lineterminator="\n",
+                         float_format=None if digits is None else f"%.{digits}g")  # fmt: skip
+        else:
+            text = _objects(table, digits, lines=form == "jsonl")
+            if form == "json":
+                text = ("," if begun and len(table) else "") + text[1:-1]
+            file.write(text)
+        begun |= form == "csv" or len(table) > 0
+        file.flush()
+
+    if form == "json":
+        file.write("[")
+    yield write
+    if form == "json":
+        file.write("]")
+
+
+def _objects(table: pd.DataFrame, digits: int | None, *, lines: bool) -> str:
+    if digits is not None:
+        numbers = table.select_dtypes("float").columns
+        table = table.assign(**{n: table[n].map(lambda v: float(f"{v:.{digits}g}")) for n in numbers})
+    buffer = io.StringIO()
+    table.to_json(buffer, orient="records", lines=lines, force_ascii=False, double_precision=15)
+    return buffer.getvalue()
+
+
+@contextmanager
+def _parquet(path: Path, types: Mapping[str, Any]) -> Iterator[Write]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    writer: pq.ParquetWriter | None = None
+
+    def write(table: pd.DataFrame) -> None:
+        nonlocal writer
+        if writer is None:
+            writer = pq.ParquetWriter(path, schema_of(table, types))
+        writer.write_table(pa.Table.from_pandas(table, schema=writer.schema, preserve_index=False))
+
+    try:
+        yield write
+    finally:
+        if writer is not None:
+            writer.close()
+
+
+def schema_of(table: pd.DataFrame, types: Mapping[str, Any]) -> Any:
+    """Return the Arrow schema of a table and of those that follow; a column of objects is text or, of arrays, lists."""
+    import pyarrow as pa
+
+    fields = []
+    for name, column in table.items():
+        kind = types.get(str(name))
+        if kind is None and isinstance(column.dtype, np.dtype) and column.dtype.kind in "fib":
+            kind = pa.from_numpy_dtype(column.dtype)
+        elif kind is None and pd.api.types.is_integer_dtype(column.dtype):
+            kind = pa.int64()
+        elif kind is None:
+            kind = pa.list_(pa.float32()) if name == "embedding" else pa.string()
+        fields.append(pa.field(str(name), kind))
+    return pa.schema(fields)
+
+
+@contextmanager
+def gather(write: Write) -> Iterator[Write]:
+    """Keep all rows in memory, and write them at the end as one table."""
+    found: list[pd.DataFrame] = []
+    yield found.append
+    write(pd.concat(found, ignore_index=True))
+
+
+@contextmanager
+def best_of(write: Write, count: int, column: str, *, lowest: bool = False) -> Iterator[Write]:
+    """Keep the rows whose numbers in a column are the highest, and write these at the end, the best first.
+
+    Rows without a number are not among them; of equal ones the first stand before the others.
+
+    Examples
+    --------
+    >>> import sys
+    >>> with open_text(sys.stdout) as write, best_of(write, 2, "y") as take:
+    ...     take(pd.DataFrame({"smiles": ["C", "CC"], "y": [1.0, 3.0]}))
+    ...     take(pd.DataFrame({"smiles": ["CCC", "bad"], "y": [2.0, np.nan]}))
+    smiles,y
+    CC,3.0
+    CCC,2.0
+    """
+    best: pd.DataFrame | None = None
+
+    def take(table: pd.DataFrame) -> None:
+        nonlocal best
+        found = table[table[column].notna()] if best is None else pd.concat([best, table[table[column].notna()]])
+        best = found.sort_values(column, ascending=lowest, kind="stable").head(count)
+
+    yield take
+    if best is not None:
+        write(best)
