@@ -120,6 +120,7 @@ def command(
     from dgl_moleblend.data.featurize import featurize_to_store, featurize_to_table
     from dgl_moleblend.data.molecules import PipelineConfig
     from dgl_moleblend.data.table import MoleculeTable
+    from dgl_moleblend.data.unusual import describe_unusual
     from dgl_moleblend.files import REJECTS_FILE, keep_inputs, write_atomically
     from dgl_moleblend.pairs.loader import save_graphs
 
@@ -148,6 +149,8 @@ def command(
         if len(table):
             save_graphs(MoleculeDataset(table), output)
     _report(len(table), table.rejects, output, rejects_path)
+    if text := describe_unusual(MoleculeDataset(table)):
+        say(text)
     if not len(table):
         raise click.ClickException("no molecule was kept")
 

@@ -45,6 +45,7 @@ def open_molecules(
         are given where labels are needed.
     """
     from dgl_moleblend.data.dataset import MoleculeDataset
+    from dgl_moleblend.data.unusual import describe_unusual
 
     stores = [name for name in inputs if Path(name, MANIFEST_FILE).is_file()]
     if stores and len(stores) < len(inputs):
@@ -65,6 +66,8 @@ def open_molecules(
         inputs, featurizer=featurizer, workers=workers, progress=not quiet, store=store, **reading
     )
     say(f"{len(dataset) + len(dataset.rejects):,} rows: {len(dataset):,} kept, {len(dataset.rejects):,} rejected")
+    if text := describe_unusual(dataset):
+        say(text)
     return dataset
 
 

@@ -78,7 +78,8 @@ def command(
       NAME_lower, NAME_upper          regression: holds the measured value of 90 % (--coverage) of
                                       molecules like the validation rows; infinite if these are too few
       similarity, nearest             Tanimoto, to the nearest training molecule; its SMILES
-      warning                         "unlike the training set" where similarity is low
+      warning                         "unlike the training set" where similarity is low; "beyond the
+                                      model's vocabulary": isotopes, dummy atoms (*), charges beyond 5
       reason                          why a row has no prediction
 
     An interval can be trusted for a molecule like those that the model was validated on; of new scaffolds, and where

@@ -161,7 +161,7 @@ class Tally:
             If there is no molecule among them.
         """
         why = " (column reason says why)" if self.rejected else ""
-        more = "" if self.warned is None else f", {self.warned:,} warned (unlike the training set)"
+        more = "" if self.warned is None else f", {self.warned:,} warned (column warning says why)"
         say(f"{self.rows:,} rows: {self.rows - self.rejected:,} {done}, {self.rejected:,} rejected{why}{more}")
         if self.rejected == self.rows:
             raise click.ClickException("no molecule was kept")

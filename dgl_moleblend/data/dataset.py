@@ -228,6 +228,10 @@ class MoleculeDataset(Dataset[Sample]):
         """Number of atoms of every molecule, shape (N,)."""
         return self._take(self.table.num_atoms)
 
+    def has_atom(self, column: int, value: int) -> np.ndarray:
+        """Whether each molecule has an atom with this id of one of the nine atom features, shape (N,), bool."""
+        return self._take(self.table.has_atom(column, value))
+
     @property
     def num_conformers(self) -> np.ndarray:
         """Number of conformers of every molecule, shape (N,)."""

@@ -203,6 +203,14 @@ class MoleculeTable:
             found[name.split()[0]].update(f"{name} {stream.hexdigest()}".encode())
         return {name: total.hexdigest()[:16] for name, total in found.items()}
 
+    def has_atom(self, column: int, value: int) -> np.ndarray:
+        """Whether each molecule has an atom with this id of an atom feature, shape (N,), bool."""
+        found = []
+        for views in self._views:
+            until = np.concatenate([[0], np.cumsum(views.atom[:, column] == value)])
+            found.append(np.diff(until[views.atom_offset]) > 0)
+        return self._vector(found, np.empty(0, bool))
+
     def atom_counts(self) -> np.ndarray:
         """How often each id of the first atom feature (atomic number - 1) occurs, shape (119,), int64."""
         counts = np.zeros(ATOM_SIZES[0], np.int64)

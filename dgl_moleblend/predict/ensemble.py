@@ -15,6 +15,7 @@ from dgl_moleblend import folder as model_folder
 from dgl_moleblend.chem.similarity import TrainingSet
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.data.unusual import joined, warnings
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.files import CALIBRATION_FILE, TRAINING_SET_FILE
 from dgl_moleblend.predict.calibration import Calibration, find_calibration
@@ -174,8 +175,9 @@ class Ensemble:
             (several models: the standard deviation over them, of probabilities before calibration for classes), and
             NAME_lower and NAME_upper (regression with a calibration: the interval, infinite where there are too few
             validation rows for the coverage); similarity (Tanimoto, to the nearest training molecule), nearest (its
-            SMILES) and warning (of a molecule unlike the training set), where the training set is known; and reason:
-            why a row has no prediction, else "".
+            SMILES), where the training set is known; warning (of a molecule unlike the training set, or with something
+            beyond the vocabulary: an isotope, a dummy atom, a charge beyond 5); and reason: why a row has no
+            prediction, else "".
         """
         columns = self.predict_columns(dataset, coverage=coverage, progress=progress, accelerator=accelerator)
         return align(dataset, columns)
@@ -208,8 +210,10 @@ class Ensemble:
                 columns |= {f"{name}_lower": mean - width, f"{name}_upper": mean + width}
         if self.training_set is not None:
             similarity, molecule = self.training_set.find(dataset.structures)
-            columns |= {"similarity": similarity, **({} if molecule is None else {"nearest": molecule}),
-                        "warning": np.array(self.training_set.warnings(similarity), object)}  # fmt: skip
+            columns |= {"similarity": similarity, **({} if molecule is None else {"nearest": molecule})}
+            columns["warning"] = joined(self.training_set.warnings(similarity), warnings(dataset))
+        else:
+            columns["warning"] = joined(warnings(dataset))
         return columns
 
 

@@ -16,6 +16,7 @@ from dgl_moleblend.data.duplicates import describe_duplicates, find_duplicates
 from dgl_moleblend.data.inputs import open_inputs
 from dgl_moleblend.data.labelled import Labelled, check_kept, divide, open_labelled
 from dgl_moleblend.data.splits import Split, describe_split
+from dgl_moleblend.data.unusual import describe_unusual
 from dgl_moleblend.report.loaded import LoadedModel, load
 from dgl_moleblend.request import Compute
 from dgl_moleblend.schema import FEATURE_KINDS
@@ -137,6 +138,8 @@ def finetune(
     data = open_labelled(molecules, target, featurizer, columns=columns,
                          smiles_column=smiles_column, workers=workers, progress=progress, tell=tell)  # fmt: skip
     check_kept(data.dataset, data.name)
+    if text := describe_unusual(data.dataset):
+        tell(text)
     parts = divide(data, split, fractions=fractions, seed=seed)
     facts = {**parts.facts, "duplicates": _describe(data, parts, tell), "inputs": [data.path or "memory"]}
     out = Path(out) if out is not None else _temporary(data.dataset.task_names[0], tell)

@@ -320,3 +320,9 @@ def test_molecules_are_standardised_on_request_and_models_remember_it(tmp_path):
     result = commands.run("finetune", tmp_path / "s", *steps, "-o", tmp_path / "x")
     assert result.exit_code == 2
     assert "leave out --standardize" in result.output
+
+
+def test_what_is_beyond_the_vocabulary_is_counted(tmp_path):
+    (tmp_path / "a.smi").write_text("CCO\n[2H]C\n*C\n")
+    result = run(tmp_path / "a.smi", "-o", tmp_path / "s", "--quiet", "--workers", 0)
+    assert "models do not tell: 1 with an isotope, 1 with a dummy atom (*)" in result.output

@@ -318,3 +318,15 @@ def test_mols_that_cannot_be_read(model):
     assert table["smiles"].tolist() == ["", "C", ""]
     with pytest.raises(MoleculeError, match="valence"):
         mb.MoleculeFeaturizer()(broken)
+
+
+def test_what_is_beyond_the_vocabulary_is_warned_of(model, capsys):
+    table = model.predict(["CCO", "[2H]C", "*CCO", "[Ti+6]", "bad"])
+    beyond = "beyond the model's vocabulary: "
+    said = ["", f"{beyond}an isotope", f"{beyond}a dummy atom (*)", f"{beyond}a charge beyond 5", ""]
+    for warning, words in zip(table["warning"], said, strict=True):
+        assert warning.endswith(words)
+        assert (beyond in warning) == bool(words)
+    smiles = ["C" * k for k in range(1, 12)]
+    mb.finetune(([*smiles, "*C"], range(12)), split="random", head="trees")
+    assert "models do not tell: 1 with a dummy atom (*)" in capsys.readouterr().err

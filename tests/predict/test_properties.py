@@ -85,7 +85,7 @@ def test_rejected_rows_keep_their_place(model, tmp_path):
     dataset = chains(6, rejects=2)
     table = predict(tmp_path, dataset, progress=False)
     tasks = ["atoms_predicted", "nitrogens_predicted"]
-    assert list(table.columns) == ["row", "source", "line", "id", "smiles", *tasks, "reason"]
+    assert list(table.columns) == ["row", "source", "line", "id", "smiles", *tasks, "warning", "reason"]
     assert table["row"].tolist() == list(range(8))
     assert table["reason"].tolist() == ["", "no SMILES", "", "no SMILES", "", "", "", ""]
     assert table.loc[[1, 3], "atoms_predicted"].isna().all()
