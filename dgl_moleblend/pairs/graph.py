@@ -57,6 +57,8 @@ class MoleculeFeaturizer:
         How the sense of a tetrahedral centre is told: by its CIP label, or by RDKit's tag as in the authors' release.
     atom_data_field, bond_data_field : str
         Names of `atom` and `bond_path` in the graphs, for scripts that read others: dgllife's read "h" and "e".
+    standardize : sequence of {"fragment", "neutral", "tautomer"}
+        What is done to a molecule first: its largest fragment, without charges, as its canonical tautomer.
 
     Attributes
     ----------
@@ -94,8 +96,9 @@ class MoleculeFeaturizer:
         chirality: str = "cip",
         atom_data_field: str = "atom",
         bond_data_field: str = "bond_path",
+        standardize: Sequence[str] = (),
     ) -> None:
-        self.config = FeaturizerConfig(positions, seed, num_conformers, optimize, timeout, chirality)
+        self.config = FeaturizerConfig(positions, seed, num_conformers, optimize, timeout, chirality, standardize)
         check(on_error in ("raise", "none"), "on_error", on_error, "'raise' or 'none'")
         self.on_error = on_error
         self.atom_data_field = atom_data_field
@@ -145,7 +148,7 @@ class MoleculeFeaturizer:
                 fix="pass edge_featurizer=None; edata['bond_path'] tells the bonds",
             )
         try:
-            mol = prepare(molecule)
+            mol = prepare(molecule, steps=self.config.standardize)
             graph = _graphs([_small_enough(featurize_mol(mol, self.config))])[0]
         except MoleculeError as error:
             if self.on_error == "raise":
@@ -172,14 +175,19 @@ class MoleculeFeaturizer:
         where : str, optional
             Named in the error: file and line, or list index.
         prepared : bool
-            The Mol comes from `read_smiles` or `prepare_mol`, which need not be done again.
+            The Mol comes from `read_smiles` or `prepare_mol`, in the standard form that is asked for, if any: this need
+            not be done again.
 
         Raises
         ------
         MoleculeError
             Whatever `on_error` says.
         """
-        mol = molecule if prepared and isinstance(molecule, Chem.Mol) else prepare(molecule, where)
+        mol = (
+            molecule
+            if prepared and isinstance(molecule, Chem.Mol)
+            else prepare(molecule, where, self.config.standardize)
+        )
         return featurize_mol(mol, self.config, where)
 
     def many(self, molecules: Iterable[Any]) -> list[DGLGraph | None]:
@@ -207,7 +215,9 @@ class MoleculeFeaturizer:
                 where = f"molecules[{k}]"
                 graphs.append(None)
                 try:
-                    kept[k] = _small_enough(featurize_mol(prepare(molecule, where), self.config, where), where)
+                    kept[k] = _small_enough(
+                        featurize_mol(prepare(molecule, where, self.config.standardize), self.config, where), where
+                    )
                 except MoleculeError as error:
                     if self.on_error == "raise":
                         raise
