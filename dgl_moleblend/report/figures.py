@@ -11,6 +11,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dgl_moleblend.report.words import METRIC_NAMES
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -70,7 +72,8 @@ def loss_curves(curves: "pd.DataFrame", kept: int | None = None) -> Figure:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             if kept is not None:
                 axis.axvline(kept + 1, color="grey", linewidth=1, linestyle="--", label=f"kept: epoch {kept + 1}")
-        axis.set(xlabel="epoch" if by_epoch else "optimiser step", ylabel=plain(name))
+        label = METRIC_NAMES.get(name, name)
+        axis.set(xlabel="epoch" if by_epoch else "optimiser step", ylabel=plain(label))
     _legend(figure, axes)
     return figure
 
@@ -139,7 +142,7 @@ def _intervals(axis: "Axes", x: np.ndarray, y: np.ndarray, half_width: np.ndarra
         axis.fill_between(line, line - half_width[0], line + half_width[0], color=COLORS[5], alpha=0.25, linewidth=0,
                           zorder=0, label=label)  # fmt: skip
     else:
-        axis.errorbar(x[known], y[known], half_width[known], fmt="none", ecolor="grey", elinewidth=0.8, alpha=0.7,
+        axis.errorbar(x[known], y[known], half_width[known], fmt="none", ecolor="#bdbdbd", elinewidth=0.8,
                       zorder=0, label=label)  # fmt: skip
     axis.set(xlim=(low, high), ylim=(low, high))
 
