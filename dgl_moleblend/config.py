@@ -4,6 +4,7 @@ import dataclasses
 import difflib
 import json
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -89,6 +90,9 @@ class FeaturizerConfig(Config):
         What tells a tetrahedral centre's sense: its CIP label (R or r clockwise), which the writing of a molecule
         cannot change, or RDKit's tag, which goes by the order of neighbours; the authors' release, and whatever was
         stored before there was this setting, has the tag.
+    standardize : sequence of {"fragment", "neutral", "tautomer"}
+        What is done to a molecule first (`dgl_moleblend.chem.standardize`): its largest fragment, without charges, as
+        its canonical tautomer; by default nothing.
     """
 
     positions: str = "none"
@@ -97,10 +101,16 @@ class FeaturizerConfig(Config):
     optimize: bool = True
     timeout: float = 60.0
     chirality: str = "cip"
+    standardize: Sequence[str] = ()
     CHIRALITY: ClassVar[tuple[str, ...]] = ("cip", "tag")
     POSITIONS: ClassVar[tuple[str, ...]] = ("none", "given", "embed")
+    STEPS: ClassVar[tuple[str, ...]] = ("fragment", "neutral", "tautomer")
 
     def __post_init__(self) -> None:
+        steps = {self.standardize} if isinstance(self.standardize, str) else {*self.standardize}
+        check(steps <= {*self.STEPS}, "standardize", self.standardize,
+              f"some of {', '.join(map(repr, self.STEPS))}")  # fmt: skip
+        object.__setattr__(self, "standardize", tuple(step for step in self.STEPS if step in steps))
         check(self.positions in self.POSITIONS, "positions", self.positions, "one of 'none', 'given', 'embed'")
         check(self.num_conformers >= 1, "num_conformers", self.num_conformers, "at least 1")
         check(0 <= self.seed < 2**31, "seed", self.seed, "from 0 to 2147483647")
@@ -113,12 +123,19 @@ class FeaturizerConfig(Config):
         Examples
         --------
         >>> FeaturizerConfig().decisive()
-        {'positions': 'none', 'chirality': 'cip'}
+        {'positions': 'none', 'chirality': 'cip', 'standardize': []}
         >>> FeaturizerConfig("embed").decisive()
-        {'positions': 'embed', 'chirality': 'cip', 'seed': 0, 'num_conformers': 1, 'optimize': True}
+        {'positions': 'embed', 'chirality': 'cip', 'standardize': [], 'seed': 0, 'num_conformers': 1, 'optimize': True}
         """
         embedding = ("seed", "num_conformers", "optimize") if self.positions == "embed" else ()
-        return {name: getattr(self, name) for name in ("positions", "chirality", *embedding)}
+        found = {"positions": self.positions, "chirality": self.chirality, "standardize": list(self.standardize)}
+        return found | {name: getattr(self, name) for name in embedding}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values; `standardize` only where it has steps, so that older stored settings are equal."""
+        values = super().to_dict()
+        steps = values.pop("standardize")
+        return values | ({"standardize": list(steps)} if steps else {})
 
     @classmethod
     def from_dict(cls, values: dict[str, Any]) -> Self:

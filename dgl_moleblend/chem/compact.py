@@ -1,5 +1,6 @@
 """A SMILES or an RDKit Mol -> compact arrays, with the positions that the settings ask for."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rdkit import Chem
@@ -11,7 +12,7 @@ from dgl_moleblend.chem.vocabulary import mol_to_arrays
 from dgl_moleblend.config import FeaturizerConfig
 
 
-def prepare(molecule: Any, where: str | None = None) -> Chem.Mol:
+def prepare(molecule: Any, where: str | None = None, steps: Sequence[str] = ()) -> Chem.Mol:
     """Read a SMILES, or bring a Mol into the form that features are read from.
 
     Parameters
@@ -20,13 +21,25 @@ def prepare(molecule: Any, where: str | None = None) -> Chem.Mol:
         Anything else is a molecule that cannot be read.
     where : str, optional
         Named in the error.
+    steps : sequence of str
+        Of `FeaturizerConfig.standardize`.
 
     Raises
     ------
     MoleculeError
         If the molecule cannot be read.
     """
-    return read_smiles(molecule, where) if isinstance(molecule, str) else prepare_mol(molecule, where)
+    mol = read_smiles(molecule, where) if isinstance(molecule, str) else prepare_mol(molecule, where)
+    return standardized(mol, steps, where)
+
+
+def standardized(mol: Chem.Mol, steps: Sequence[str], where: str | None = None) -> Chem.Mol:
+    """Return what a prepared molecule becomes, see `standardize`; RDKit's part for it is imported if needed."""
+    if not steps:
+        return mol
+    from dgl_moleblend.chem.standardize import standardize
+
+    return standardize(mol, steps, where)
 
 
 def featurize_mol(mol: Chem.Mol, config: FeaturizerConfig, where: str | None = None) -> MoleculeArrays:

@@ -89,6 +89,7 @@ def command(
     output_format: str,
     positions: str,
     num_conformers: int,
+    standardize: tuple[str, ...],
     timeout: float,
     seed: int,
     max_atoms: int | None,
@@ -128,7 +129,8 @@ def command(
     for path in (output, rejects_path):
         keep_inputs(path, (*inputs, *(name for name in (labels_file, uncharacterized) if name is not None)))
     reader = _open(inputs, labels_file, dataset, uncharacterized, reading)
-    featurizer = FeaturizerConfig(positions, seed=seed, num_conformers=num_conformers, timeout=timeout)
+    featurizer = FeaturizerConfig(positions, seed=seed, num_conformers=num_conformers, timeout=timeout,
+                                  standardize=standardize)  # fmt: skip
     config = PipelineConfig(featurizer, max_atoms or MAX_ATOMS, on_failed_conformer)
     if output_format == "dgl":
         _refuse_existing(output, overwrite)

@@ -158,6 +158,7 @@ def _explain(
     numbers: bool,
     form: str,
 ) -> None:
+    from dgl_moleblend.chem.compact import standardized
     from dgl_moleblend.pairs.graph import MoleculeFeaturizer
     from dgl_moleblend.predict.attribution import attribute
     from dgl_moleblend.predict.properties import PropertyModel
@@ -173,6 +174,7 @@ def _explain(
     if not tasks and len(names) < len(model.task_names):
         say(f"the first {len(names)} of {len(model.task_names)} properties; --task names others")
     mol, where = _read(smiles, file, row)
+    mol = standardized(mol, model.featurizer.standardize, where)
     molecule = MoleculeFeaturizer.from_config(model.featurizer).arrays(mol, where=where, prepared=True)
     chosen = [model.task_names.index(name) for name in names]
     found = attribute(model.predictor, molecule, chosen).scaled(

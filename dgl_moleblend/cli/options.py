@@ -115,10 +115,13 @@ featurizer = section(
                  help="3D coordinates: none, those of the file (SDF, CXSMILES), or embedded (ETKDGv3, then MMFF)."),
     click.option("--conformers", "num_conformers", type=click.IntRange(1), default=1, show_default=True,
                  metavar="K", help="Conformers embedded per molecule."),
+    click.option("--standardize", type=click.Choice(["fragment", "neutral", "tautomer"]), multiple=True,
+                 help="Do this to each molecule first, by RDKit's MolStandardize; may be repeated: keep its largest"
+                 " fragment (without salts), take off charges, make the canonical tautomer. `predict` does the same."),
     click.option("--timeout", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
                  metavar="SECONDS", help="Longest time spent on one molecule's conformers."),
 )  # fmt: skip
-"""FeaturizerConfig without its seed: positions, num_conformers, timeout."""
+"""FeaturizerConfig without its seed: positions, num_conformers, standardize, timeout."""
 
 reading = grouped("reading", dict, columns)
 """One argument of all of `columns`, a dict."""

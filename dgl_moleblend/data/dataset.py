@@ -249,6 +249,11 @@ class MoleculeDataset(Dataset[Sample]):
         return self._take_list(self.table.smiles)
 
     @property
+    def structures(self) -> list[str]:
+        """SMILES of what the molecules became: `smiles`, in a standard form where the settings ask for one."""
+        return self._take_list(self.table.structures)
+
+    @property
     def featurizer(self) -> FeaturizerConfig | None:
         """Settings that the molecules were featurized with, where they are known."""
         return self.table.featurizer
@@ -337,7 +342,7 @@ class MoleculeDataset(Dataset[Sample]):
               fractions, "3 non-negative numbers that add up to 1")  # fmt: skip
         check(scaffold in ("smiles", "decompose"), "scaffold", scaffold, "'smiles' or 'decompose'")
         train, val, test = split_by_dgllife(
-            method, self.smiles, self.labels, fractions, seed=seed, task=task, scaffold=scaffold
+            method, self.structures, self.labels, fractions, seed=seed, task=task, scaffold=scaffold
         )
         assert len(train) + len(val) + len(test) == len(self)
         return train, val, test

@@ -76,7 +76,7 @@ def identity(mol: "Chem.Mol") -> str:
 
 
 def read_mols(dataset: MoleculeDataset) -> "list[Chem.Mol]":
-    """Return the RDKit molecules that the SMILES of a data set stand for."""
+    """Return the RDKit molecules of a data set, in the standard form that its settings ask for."""
     from dgl_moleblend.chem.sanitize import read_smiles
 
-    return [read_smiles(smiles) for smiles in dataset.smiles]
+    return [read_smiles(smiles) for smiles in dataset.structures]

@@ -56,6 +56,11 @@ class JoinedTable(MoleculeTable):
         return next((one for one in found if one is not None and one.positions == "embed"), None)
 
     @property
+    def structures(self) -> list[str]:
+        """SMILES of what the molecules became, by the settings of each table."""
+        return [text for table in self.tables for text in table.structures]
+
+    @property
     def classes(self) -> dict[str, tuple[str, str]]:
         """None: there are no labels."""
         return {}

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from rdkit import Chem
 
-from dgl_moleblend.chem.compact import featurize_mol
+from dgl_moleblend.chem.compact import featurize_mol, standardized
 from dgl_moleblend.chem.sanitize import prepare_mol, read_smiles
 from dgl_moleblend.chem.structures import read_structure
 from dgl_moleblend.config import FeaturizerConfig, check
@@ -71,6 +71,9 @@ def featurize_record(record: Record, config: PipelineConfig, *, without_position
         stage = "pair"
         if record.structure is not None and record.smiles:
             _check_same_atoms(mol, record.smiles)
+        smiles = record.smiles.split(" |")[0] if record.smiles else Chem.MolToSmiles(mol)
+        stage = "standardize"
+        mol = standardized(mol, config.featurizer.standardize)
         stage = "size"
         if mol.GetNumAtoms() > config.max_atoms:
             raise MoleculeError(f"{mol.GetNumAtoms():,} atoms are more than {config.max_atoms:,}")
@@ -86,7 +89,6 @@ def featurize_record(record: Record, config: PipelineConfig, *, without_position
                 stage = "conformer"
                 if config.on_failed_conformer == "reject":
                     raise
-        smiles = record.smiles.split(" |")[0] if record.smiles else Chem.MolToSmiles(mol)
     except MoleculeError as error:
         return reject(record, stage, error.what)
     except Exception as error:

@@ -22,7 +22,7 @@ def targets_from_descriptors(dataset: MoleculeDataset, *, workers: int = 0, prog
     """
     from dgl_moleblend.chem.descriptors import describe
 
-    table = describe(dataset.smiles, ("rdkit2d",), workers=workers, progress=progress)
+    table = describe(dataset.structures, ("rdkit2d",), workers=workers, progress=progress)
     return MoleculeTargets.from_descriptors("descriptors", table.columns["rdkit2d"], table["rdkit2d"])
 
 
@@ -50,18 +50,20 @@ def targets_from_table(
     DataError
         If there are no such columns, or no molecule of the data set has a label there.
     """
+    from dgl_moleblend.chem.compact import standardized
     from dgl_moleblend.data.duplicates import identity, rows_by_identity
     from dgl_moleblend.data.molecules import read_mol
     from dgl_moleblend.readers.molecules import MoleculeReader
 
     places = rows_by_identity(dataset)
+    steps = dataset.featurizer.standardize if dataset.featurizer else ()
     reader = MoleculeReader(path, task_columns=[*columns] or ["all"])
     found: list[tuple[int, int, float]] = []
     rows = unreadable = matched = 0
     for record in reader:
         rows += 1
         try:
-            known = [] if record.error else places.get(identity(read_mol(record)), [])
+            known = [] if record.error else places.get(identity(standardized(read_mol(record), steps)), [])
             unreadable += record.error is not None
         except MoleculeError:
             known, unreadable = [], unreadable + 1

@@ -51,7 +51,7 @@ class Reject:
     row, source, line, id, smiles
         As in `Sample`.
     stage : str
-        "read", "labels", "parse", "size", "conformer", "featurize", "time" or "crash".
+        "read", "labels", "parse", "standardize", "size", "conformer", "featurize", "time" or "crash".
     reason : str
         One line.
     """

@@ -147,6 +147,16 @@ class MoleculeTable:
         return [value for views in self._views for value in views.smiles.to_pylist()]
 
     @property
+    def structures(self) -> list[str]:
+        """SMILES of what the molecules became: `smiles`, in a standard form where the settings ask for one."""
+        steps = tuple(self.featurizer.standardize) if self.featurizer else ()
+        if not steps:
+            return self.smiles
+        from dgl_moleblend.chem.standardize import standard_smiles
+
+        return [standard_smiles(text, steps) for text in self.smiles]
+
+    @property
     def featurizer(self) -> FeaturizerConfig | None:
         """Settings that the molecules were featurized with, where they are known."""
         return self._featurizer

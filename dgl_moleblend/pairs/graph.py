@@ -56,11 +56,13 @@ class MoleculeFeaturizer:
         in the log, as dgllife's data sets count failures.
     chirality : {"cip", "tag"}
         How the sense of a tetrahedral centre is told: by its CIP label, or by RDKit's tag as in the authors' release.
+    atom_data_field, bond_data_field : str
+        Names of `atom` and `bond_path` in the graphs, for scripts that read others: dgllife's read "h" and "e".
+    standardize : sequence of {"fragment", "neutral", "tautomer"}
+        What is done to a molecule first: its largest fragment, without charges, as its canonical tautomer.
     reach : int, optional
         Leave out the pairs with more bonds between them than this. The graph is that of ``cut_off(graph, spd=reach)``,
         without one of all pairs on the way: a molecule of ten thousand atoms takes seconds. By default all pairs.
-    atom_data_field, bond_data_field : str
-        Names of `atom` and `bond_path` in the graphs, for scripts that read others: dgllife's read "h" and "e".
 
     Attributes
     ----------
@@ -96,11 +98,12 @@ class MoleculeFeaturizer:
         timeout: float = 60.0,
         on_error: str = "raise",
         chirality: str = "cip",
-        reach: int | None = None,
         atom_data_field: str = "atom",
         bond_data_field: str = "bond_path",
+        standardize: Sequence[str] = (),
+        reach: int | None = None,
     ) -> None:
-        self.config = FeaturizerConfig(positions, seed, num_conformers, optimize, timeout, chirality)
+        self.config = FeaturizerConfig(positions, seed, num_conformers, optimize, timeout, chirality, standardize)
         check(on_error in ("raise", "none"), "on_error", on_error, "'raise' or 'none'")
         check(reach is None or reach >= 0, "reach", reach, "at least 0 bonds, or None")
         self.on_error = on_error
@@ -152,7 +155,7 @@ class MoleculeFeaturizer:
                 fix="pass edge_featurizer=None; edata['bond_path'] tells the bonds",
             )
         try:
-            mol = prepare(molecule)
+            mol = prepare(molecule, steps=self.config.standardize)
             graph = self._graph(featurize_mol(mol, self.config))
         except MoleculeError as error:
             if self.on_error == "raise":
@@ -182,14 +185,19 @@ class MoleculeFeaturizer:
         where : str, optional
             Named in the error: file and line, or list index.
         prepared : bool
-            The Mol comes from `read_smiles` or `prepare_mol`, which need not be done again.
+            The Mol comes from `read_smiles` or `prepare_mol`, in the standard form that is asked for, if any: this need
+            not be done again.
 
         Raises
         ------
         MoleculeError
             Whatever `on_error` says.
         """
-        mol = molecule if prepared and isinstance(molecule, Chem.Mol) else prepare(molecule, where)
+        mol = (
+            molecule
+            if prepared and isinstance(molecule, Chem.Mol)
+            else prepare(molecule, where, self.config.standardize)
+        )
         return featurize_mol(mol, self.config, where)
 
     def many(self, molecules: Iterable[Any]) -> list[DGLGraph | None]:
@@ -217,7 +225,8 @@ class MoleculeFeaturizer:
                 where = f"molecules[{k}]"
                 graphs.append(None)
                 try:
-                    arrays = featurize_mol(prepare(molecule, where), self.config, where)
+                    mol = prepare(molecule, where, self.config.standardize)
+                    arrays = featurize_mol(mol, self.config, where)
                     if self.reach is not None:
                         graphs[k] = self._named(_near_graph(arrays, self.reach))
                         continue

@@ -207,7 +207,7 @@ class Ensemble:
                 width = task.half_width(coverage, deviation[:, k] if deviation is not None else None)
                 columns |= {f"{name}_lower": mean - width, f"{name}_upper": mean + width}
         if self.training_set is not None:
-            similarity, molecule = self.training_set.find(dataset.smiles)
+            similarity, molecule = self.training_set.find(dataset.structures)
             columns |= {"similarity": similarity, **({} if molecule is None else {"nearest": molecule}),
                         "warning": np.array(self.training_set.warnings(similarity), object)}  # fmt: skip
         return columns

@@ -102,7 +102,7 @@ class Features:
             return
         from dgl_moleblend.chem.descriptors import describe
 
-        table = describe(self.dataset.smiles, missing, workers=self.workers, progress=self.progress)
+        table = describe(self.dataset.structures, missing, workers=self.workers, progress=self.progress)
         for name in missing:
             columns = {name: table.columns[name]} if name in table.columns else {}
             self._made[name] = FeatureTable({name: table[name]}, columns)

@@ -74,7 +74,8 @@ def tabulate_atoms(dataset: MoleculeDataset, embeddings: Sequence[np.ndarray] | 
     counts = np.asarray(dataset.num_atoms, np.int64)
     molecule = np.repeat(np.arange(len(dataset)), counts)
     chirality = (dataset.featurizer or FeaturizerConfig()).chirality
-    smiles = [number_smiles(sample.molecule, sample.smiles, chirality=chirality) for sample in dataset]
+    written = zip(dataset, dataset.structures, strict=True)
+    smiles = [number_smiles(sample.molecule, text, chirality=chirality) for sample, text in written]
     frame = pd.DataFrame({"row": dataset.rows, "id": dataset.ids, "smiles": smiles})
     table = frame.iloc[molecule].reset_index(drop=True)
     table["atom"] = np.arange(len(molecule)) - (counts.cumsum() - counts)[molecule]

@@ -11,6 +11,8 @@ from matplotlib import rc_context
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from dgl_moleblend.report.words import METRIC_NAMES
+
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
@@ -70,7 +72,8 @@ def loss_curves(curves: "pd.DataFrame", kept: int | None = None) -> Figure:
             axis.xaxis.set_major_locator(MaxNLocator(integer=True))
             if kept is not None:
                 axis.axvline(kept + 1, color="grey", linewidth=1, linestyle="--", label=f"kept: epoch {kept + 1}")
-        axis.set(xlabel="epoch" if by_epoch else "optimiser step", ylabel=plain(name))
+        label = METRIC_NAMES.get(name, name)
+        axis.set(xlabel="epoch" if by_epoch else "optimiser step", ylabel=plain(label))
     _legend(figure, axes)
     return figure
 

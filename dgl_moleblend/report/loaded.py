@@ -273,7 +273,7 @@ class LoadedModel(SavedModel):
         networks = [one for one in members if isinstance(one, PropertyModel)]
         check(0 < len(networks) == len(members), "model", self.name,
               "a network, whose atoms can be asked: finetune(..., head='network')")  # fmt: skip
-        mol = prepare(molecule)
+        mol = prepare(molecule, steps=self.featurizer.standardize)
         arrays = MoleculeFeaturizer.from_config(self.featurizer).arrays(mol, prepared=True)
         found = [attribute(one.predictor, arrays).scaled(one.scaling.scale, one.scaling.mean) for one in networks]
         assert self._ensemble is not None

@@ -347,7 +347,7 @@ def _finish(
              "units": {task.name: task.unit for task in work.request.tasks if task.unit}}  # fmt: skip
     write_json(out / METRICS_FILE, metrics)
     table = tabulate(work.dataset, work.parts, {"validation": held_out[validation], "test": test})
-    training_set = write_training_set(out, work.dataset.subset(work.rows).smiles)
+    training_set = write_training_set(out, work.dataset.subset(work.rows).structures)
     if training_set is not None:
         table["similarity"] = training_set.similarity(table["smiles"].tolist())
         known = (table["split"] == "validation").to_numpy()

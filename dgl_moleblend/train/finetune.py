@@ -166,7 +166,7 @@ def finetune(
     property_model.save_pretrained(out, versions=library_versions(), metric=metric, facts=request.facts, units=units)
     write_json(out / METRICS_FILE, metrics)
     table = tabulate(dataset, parts, predictions)
-    if report and (training_set := write_training_set(out, dataset.subset(parts["train"]).smiles)) is not None:
+    if report and (training_set := write_training_set(out, dataset.subset(parts["train"]).structures)) is not None:
         table["similarity"] = training_set.similarity(table["smiles"].tolist())
     write_table(table, out / PREDICTIONS_FILE)
     write_table(split_table(dataset, parts), out / SPLIT_FILE)

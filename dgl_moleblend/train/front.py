@@ -42,6 +42,7 @@ def finetune(
     metric: str | None = None,
     training: TrainingConfig | None = None,
     positions: str = "none",
+    standardize: Sequence[str] = (),
     smiles_column: str | None = None,
     seed: int = 0,
     workers: int = 0,
@@ -86,6 +87,9 @@ def finetune(
         Of the network.
     positions : {"none", "given", "embed"}
         3D coordinates of molecules that are featurized here.
+    standardize : sequence of {"fragment", "neutral", "tautomer"}
+        What is done to each molecule first, by RDKit's MolStandardize: its largest fragment (without salts), without
+        charges, as its canonical tautomer. The model does the same to new molecules; their SMILES stay as given.
     smiles_column : str, optional
         Of a DataFrame or file; by default found by its name.
     seed : int
@@ -129,7 +133,8 @@ def finetune(
     kinds = tuple(name for name in FEATURE_KINDS if name in features) or FEATURE_KINDS
     if encoder is not None and not isinstance(encoder, EncoderConfig):
         model_folder.read(encoder)  # what is wrong with it is said before molecules are read
-    data = open_labelled(molecules, target, FeaturizerConfig(positions, seed=seed), columns=columns,
+    featurizer = FeaturizerConfig(positions, seed=seed, standardize=standardize)
+    data = open_labelled(molecules, target, featurizer, columns=columns,
                          smiles_column=smiles_column, workers=workers, progress=progress, tell=tell)  # fmt: skip
     check_kept(data.dataset, data.name)
     parts = divide(data, split, fractions=fractions, seed=seed)
@@ -193,6 +198,7 @@ def pretrain(
     training: TrainingConfig | None = None,
     validation: float = 0.05,
     positions: str = "embed",
+    standardize: Sequence[str] = (),
     smiles_column: str | None = None,
     seed: int = 0,
     workers: int = 0,
@@ -217,7 +223,7 @@ def pretrain(
         Share of the molecules whose loss chooses the weights that are kept.
     positions : {"embed", "none", "given"}
         3D coordinates of molecules that are featurized here; without them there is one relation less to recover.
-    smiles_column, seed, workers, resume, overwrite, progress, accelerator, logger
+    standardize, smiles_column, seed, workers, resume, overwrite, progress, accelerator, logger
         See `finetune`.
 
     Returns
@@ -233,7 +239,7 @@ def pretrain(
         If there is no such encoder, or a resumed run had other settings.
     """
     tell, compute = _teller(progress), Compute(accelerator, progress=progress, logger=logger)
-    featurizer = FeaturizerConfig(positions, seed=seed)
+    featurizer = FeaturizerConfig(positions, seed=seed, standardize=standardize)
     found = open_inputs(molecules, featurizer, smiles_column=smiles_column, workers=workers, progress=progress)
     check_kept(found.dataset, "molecules")
     if found.reasons:

@@ -9,9 +9,11 @@ import sys
 import time
 from pathlib import Path
 
+import commands
 import pandas as pd
 import pytest
 from click.testing import CliRunner, Result
+from commands import succeed
 
 from dgl_moleblend.cli import main
 from dgl_moleblend.data.store import MoleculeStore
@@ -297,3 +299,24 @@ def test_options_that_do_not_go_together(tmp_path, path, arguments, text):
     result = run(path, *arguments, "-o", tmp_path / "s")
     assert result.exit_code == 2
     assert text in result.stderr
+
+
+def test_molecules_are_standardised_on_request_and_models_remember_it(tmp_path):
+    acids = ["C" * k + "C(=O)O" for k in range(1, 13)]
+    table, salts = tmp_path / "acids.csv", tmp_path / "salts.smi"
+    table.write_text("smiles,y\n" + "".join(f"{text},{k}\n" for k, text in enumerate(acids)))
+    salts.write_text("".join(f"{text[:-1]}[O-].[Na+]\n" for text in acids))
+    steps = ("--standardize", "fragment", "--standardize", "neutral")
+    succeed("featurize", salts, *steps, "-o", tmp_path / "s", "--workers", 0, "--quiet")
+    assert MoleculeStore(tmp_path / "s").featurizer.standardize == ("fragment", "neutral")
+    assert MoleculeStore(tmp_path / "s").num_atoms[0] == 4
+    succeed("finetune", table, "--tasks", "y", *steps, "--head", "trees", "--split", "random", "-o", tmp_path / "model",
+            "--workers", 0, "--quiet")  # fmt: skip
+    for given in (salts, tmp_path / "s"):
+        succeed("predict", tmp_path / "model", given, "-o", tmp_path / "p.csv", "--workers", 0, "--quiet")
+        found = pd.read_csv(tmp_path / "p.csv")
+        assert found["smiles"].tolist() == salts.read_text().split()
+        assert found["similarity"].max() == 1
+    result = commands.run("finetune", tmp_path / "s", *steps, "-o", tmp_path / "x")
+    assert result.exit_code == 2
+    assert "leave out --standardize" in result.output

@@ -30,7 +30,7 @@ def test_loss_curves_show_both_stages_and_skip_single_steps():
     loss, rmse = [axis for axis in figure.axes if axis.axison]
     assert [line.get_label() for line in loss.lines] == ["train", "validation"]
     np.testing.assert_array_equal(loss.lines[0].get_xydata(), [[1, 5], [2, 4]])
-    assert rmse.get_ylabel() == "rmse"
+    assert rmse.get_ylabel() == "RMSE"
     np.testing.assert_array_equal(rmse.lines[0].get_xydata(), [[1, 2], [2, 1]])
 
 
