@@ -108,7 +108,7 @@ def build_guides(out: Path) -> None:
         body = markdown2.markdown(
             text, extras=["tables", "fenced-code-blocks", "header-ids", "cuddled-lists", "code-friendly"]
         )
-        body = re.sub(r'href="([^"#:]+)(#[^"]*)?"', partial(_link, source, out), body)
+        body = re.sub(r'(href|src)="([^"#:]+)(#[^"]*)?"', partial(_link, source, out), body)
         page = out / _page(name)
         page.parent.mkdir(parents=True, exist_ok=True)
         up = "../" * name.count("/")
@@ -123,7 +123,7 @@ def _page(name: str) -> str:
 
 def _link(source: Path, out: Path, found: re.Match[str]) -> str:
     """Return a link of a guide as the built page has it; a file of the repository is copied to where it points."""
-    target, fragment = found[1], found[2] or ""
+    target, fragment = found[2], found[3] or ""
     path = (source.parent / unquote(target)).resolve()
     name = path.relative_to(ROOT).as_posix() if path.is_relative_to(ROOT) else ""
     if name in GUIDES:
@@ -131,7 +131,7 @@ def _link(source: Path, out: Path, found: re.Match[str]) -> str:
     elif path.is_file():
         (out / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(path, out / name)
-    return f'href="{target}{fragment}"'
+    return f'{found[1]}="{target}{fragment}"'
 
 
 class _Links(HTMLParser):

@@ -142,7 +142,7 @@ def _intervals(axis: "Axes", x: np.ndarray, y: np.ndarray, half_width: np.ndarra
         axis.fill_between(line, line - half_width[0], line + half_width[0], color=COLORS[5], alpha=0.25, linewidth=0,
                           zorder=0, label=label)  # fmt: skip
     else:
-        axis.errorbar(x[known], y[known], half_width[known], fmt="none", ecolor="grey", elinewidth=0.8, alpha=0.7,
+        axis.errorbar(x[known], y[known], half_width[known], fmt="none", ecolor="#bdbdbd", elinewidth=0.8,
                       zorder=0, label=label)  # fmt: skip
     axis.set(xlim=(low, high), ylim=(low, high))
 
