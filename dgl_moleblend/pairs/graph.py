@@ -17,6 +17,7 @@ from dgl_moleblend.chem.compact import featurize_mol, prepare
 from dgl_moleblend.chem.sanitize import rdkit_session
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.errors import ConfigError, MoleculeError, SchemaError
+from dgl_moleblend.pairs.near import find_near_pairs
 from dgl_moleblend.pairs.relations import bond_matrix, pairwise_distance, shortest_bond_path, shortest_path_distance
 from dgl_moleblend.schema import NODE_FIELDS
 
@@ -59,6 +60,9 @@ class MoleculeFeaturizer:
         Names of `atom` and `bond_path` in the graphs, for scripts that read others: dgllife's read "h" and "e".
     standardize : sequence of {"fragment", "neutral", "tautomer"}
         What is done to a molecule first: its largest fragment, without charges, as its canonical tautomer.
+    reach : int, optional
+        Leave out the pairs with more bonds between them than this. The graph is that of ``cut_off(graph, spd=reach)``,
+        without one of all pairs on the way: a molecule of ten thousand atoms takes seconds. By default all pairs.
 
     Attributes
     ----------
@@ -97,10 +101,13 @@ class MoleculeFeaturizer:
         atom_data_field: str = "atom",
         bond_data_field: str = "bond_path",
         standardize: Sequence[str] = (),
+        reach: int | None = None,
     ) -> None:
         self.config = FeaturizerConfig(positions, seed, num_conformers, optimize, timeout, chirality, standardize)
         check(on_error in ("raise", "none"), "on_error", on_error, "'raise' or 'none'")
+        check(reach is None or reach >= 0, "reach", reach, "at least 0 bonds, or None")
         self.on_error = on_error
+        self.reach = reach
         self.atom_data_field = atom_data_field
         self.bond_data_field = bond_data_field
 
@@ -149,7 +156,7 @@ class MoleculeFeaturizer:
             )
         try:
             mol = prepare(molecule, steps=self.config.standardize)
-            graph = _graphs([_small_enough(featurize_mol(mol, self.config))])[0]
+            graph = self._graph(featurize_mol(mol, self.config))
         except MoleculeError as error:
             if self.on_error == "raise":
                 raise
@@ -158,6 +165,9 @@ class MoleculeFeaturizer:
         if node_featurizer is not None:
             _add_fields(graph, node_featurizer(mol))
         return self._named(graph)
+
+    def _graph(self, molecule: MoleculeArrays) -> DGLGraph:
+        return _graphs([_small_enough(molecule)])[0] if self.reach is None else _near_graph(molecule, self.reach)
 
     def _named(self, graph: DGLGraph) -> DGLGraph:
         if self.atom_data_field != "atom":
@@ -215,9 +225,12 @@ class MoleculeFeaturizer:
                 where = f"molecules[{k}]"
                 graphs.append(None)
                 try:
-                    kept[k] = _small_enough(
-                        featurize_mol(prepare(molecule, where, self.config.standardize), self.config, where), where
-                    )
+                    mol = prepare(molecule, where, self.config.standardize)
+                    arrays = featurize_mol(mol, self.config, where)
+                    if self.reach is not None:
+                        graphs[k] = self._named(_near_graph(arrays, self.reach))
+                        continue
+                    kept[k] = _small_enough(arrays, where)
                 except MoleculeError as error:
                     if self.on_error == "raise":
                         raise
@@ -233,7 +246,7 @@ def _small_enough(molecule: MoleculeArrays, where: str | None = None) -> Molecul
         raise MoleculeError(
             f"{molecule.num_atoms:,} atoms are too many for a graph of all pairs (limit {MAX_GRAPH_ATOMS:,})",
             where=where,
-            fix="leave the molecule out",
+            fix="give MoleculeFeaturizer a `reach` in bonds, or leave the molecule out",
         )
     return molecule
 
@@ -288,6 +301,25 @@ def _graphs(molecules: Sequence[MoleculeArrays]) -> list[DGLGraph]:
             graph.edata[name] = torch.from_numpy(own.reshape(n * n, *own.shape[2:]))
         graphs.append(graph)
     return graphs
+
+
+def _near_graph(molecule: MoleculeArrays, reach: int) -> DGLGraph:
+    """Make a graph of the pairs within reach; no array has a row for every pair of atoms."""
+    import dgl
+
+    n = molecule.num_atoms
+    pairs = find_near_pairs(molecule.bond_index, molecule.bond_id, n, reach)
+    graph = dgl.graph((torch.from_numpy(pairs.sender), torch.from_numpy(pairs.receiver)), num_nodes=n)
+    positions = molecule.conformer()
+    positions = np.full((n, 3), np.nan, np.float32) if positions is None else np.array(positions, np.float32)
+    graph.ndata["atom"] = torch.from_numpy(molecule.atom)
+    graph.ndata["degree"] = torch.from_numpy(molecule.degree)
+    graph.ndata["positions"] = torch.from_numpy(positions)
+    graph.edata["spd"] = torch.from_numpy(pairs.spd)
+    graph.edata["bond_path"] = torch.from_numpy(pairs.bond_path)
+    apart = positions[pairs.receiver] - positions[pairs.sender]
+    graph.edata["distance"] = torch.from_numpy(np.sqrt((apart * apart).sum(-1)))
+    return graph
 
 
 def _complete_graph(num_atoms: int) -> DGLGraph:

@@ -350,6 +350,26 @@ def test_what_is_not_known_of_intervals_is_not_said(regression):
     assert "interval" not in Page(write_report(regression)).text
 
 
+def test_intervals_of_many_widths_are_drawn_where_the_folder_knows_them(regression):
+    """Folders of versions before have no column of deviations."""
+
+    def drawn() -> list[bool]:
+        pictures = [one for one in Page(write_report(regression)).all("img") if "against measured" in one["alt"]]
+        return [b"90% interval" in base64.b64decode(one["src"].partition(",")[2]) for one in pictures]
+
+    wide = TaskCalibration(40, tuple(np.arange(1.0, 41)), deviations=(0.5, 1.0, 2.0))
+    alike = TaskCalibration(40, tuple(np.arange(1.0, 41)))
+    Calibration("regression", {"atoms": wide, "nitrogens": alike}, "kernel").write(regression / "calibration.json")
+    assert drawn() == [False, True]
+    table = pd.read_csv(regression / "predictions.csv")
+    deviation = np.linspace(0.5, 2, len(table))
+    change(regression / "predictions.csv", atoms_deviation=deviation.astype(str))
+    assert drawn() == [True, True]
+    widths = read_results(regression).half_widths
+    np.testing.assert_allclose(widths[:, 0], 37 * deviation[(table["split"] == "test").to_numpy()])
+    assert (widths[:, 1] == 37).all()
+
+
 @pytest.mark.parametrize("text", ["x", '{"tasks": {"atoms": {}}}'])
 def test_a_damaged_calibration_is_named(regression, text):
     (regression / "calibration.json").write_text(text)
