@@ -14,6 +14,7 @@ from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.featurize import featurize_steps, records_by_step, table_of, without_cells
 from dgl_moleblend.data.molecules import PipelineConfig
 from dgl_moleblend.data.workers import Chunk, Task, run_elsewhere, run_isolated, run_task
+from dgl_moleblend.env.memory import trim
 from dgl_moleblend.predict.jobs import Job
 from dgl_moleblend.predict.tables import place_beside, renamed
 from dgl_moleblend.readers.molecules import MoleculeReader
@@ -93,6 +94,7 @@ class Files:
         if executor is None:
             for step in featurize_steps(reader, config, size, wanted=wanted, workers=workers, progress=progress):
                 yield step.number, self._beside(job.tabulate(MoleculeDataset(step.table)), step.cells)
+                trim()
             return
 
         def tasks() -> Iterator[Task]:
