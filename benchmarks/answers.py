@@ -98,12 +98,22 @@ def compute(problem: Problem, args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
+def _join_seeds(found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return one entry a data set and choice of candidates: folds of all its seeds, seconds of them all."""
+    joined: dict[tuple[str, ...], dict[str, Any]] = {}
+    for one in found:
+        entry = joined.setdefault((one["problem"], *one["candidates"]), {**one, "runs": [], "seconds": 0.0})
+        entry["runs"] = [*entry["runs"], *one["runs"]]
+        entry["seconds"] += one["seconds"]
+    return list(joined.values())
+
+
 def tabulate(folder: Path, data: Path) -> str:
-    """Return a Markdown table: mean test score over the folds, their deviation behind it."""
+    """Return a Markdown table: mean test score over folds and seeds, their deviation behind it."""
     found = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
     lines = []
     for table in dict.fromkeys(one["table"] for one in found):
-        rows = [one for one in found if one["table"] == table]
+        rows = _join_seeds([one for one in found if one["table"] == table])
         names = [name for name in (*CANDIDATES, ANSWER) if any(name in one["runs"][0]["scores"] for one in rows)]
         published = pd.read_csv(data / "moleculeace" / "published.csv") if table == "moleculeace" else None
         extra: list[str] = []
