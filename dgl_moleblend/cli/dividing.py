@@ -28,6 +28,10 @@ dividing = options.grouped(
                  help="Never divide rows that hold the same molecule."),
     click.option("--split-column", metavar="NAME",
                  help="Divide as this column says: train, validation (valid, val), test."),
+    click.option("--group-column", metavar="NAME",
+                 help="Divide the groups that this column names (series, laboratories) at random; none is parted."),
+    click.option("--time-column", metavar="NAME",
+                 help="The oldest train, the newest test, as the numbers or dates of this column say."),
     click.option("--validation-file", multiple=True, metavar="FILE",
                  help="Validate on this file; FILE... are the others. May be repeated."),
     click.option("--test-file", multiple=True, metavar="FILE", help="Test on this file. May be repeated."),
@@ -46,16 +50,26 @@ def check_together(ctx: click.Context, inputs: tuple[str, ...], dividing: Mappin
         That names one to leave out.
     """
     folds, column = dividing["folds"], dividing["split_column"]
+    group, time = dividing["group_column"], dividing["time_column"]
     files = dividing["validation_file"] + dividing["test_file"]
-    ways = {"--split-column": column, "--validation-file or --test-file": files, "--folds": folds}
+    ways = {
+        "--split-column": column,
+        "--group-column": group,
+        "--time-column": time,
+        "--validation-file or --test-file": files,
+        "--folds": folds,
+    }
     given = [name for name, value in ways.items() if value]
     if len(given) > 1:
         raise click.UsageError(f"leave out {given[1]}: {given[0]} says already how molecules are divided")
     if column:
         refuse(ctx, DIVIDING, "--split-column says how molecules are divided")
+    for name in ("--group-column", "--time-column"):
+        if ways[name]:
+            refuse(ctx, ("split", "scaffold", "keep_duplicates_together"), f"{name} says how molecules are divided")
     if dividing["validation_file"] and dividing["test_file"]:
         refuse(ctx, DIVIDING, "the files say how molecules are divided")
-    if (column or files) and any(name == "-" or Path(name).is_dir() for name in (*inputs, *files)):
+    if (column or group or time or files) and any(name == "-" or Path(name).is_dir() for name in (*inputs, *files)):
         raise click.UsageError(f"{given[0]} needs files of molecules, not a data set or standard input")
     if dividing["split"] != "scaffold":
         refuse(ctx, ("scaffold",), f"the split is {dividing['split']}")
@@ -95,7 +109,13 @@ def _splits(
     seed: int,
 ) -> "list[Split]":
     from dgl_moleblend.data.folds import split_into_folds
-    from dgl_moleblend.data.given_splits import split_by_column, split_by_file
+    from dgl_moleblend.data.given_splits import (
+        read_words,
+        split_by_column,
+        split_by_file,
+        split_by_group,
+        split_by_time,
+    )
     from dgl_moleblend.data.splits import split_by_method
     from dgl_moleblend.readers.inputs import expand_inputs
 
@@ -103,8 +123,14 @@ def _splits(
            "keep_duplicates_together": dividing["keep_duplicates_together"]}  # fmt: skip
     if dividing["folds"]:
         return split_into_folds(dataset, dividing["folds"], **how)
+    columns = {name: value for name, value in reading.items() if name != "id_column"}
+    if name := dividing["group_column"]:
+        words = read_words(inputs, name, "--group-column", **columns)
+        return [split_by_group(dataset, words, name, dividing["fractions"], seed)]
+    if name := dividing["time_column"]:
+        words = read_words(inputs, name, "--time-column", **columns)
+        return [split_by_time(dataset, words, name, dividing["fractions"])]
     if dividing["split_column"]:
-        columns = {name: value for name, value in reading.items() if name != "id_column"}
         return [split_by_column(dataset, inputs, dividing["split_column"], **columns)]
     how["fractions"] = dividing["fractions"]
     if files := {part: names for part in ("validation", "test") if (names := dividing[f"{part}_file"])}:

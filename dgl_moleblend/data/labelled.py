@@ -15,7 +15,13 @@ import pandas as pd
 from dgl_moleblend import shipped
 from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.dataset import SPLITS, MoleculeDataset
-from dgl_moleblend.data.given_splits import split_by_column, split_by_words
+from dgl_moleblend.data.given_splits import (
+    read_words,
+    split_by_column,
+    split_by_group,
+    split_by_time,
+    split_by_words,
+)
 from dgl_moleblend.data.inputs import column_of_smiles, entries, open_inputs, path_of
 from dgl_moleblend.data.splits import PARTS, Split, check_parts, split_by_method
 from dgl_moleblend.errors import DataError
@@ -141,7 +147,8 @@ def divide(data: Labelled, split: Any, *, fractions: Sequence[float] = (0.8, 0.1
     split : str, mapping, or sequence of 3 sequences
         One of ``MoleculeDataset.split``'s methods; the name of a column that says train, validation or test; or row
         numbers of the input for "train", "validation" and "test", as a mapping or in this order, such as
-        ``dataset.split("random")`` gives.
+        ``dataset.split("random")`` gives; or ``{"group": column}``, ``{"time": column}`` (`split_by_group`,
+        `split_by_time`).
     fractions, seed
         Of a method.
 
@@ -156,13 +163,16 @@ def divide(data: Labelled, split: Any, *, fractions: Sequence[float] = (0.8, 0.1
         if split in SPLITS:
             return split_by_method(data.dataset, split, fractions, seed)
         if split in data.words:
-            cells = ["" if is_missing(word) else str(word) for word in data.words[split]]
-            words = {int(row): (cells[row], f"row {row}") for row in data.dataset.rows}
-            return split_by_words(data.dataset, words, split)
+            return split_by_words(data.dataset, _words_of(data, split), split)
         if data.path and not Path(data.path, MANIFEST_FILE).is_file():
             return split_by_column(data.dataset, [data.path], split, **data.reading)
         raise DataError(f"split={split!r} is no way to divide molecules, and no column of them",
                         fix=f"one of {', '.join(SPLITS)}, or a column: {listed([*data.words])}")  # fmt: skip
+    if isinstance(split, Mapping) and len(split) == 1 and (way := next(iter(split))) in ("group", "time"):
+        words = _words_of(data, split[way])
+        if way == "group":
+            return split_by_group(data.dataset, words, split[way], fractions, seed)
+        return split_by_time(data.dataset, words, split[way], fractions)
     if not isinstance(split, Mapping):
         if not isinstance(split, Sequence) or len(split) != len(PARTS):
             ways = f"give one of {', '.join(SPLITS)}, a column, or the rows of train, validation and test"
@@ -181,6 +191,16 @@ def divide(data: Labelled, split: Any, *, fractions: Sequence[float] = (0.8, 0.1
         kept = index[rows[rows < len(index)]]
         parts[name] = kept[kept >= 0]  # rows that are no molecule are in the list of rejects
     return Split(check_parts(parts), {"split": "given", "split_variant": "rows that were given"})
+
+
+def _words_of(data: Labelled, column: str) -> dict[int, tuple[str, str]]:
+    """Return what stands in a column of a DataFrame or file, by row, and where."""
+    if column in data.words:
+        cells = ["" if is_missing(word) else str(word) for word in data.words[column]]
+        return {int(row): (cells[row], f"row {row}") for row in data.dataset.rows}
+    if data.path and not Path(data.path, MANIFEST_FILE).is_file():
+        return read_words([data.path], column, "split=", **data.reading)
+    raise no_column(column, [*data.words], option="split=")
 
 
 def _unpair(molecules: Any, target: Any) -> tuple[Any, Any]:

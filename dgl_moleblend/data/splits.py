@@ -138,7 +138,7 @@ def split_by_method(
     parts = dict(zip(PARTS, gather(groups, chosen.split(method, fractions, seed, scaffold=scaffold)), strict=True))
     facts = facts_of(dataset, method, _VARIANTS[method], seed, scaffold, keep_duplicates_together)
     facts["fractions"] = list(fractions)
-    text, is_useless = _compare_shares(parts, fractions)
+    text, is_useless = far_from(parts, fractions)
     if text and method == "scaffold":
         text += _largest_scaffold(chosen)
     if is_useless:
@@ -163,7 +163,7 @@ def without_unlabelled(dataset: MoleculeDataset, split: Split) -> Split:
     return Split(check_parts(parts), {**split.facts, "unlabelled": len(dataset) - len(found[1])})
 
 
-def _compare_shares(parts: Mapping[str, np.ndarray], fractions: Sequence[float]) -> tuple[str, bool]:
+def far_from(parts: Mapping[str, np.ndarray], fractions: Sequence[float]) -> tuple[str, bool]:
     """Say in a sentence which shares are far from what was asked, "" if none is; and whether that is of no use."""
     total = sum(map(len, parts.values()))
     far, is_useless = [], False

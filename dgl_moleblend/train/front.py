@@ -71,7 +71,8 @@ def finetune(
         and ``model.save`` keeps: a cell of a notebook that runs twice neither fails nor overwrites anything.
     split : str, mapping, or sequence of 3 sequences
         "scaffold", "random", "molecular_weight", "stratified" or "consecutive"; the name of a column that says train,
-        validation or test; or the input rows of "train", "validation" and "test".
+        validation or test; the input rows of "train", "validation" and "test"; or ``{"group": column}`` or
+        ``{"time": column}``: whole groups at random, or the newest for the test.
     fractions : sequence of 3 floats
         Shares of training, validation and test.
     head : {"auto", "network", "kernel", "trees"}
