@@ -13,7 +13,6 @@ import click
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.executors import open_executor
 from dgl_moleblend.cli.inputs import open_molecules, refuse, resumable, say
-from dgl_moleblend.env.memory import return_large_blocks
 from dgl_moleblend.files import MANIFEST_FILE
 
 if TYPE_CHECKING:
@@ -236,7 +235,6 @@ def run(
     workers, progress
         See `Files.steps`.
     """
-    return_large_blocks()
     tally = Tally()
     with ExitStack() as opened:
         executor = opened.enter_context(open_executor(screening.executor))
