@@ -10,7 +10,8 @@ def trim() -> None:
     """Let glibc give back what lies free between blocks in use: some milliseconds; elsewhere nothing is done.
 
     Steps of some thousand molecules leave holes: after a hundred of them a process has 110 MB more than after ten, with
-    this 90. To let it give every large block back at once (``mallopt``) keeps it flat, and made steps 1.5 times as long.
+    this 90. To let it give every large block back at once (``mallopt``) keeps that flat, and made steps half as long
+    again.
     """
     if (library := _libc()) is not None:
         library.malloc_trim(0)
