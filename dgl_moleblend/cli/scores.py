@@ -23,9 +23,11 @@ def candidates_to_text(metrics: Mapping[str, Any]) -> str:
 def to_text(metrics: Mapping[str, Any]) -> str:
     """Write scores as a table: one row a score, beside those of a model that predicts the mean."""
     names = _shown(metrics["test"])
+    chosen = str(metrics.get("chosen_by"))  # the score that chose the weights
+    names += [chosen] * (chosen in metrics["test"]["left_out"] and chosen not in names)
     columns = (metrics["validation"], metrics["test"], metrics["mean_predictor"]["test"])
     tasks = _each_task(metrics["test"])
-    width = max(8, *(len(f"rmse {task}") + 1 for task in tasks)) if tasks else 8
+    width = 1 + max(7, *map(len, names), *(len(f"rmse {task}") for task in tasks))
     lines = [f"{'':{width}}{'validation':>12}{'test':>12}{'mean predictor, test':>24}"]
     for name in names:
         cells = [_cell(column[name]) for column in columns]

@@ -242,9 +242,9 @@ def run(
             parts = _open_parts(output, screening, {**job.plan(), **source.plan()})
             tally.take_up(parts.parts.values())
             opened.enter_context(resumable())
-            write, wanted = opened.enter_context(parts.open(source.types)).write, parts.wanted
+            write, wanted = opened.enter_context(parts.open()).write, parts.wanted
         else:
-            take = opened.enter_context(_open_file(output, form, screening, source.types, rank, page))
+            take = opened.enter_context(_open_file(output, form, screening, rank, page))
             write, wanted = (lambda step, table: take(table)), (lambda step: True)
         for step, table in source.steps(job, wanted=wanted, workers=workers, executor=executor, progress=progress):
             write(step, table)
@@ -269,7 +269,6 @@ def _open_file(
     output: str | None,
     form: str | None,
     screening: Screening,
-    types: Mapping[str, Any],
     rank: str | None,
     page: Callable[["pd.DataFrame"], None] | None,
 ) -> Iterator[Callable[["pd.DataFrame"], None]]:
@@ -281,7 +280,7 @@ def _open_file(
         write = opened.enter_context(
             gather(page) if page is not None
             else open_text(sys.stdout, form, DIGITS) if output is None
-            else open_file(Path(output), form, digits=DIGITS, types=types)
+            else open_file(Path(output), form, digits=DIGITS)
         )  # fmt: skip
         if rank is not None and screening.top is not None:
             write = opened.enter_context(best_of(write, screening.top, rank, lowest=screening.lowest))

@@ -137,6 +137,7 @@ class SavedModel:
         reader = MoleculeReader(files, smiles_column=smiles_column, task_columns=job.ensemble.feature_columns,
                                 keep_cells=True)  # fmt: skip
         for _, table in Files(reader).steps(job, workers=workers, progress=progress):
+            table.attrs.clear()  # types of the columns, which are for our own files
             yield table
 
     def embed(

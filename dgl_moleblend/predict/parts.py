@@ -19,6 +19,12 @@ from dgl_moleblend.predict.sinks import Write, open_file
 _LEFTOVER = re.compile(r"\.(_parts.*\.json|part-\d+\.parquet)\.[0-9a-f]{32}$")
 
 
+_WORDS = {"inputs": "molecules, or other options of reading (the files have changed since?)", "shares": "shards",
+          "models": "models (they have changed since?)", "columns": "columns of the input",
+          "steps_per_part": "--part-rows (in steps)"}  # fmt: skip
+"""What the entries of a plan are for readers."""
+
+
 @dataclass(frozen=True)
 class Share:
     """Which of the parts are this run's: number `number` of `of`, from 1; every `of`-th part."""
@@ -85,9 +91,11 @@ class Parts:
             before = read_json(path, ("plan", "parts"))["plan"]
             for name in [*self._plan, *before]:
                 if before.get(name) != self._plan.get(name):
+                    what = _WORDS.get(name, name)
+                    old, new = before.get(name), self._plan.get(name)
+                    told = "" if isinstance(old, dict | list) else f": {old!r} there, {new!r} now"
                     raise DataError(
-                        f"the parts that are there were made with another {name}: {before.get(name)!r} there, "
-                        f"{self._plan.get(name)!r} now",
+                        f"the parts that are there were made with other {what}{told}",
                         where=str(path),
                         fix="give another folder, or the same arguments",
                     )
@@ -109,9 +117,9 @@ class Parts:
         return part % self.share.of == self.share.number - 1 and part not in self.parts
 
     @contextmanager
-    def open(self, types: Mapping[str, Any]) -> Iterator["Writer"]:
+    def open(self) -> Iterator["Writer"]:
         """Take tables by the number of their steps, in order; a part is done when the next begins, or at the end."""
-        writer = Writer(self, types)
+        writer = Writer(self)
         try:
             yield writer
             writer.finish()
@@ -140,8 +148,8 @@ class Parts:
 class Writer:
     """Puts the tables of steps into the files of parts."""
 
-    def __init__(self, parts: Parts, types: Mapping[str, Any]) -> None:
-        self._parts, self._types = parts, types
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
         self._number: int | None = None
         self._files = ExitStack()
 
@@ -153,7 +161,7 @@ class Writer:
             self._number = number
             self._counts: dict[str, Any] = {"rows": 0, "rejected": 0, "warned": None}
             self._path = self._parts.folder / f"part-{number:05d}.parquet"
-            self._write: Write = self._files.enter_context(open_file(self._path, "parquet", types=self._types))
+            self._write: Write = self._files.enter_context(open_file(self._path, "parquet"))
         self._write(table)
         self._counts["rows"] += len(table)
         self._counts["rejected"] += int((table["reason"] != "").sum())

@@ -1,7 +1,7 @@
 """Where tables go, step by step: to a text or Parquet file that appears whole, to standard output, or its best rows."""
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike
 from pathlib import Path
@@ -25,9 +25,7 @@ def format_of(path: str | PathLike[str]) -> str | None:
 
 
 @contextmanager
-def open_file(
-    path: Path, form: str, *, digits: int | None = None, types: Mapping[str, Any] | None = None
-) -> Iterator[Write]:
+def open_file(path: Path, form: str, *, digits: int | None = None) -> Iterator[Write]:
     """Open a file for tables of the same columns; it appears under its name when all are in it.
 
     Parameters
@@ -36,8 +34,6 @@ def open_file(
     form : {"csv", "parquet", "json", "jsonl"}
     digits : int, optional
         Of the numbers in text; by default all that they have.
-    types : mapping of str to Arrow type or None, optional
-        Of columns whose type cannot be seen in their first rows, for Parquet; None is text.
 
     Yields
     ------
@@ -46,7 +42,7 @@ def open_file(
     """
     with whole(path) as temporary:
         if form == "parquet":
-            with _parquet(temporary, types or {}) as write:
+            with _parquet(temporary) as write:
                 yield write
         else:
             with temporary.open("w", encoding="utf-8", newline="") as file, open_text(file, form, digits) as write:
@@ -105,7 +101,7 @@ def _objects(table: pd.DataFrame, digits: int | None, *, lines: bool) -> str:
 
 
 @contextmanager
-def _parquet(path: Path, types: Mapping[str, Any]) -> Iterator[Write]:
+def _parquet(path: Path) -> Iterator[Write]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -114,8 +110,10 @@ def _parquet(path: Path, types: Mapping[str, Any]) -> Iterator[Write]:
     def write(table: pd.DataFrame) -> None:
         nonlocal writer
         if writer is None:
-            writer = pq.ParquetWriter(path, schema_of(table, types))
-        writer.write_table(pa.Table.from_pandas(table, schema=writer.schema, preserve_index=False))
+            writer = pq.ParquetWriter(path, schema_of(table))
+        bare = table.copy(deep=False)
+        bare.attrs = {}  # which pandas would write into the file
+        writer.write_table(pa.Table.from_pandas(bare, schema=writer.schema, preserve_index=False))
 
     try:
         yield write
@@ -124,14 +122,20 @@ def _parquet(path: Path, types: Mapping[str, Any]) -> Iterator[Write]:
             writer.close()
 
 
-def schema_of(table: pd.DataFrame, types: Mapping[str, Any]) -> Any:
-    """Return the Arrow schema of a table and of those that follow; a column of objects is text or, of arrays, lists."""
+def schema_of(table: pd.DataFrame) -> Any:
+    """Return the Arrow schema of a table and of those that follow.
+
+    What the user's columns hold stands in ``attrs["types"]`` (None is text), see `place_beside`; of the others a column
+    of objects is text, and "embedding" lists of numbers.
+    """
     import pyarrow as pa
 
-    fields = []
+    types, fields = table.attrs.get("types", {}), []
     for name, column in table.items():
         kind = types.get(str(name))
-        if kind is None and isinstance(column.dtype, np.dtype) and column.dtype.kind in "fib":
+        if kind is None and name in types:
+            kind = pa.string()
+        elif kind is None and isinstance(column.dtype, np.dtype) and column.dtype.kind in "fib":
             kind = pa.from_numpy_dtype(column.dtype)
         elif kind is None and pd.api.types.is_integer_dtype(column.dtype):
             kind = pa.int64()

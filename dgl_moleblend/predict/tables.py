@@ -104,6 +104,7 @@ def place_beside(
     -------
     DataFrame
         A column of a name that the table has is renamed, see `renamed`.
+        ``attrs["types"]`` has the types by these names.
 
     Examples
     --------
@@ -123,7 +124,9 @@ def place_beside(
             values = ["" if value is None else value if isinstance(value, str) else str(value) for value in values]
         frame[new.get(name, name)] = pd.Series(values, index=table.index, dtype=object)
     place = [*table.columns].index("smiles") + 1
-    return pd.concat([table.iloc[:, :place], frame, table.iloc[:, place:]], axis=1)
+    found = pd.concat([table.iloc[:, :place], frame, table.iloc[:, place:]], axis=1)
+    found.attrs["types"] = {new.get(name, name): kind for name, kind in types.items()}
+    return found
 
 
 def renamed(taken: Sequence[str], own: Sequence[str]) -> dict[str, str]:

@@ -51,7 +51,7 @@ def unpack(stream: Any, name: str) -> tuple[Any, str]:
         import pyarrow as pa
 
         raw = pa.CompressedInputStream(pa.PythonFile(stream, "r"), "zstd")
-    elif head.startswith(b"PK\x03\x04"):
+    elif head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return _open_archive(stream, name)
     else:
         return stream, name

@@ -116,13 +116,17 @@ def test_parts_go_on_where_they_were_cut_off(model, table, tmp_path, small_steps
 
 @pytest.mark.parametrize(
     ("change", "names"),
-    [(("--part-rows", 30), "steps_per_part"), (("--coverage", 0.5), "coverage"), (("--only-predictions",), "columns")],
+    [
+        (("--part-rows", 30), "--part-rows (in steps): 2 there, 6 now"),
+        (("--coverage", 0.5), "coverage: 0.9 there, 0.5 now"),
+        (("--only-predictions",), "columns of the input"),
+    ],
 )
 def test_parts_of_another_plan_are_refused(model, table, tmp_path, small_steps, change, names):
     predict(model, table, "-o", tmp_path / "out", "--part-rows", 8)
     result = run("predict", model, table, "-o", tmp_path / "out", "--part-rows", 8, *change, "--resume", "--quiet")
     assert result.exit_code == 2
-    assert f"made with another {names}" in result.output
+    assert f"made with other {names}" in result.output
 
 
 def test_other_molecules_are_another_plan(model, table, tmp_path, small_steps):
@@ -130,7 +134,7 @@ def test_other_molecules_are_another_plan(model, table, tmp_path, small_steps):
     other = tmp_path / "other.csv"
     other.write_text(table.read_text().replace("m3,", "m003,"))
     result = run("predict", model, other, "-o", tmp_path / "out", "--part-rows", 8, "--resume", "--quiet")
-    assert (result.exit_code, "made with another inputs" in result.output) == (2, True)
+    assert (result.exit_code, "made with other molecules" in result.output) == (2, True)
 
 
 def test_a_folder_of_something_else_is_left_alone(model, table, tmp_path):
@@ -148,7 +152,7 @@ def test_shares_of_several_runs_are_the_whole(model, table, tmp_path, small_step
     assert content(tmp_path / "shared") == content(tmp_path / "whole")
     assert pd.read_parquet(tmp_path / "shared")["row"].tolist() == [*range(ROWS)]
     result = run("predict", model, table, "-o", tmp_path / "shared", "--part-rows", 5, "--shard", "1/2", "--quiet")
-    assert (result.exit_code, "made with another shares: 3 there, 2 now" in result.output) == (2, True)
+    assert (result.exit_code, "made with other shards: 3 there, 2 now" in result.output) == (2, True)
 
 
 @pytest.mark.parametrize("shard", ["0/3", "4/3", "3", "a/b"])
@@ -275,4 +279,28 @@ def test_a_cluster_that_loses_a_worker_writes_the_same_bytes(model, table, tmp_p
 
 def test_an_arrow_schema_for_all_steps():
     first = pd.DataFrame({"row": [0], "line": pd.array([None], "Int64"), "id": [None], "y_predicted": [np.nan]})
-    assert [str(field.type) for field in schema_of(first, {"n": None})] == ["int64", "int64", "string", "double"]
+    assert [str(field.type) for field in schema_of(first)] == ["int64", "int64", "string", "double"]
+
+
+def test_columns_of_the_names_of_results_are_kept(model, tmp_path):
+    names = ("row", "smiles", "reason", "embedding", "size_predicted", "line")
+    rows = ('9,CCO,why,"[1, 2]",x,y', "7,CCN,,,0.5,")
+    (tmp_path / "in.csv").write_text("\n".join([",".join(names), *rows]) + "\n")
+    for form in ("csv", "parquet", "jsonl"):
+        predict(model, tmp_path / "in.csv", "-o", tmp_path / f"odd.{form}")
+    predict(model, tmp_path / "in.csv", "-o", tmp_path / "odd")
+    for found in (pd.read_parquet(tmp_path / "odd.parquet"), pd.read_parquet(tmp_path / "odd")):
+        assert found["embedding"].tolist() == ["[1, 2]", ""]
+        assert found["row"].tolist() == [0, 1]
+        assert found["row_input"].tolist() == ["9", "7"]
+        assert found["size_predicted_input"].tolist() == ["x", "0.5"]
+        assert found["reason_input"].tolist() == ["why", ""]
+    own = pa.table({"smiles": ["CCO"], "row": pa.array([5], pa.int16()), "reason": [1.5]})
+    pq.write_table(own, tmp_path / "in.parquet")
+    predict(model, tmp_path / "in.parquet", "-o", tmp_path / "out.parquet")
+    schema = pq.read_schema(tmp_path / "out.parquet")
+    assert [schema.field(name).type for name in ("row", "row_input", "reason_input")] == [
+        pa.int64(),
+        pa.int16(),
+        pa.float64(),
+    ]

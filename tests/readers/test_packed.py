@@ -97,3 +97,9 @@ def test_a_password_is_said(tmp_path):
         packed[packed.index(signature) + at] |= 1  # the mark of encryption
     with pytest.raises(DataError, match=r"'a.csv' in the archive cannot be unpacked: .*password"):
         MoleculeReader(write(tmp_path, "a.zip", bytes(packed)))
+
+
+def test_an_archive_without_files(tmp_path):
+    zipfile.ZipFile(tmp_path / "none.zip", "w").close()
+    with pytest.raises(DataError, match="the archive holds 0 files, and one is read"):
+        MoleculeReader(tmp_path / "none.zip")
