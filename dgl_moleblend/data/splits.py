@@ -142,7 +142,8 @@ def split_by_method(
     if text and method == "scaffold":
         text += _largest_scaffold(chosen)
     if is_useless:
-        raise DataError(text, fix="divide otherwise: --split random, --folds 5 --split random, or --split-column NAME")
+        how = "divide at random or as a column says: --split random, --folds 5 --split random, --split-column NAME"
+        raise DataError(text, fix=f"{how} (in Python split='random', split=NAME)")
     if text:
         facts["split_warning"] = text
     return Split(check_parts(parts, "give more rows, other --fractions, or --split random"), facts)
