@@ -86,7 +86,7 @@ def command(
     there is a warning, fewer measured values than promised may lie within. What it held of the test rows is written to
     standard error.
 
-    Rows are read, computed and written as they come, so that any number of them takes the same memory (but for a page,
+    Rows are read, computed and written as they come, so that many of them take hardly more memory (but for a page,
     which holds all). A file appears when all are in it. A folder gets a Parquet file for every 100,000 rows or so,
     which pandas and others read as one; a run into a folder that was cut off goes on with --resume, and with --shard
     many machines share the work.

@@ -1,4 +1,4 @@
-"""Molecules of any number -> tables of what a model says of them, step by step: memory does not grow with the rows."""
+"""Molecules of any number -> tables of what a model says of them, step by step: memory hardly grows with the rows."""
 
 import functools
 from collections import deque
