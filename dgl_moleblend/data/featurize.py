@@ -5,7 +5,6 @@ import dataclasses
 import itertools
 import logging
 import os
-import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,9 +13,9 @@ from typing import TypeVar
 
 import pyarrow as pa
 from rdkit import rdBase
-from tqdm.auto import tqdm
 
 from dgl_moleblend.config import FeaturizerConfig
+from dgl_moleblend.data.input_progress import InputProgress
 from dgl_moleblend.data.molecules import PipelineConfig
 from dgl_moleblend.data.rows import rejects_frame
 from dgl_moleblend.data.store import MoleculeStore
@@ -79,7 +78,7 @@ def featurize_to_store(
     try:
         if writer.complete:
             return MoleculeStore(folder)
-        with _Progress(reader, writer.next_row, progress) as bar, _closing(iter(reader)) as records:
+        with InputProgress(reader, writer.next_row, progress) as bar, _closing(iter(reader)) as records:
             tasks = _tasks(itertools.islice(records, writer.next_row, None), reader, config, shard_size)
             with _closing(run_tasks(tasks, workers=workers, executor=executor)) as chunks:
                 for chunk in _join(bar.watch(chunks), shard_size):
@@ -99,7 +98,7 @@ def featurize_to_table(
 ) -> MoleculeTable:
     """Featurize files into memory; see `featurize_to_store`."""
     _say_classes(reader)
-    with _Progress(reader, 0, progress) as bar, _closing(iter(reader)) as records:
+    with InputProgress(reader, 0, progress) as bar, _closing(iter(reader)) as records:
         tasks = _tasks(records, reader, config, 1 << 62)
         with _closing(run_tasks(tasks, workers=workers, executor=executor)) as chunks:
             done = list(bar.watch(chunks))
@@ -131,12 +130,12 @@ def featurize_steps(
     reader: Reader,
     config: PipelineConfig,
     size: int,
+    steps: Iterable[tuple[int, list[Record]]],
     *,
-    wanted: Callable[[int], bool] = lambda number: True,
     workers: int = 0,
     progress: bool = False,
 ) -> Iterator[Step]:
-    """Featurize files step by step, so that memory does not grow with their rows; one step at least, of no rows.
+    """Featurize files step by step, so that memory does not grow with their rows.
 
     Parameters
     ----------
@@ -144,12 +143,12 @@ def featurize_steps(
     config : PipelineConfig
     size : int
         Rows a step; the last may have fewer.
-    wanted : function
-        Of the number of a step: whether it is computed. Rows of others are read and left.
+    steps : iterable of (int, list of Record)
+        As `records_by_step` gives them.
     workers, progress
         See `featurize_to_store`.
     """
-    with _Progress(reader, 0, progress) as bar, _closing(records_by_step(reader, size, wanted)) as steps:
+    with InputProgress(reader, 0, progress) as bar:
         cut: deque[tuple[int, list[Mapping[str, object] | None]]] = deque()
 
         def tasks() -> Iterator[Task]:
@@ -168,7 +167,7 @@ def featurize_steps(
 
 def records_by_step(
     reader: Reader, size: int, wanted: Callable[[int], bool] = lambda number: True
-) -> Iterator[tuple[int, list[Record]]]:
+) -> Generator[tuple[int, list[Record]], None, None]:
     """Yield the rows of each step that is wanted, with its number; of files without rows, a step of none."""
     number = -1
     with _closing(iter(reader)) as records:
@@ -238,33 +237,3 @@ def _concatenate(parts: Sequence[Chunk]) -> Chunk:
     table = pa.Table.from_batches([part.batch for part in parts]).combine_chunks()
     batches = table.to_batches() or [parts[0].batch]
     return Chunk(batches[0], [reject for part in parts for reject in part.rejects])
-
-
-class _Progress:
-    """A bar over the bytes of the input, which are known beforehand, beside the rows that are done."""
-
-    def __init__(self, reader: Reader, first_row: int, shown: bool) -> None:
-        self._reader, self._first = reader, first_row
-        self._rows, self._rejects = first_row, 0
-        text = "{desc}{percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
-        if not reader.total_bytes:
-            text = "{desc}[{elapsed}]"
-        self._bar = tqdm(desc="featurize", total=reader.total_bytes, bar_format=text, disable=not shown)
-
-    def __enter__(self) -> "_Progress":
-        self._start = time.monotonic()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._bar.close()
-
-    def watch(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-        """Show what passes."""
-        for chunk in chunks:
-            self._rows += len(chunk)
-            self._rejects += len(chunk.rejects)
-            rate = (self._rows - self._first) / max(time.monotonic() - self._start, 1e-9)
-            rejected = f", {self._rejects:,} rejected" if self._rejects else ""
-            self._bar.set_description_str(f"{self._rows:,} rows, {rate:,.0f}/s{rejected}", refresh=False)
-            self._bar.update(self._reader.bytes_read - self._bar.n)
-            yield chunk

@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -95,12 +95,12 @@ def _begin_worker() -> None:
         threading.Thread(target=follow, daemon=True).start()
 
 
-def _context() -> Any:
+def _context(*modules: str) -> Any:
     """Fork from a clean process where that is possible: threads of this one cannot harm, and modules load once."""
     if "forkserver" not in multiprocessing.get_all_start_methods():
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__])
+    context.set_forkserver_preload([__name__, *modules])
     return context
 
 
@@ -188,7 +188,7 @@ def run_tasks(
     if executor is None and workers == 0:
         yield from map(run_task, tasks)
         return
-    runner: Runner[Chunk] = _Pool(workers) if executor is None else _Given(executor, run_task, stall)
+    runner: Runner[Chunk] = _Pool(workers, run_task_guarded) if executor is None else _Given(executor, run_task, stall)
     yield from _run(tasks, runner, run_isolated, ahead=3 * max(workers, 1) + 1)
 
 
@@ -200,7 +200,7 @@ def run_elsewhere(
     *,
     workers: int = 1,
     stall: float | None = None,
-) -> Iterator[R]:
+) -> Generator[R, None, None]:
     """Let an executor do more with tasks than to featurize them, and yield what comes of each, in order.
 
     Parameters
@@ -214,6 +214,28 @@ def run_elsewhere(
     return _run(tasks, _Given(executor, work, stall), alone, ahead=3 * max(workers, 1) + 1)
 
 
+def run_in_processes(
+    tasks: Iterable[Task],
+    work: Callable[[Task], R],
+    alone: Callable[[Task], R],
+    workers: int,
+    modules: Sequence[str] = (),
+) -> Generator[R, None, None]:
+    """Let processes of this machine do more with tasks than to featurize them, and yield what comes of each, in order.
+
+    Parameters
+    ----------
+    tasks : iterable of Task
+    work, alone : function
+        What is done there, and here with a task whose process ended.
+    workers : int
+        Processes, 1 at least.
+    modules : sequence of str
+        Loaded once for all of them.
+    """
+    return _run(tasks, _Pool(workers, work, modules), alone, ahead=2 * workers)
+
+
 class Runner(Protocol[R]):
     """Who does tasks, and may fail."""
 
@@ -224,7 +246,9 @@ class Runner(Protocol[R]):
     def close(self) -> None: ...  # noqa: D102
 
 
-def _run(tasks: Iterable[Task], runner: Runner[R], alone: Callable[[Task], R], *, ahead: int) -> Iterator[R]:
+def _run(
+    tasks: Iterable[Task], runner: Runner[R], alone: Callable[[Task], R], *, ahead: int
+) -> Generator[R, None, None]:
     """Give a runner some tasks ahead, yield what comes of each in order, and do here, `alone`, what fails there."""
     tasks = iter(tasks)
     pending: collections.deque[tuple[Task, futures.Future[R] | None]] = collections.deque()
@@ -247,23 +271,24 @@ def _is_alive(future: "futures.Future[R] | None") -> bool:
     return future is not None and not (future.done() and (future.cancelled() or future.exception() is not None))
 
 
-class _Pool:
+class _Pool(Generic[R]):
     """Local worker processes; when one dies all are replaced."""
 
-    def __init__(self, workers: int) -> None:
-        self._workers = workers
+    def __init__(self, workers: int, work: Callable[[Task], R], modules: Sequence[str] = ()) -> None:
+        self._workers, self._work, self._modules = workers, work, modules
         self._start()
 
     def _start(self) -> None:
-        self._pool = futures.ProcessPoolExecutor(self._workers, mp_context=_context(), initializer=_begin_worker)
+        context = _context(*self._modules)
+        self._pool = futures.ProcessPoolExecutor(self._workers, mp_context=context, initializer=_begin_worker)
 
-    def submit(self, task: Task) -> "futures.Future[Chunk] | None":
+    def submit(self, task: Task) -> "futures.Future[R] | None":
         try:
-            return self._pool.submit(run_task_guarded, task)
+            return self._pool.submit(self._work, task)
         except futures.BrokenExecutor:
             return None
 
-    def result(self, task: Task, future: "futures.Future[Chunk] | None") -> Chunk | None:
+    def result(self, task: Task, future: "futures.Future[R] | None") -> R | None:
         try:
             if future is not None:
                 return future.result()

@@ -20,6 +20,10 @@ class Job(Protocol):
     """What is computed of molecules: a function of them and of the files of a model."""
 
     @property
+    def accelerator(self) -> str:
+        """Where to compute: "auto", "cpu", "gpu" or "cuda"."""
+
+    @property
     def featurizer(self) -> FeaturizerConfig:
         """How molecules are to be turned into numbers."""
 

@@ -1,20 +1,35 @@
 """Molecules of any number -> tables of what a model says of them, step by step: memory hardly grows with the rows."""
 
 import functools
+import itertools
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
+from contextlib import closing
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import torch
+from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.featurize import featurize_steps, records_by_step, table_of, without_cells
+from dgl_moleblend.data.input_progress import InputProgress
 from dgl_moleblend.data.molecules import PipelineConfig
-from dgl_moleblend.data.workers import Chunk, Task, run_elsewhere, run_isolated, run_task
+from dgl_moleblend.data.workers import (
+    Chunk,
+    Task,
+    run_elsewhere,
+    run_in_processes,
+    run_isolated,
+    run_task,
+    run_task_guarded,
+)
 from dgl_moleblend.env.memory import trim
+from dgl_moleblend.predict.inference import choose_device
 from dgl_moleblend.predict.jobs import Job
 from dgl_moleblend.predict.tables import place_beside, renamed
 from dgl_moleblend.readers.molecules import MoleculeReader
@@ -22,6 +37,8 @@ from dgl_moleblend.readers.molecules import MoleculeReader
 STEP = 2048
 """Rows that are computed at once. What comes of a row depends in its last digits on the others of its step, and on
 nothing else."""
+ENOUGH = 4
+"""Steps from which on it pays to start processes that compute."""
 Steps = Iterator[tuple[int, pd.DataFrame]]
 Wanted = Callable[[int], bool]
 
@@ -77,7 +94,8 @@ class Files:
         wanted : function
             Of the number of a step: whether it is computed.
         workers : int
-            Processes that featurize, ahead of what is computed; or, of an executor, how many it has.
+            Processes: on a GPU, or of few rows, they featurize, ahead of what is computed here; else each does whole
+            steps, with its share of the CPUs. Of an executor, how many it has.
         executor : concurrent.futures.Executor, optional
             Computes whole steps elsewhere: its workers must find the model folders under the same names. A step that
             fails there is computed here, and a molecule that ends its process is rejected alone.
@@ -90,26 +108,36 @@ class Files:
             Number of the step, and a table as `align` gives it, the user's columns in it. One at least, of no rows.
         """
         reader, config, size = self._reader, PipelineConfig(job.featurizer), size or STEP
-        cut: deque[tuple[int, Sequence[Mapping[str, object] | None]]] = deque()
-        if executor is None:
-            for step in featurize_steps(reader, config, size, wanted=wanted, workers=workers, progress=progress):
-                yield step.number, self._beside(job.tabulate(MoleculeDataset(step.table)), step.cells)
-                trim()
-            return
+        with closing(records_by_step(reader, size, wanted)) as found:
+            first = [*itertools.islice(found, ENOUGH)]
+            steps = itertools.chain(first, found)
+            if executor is None and (
+                workers < 2 or len(first) < ENOUGH or choose_device(job.accelerator).type != "cpu"
+            ):
+                for step in featurize_steps(reader, config, size, steps, workers=workers, progress=progress):
+                    yield step.number, self._beside(job.tabulate(MoleculeDataset(step.table)), step.cells)
+                    trim()
+                return
+            cut: deque[tuple[int, list[Mapping[str, object] | None], int]] = deque()
 
-        def tasks() -> Iterator[Task]:
-            for number, records in records_by_step(reader, size, wanted):
-                cut.append((number, [record.cells for record in records]))
-                yield Task(tuple(without_cells(records)), config, len(reader.task_names), reader.sources)
+            def tasks() -> Iterator[Task]:
+                for number, records in steps:
+                    cut.append((number, [record.cells for record in records], reader.bytes_read))
+                    yield Task(tuple(without_cells(records)), config, len(reader.task_names), reader.sources)
 
-        about = (job, reader.task_names, dict(reader.classes))
-        work = functools.partial(_featurize_and_compute, about)
-        alone = functools.partial(_featurize_and_compute, about, featurize=run_isolated)
-        with tqdm(desc="rows", unit="row", unit_scale=True, disable=not progress, dynamic_ncols=True) as bar:
-            for table in run_elsewhere(tasks(), work, alone, executor, workers=workers):
-                number, cells = cut.popleft()
-                bar.update(len(table))
-                yield number, self._beside(table, cells)
+            about = (job, reader.task_names, dict(reader.classes))
+            alone = functools.partial(_featurize_and_compute, about, featurize=run_isolated)
+            if executor is None:
+                own = functools.partial(_featurize_and_compute_beside, about, workers)
+                tables = run_in_processes(tasks(), own, alone, workers, modules=(__name__,))
+            else:
+                work = functools.partial(_featurize_and_compute, about)
+                tables = run_elsewhere(tasks(), work, alone, executor, workers=workers)
+            with closing(tables), InputProgress(reader, 0, progress, "compute") as bar:
+                for table in tables:
+                    number, cells, bytes_read = cut.popleft()
+                    bar.count(len(table), int((table["reason"] != "").sum()), bytes_read)
+                    yield number, self._beside(table, cells)
 
     def _beside(self, table: pd.DataFrame, cells: Sequence[Mapping[str, object] | None]) -> pd.DataFrame:
         self.renamed = self.renamed or renamed([*table.columns], [*self.types])
@@ -157,3 +185,21 @@ def _featurize_and_compute(
     job, task_names, classes = about
     table = table_of(featurize(task), task_names, task.sources, task.config.featurizer, classes)
     return job.tabulate(MoleculeDataset(table))
+
+
+def _featurize_and_compute_beside(
+    about: tuple[Job, tuple[str, ...], dict[str, tuple[str, str]]], workers: int, task: Task
+) -> pd.DataFrame:
+    """Do all of a step in one of several processes of a machine."""
+    _share_cpus(workers)
+    table = _featurize_and_compute(about, task, run_task_guarded)
+    trim()
+    return table
+
+
+@functools.cache
+def _share_cpus(workers: int) -> None:
+    """Leave the other processes their share of the CPUs."""
+    threads = max(1, len(os.sched_getaffinity(0)) // workers) if hasattr(os, "sched_getaffinity") else 1
+    torch.set_num_threads(threads)
+    threadpool_limits(threads)

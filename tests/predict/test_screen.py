@@ -9,6 +9,7 @@ from pathlib import Path
 import distributed
 import numpy as np
 import pandas as pd
+import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -240,6 +241,29 @@ class Falling(Executor):
         if self.count % 2:
             return self.pool.submit(os._exit if self.count == 99 else divmod, 1, 0)
         return self.pool.submit(function, *arguments, **more)
+
+
+def test_processes_compute_the_same(model, table, tmp_path, small_steps):
+    predict(model, table, "-o", tmp_path / "here", "--part-rows", 10)
+    result = run("predict", model, table, "-o", tmp_path / "there", "--part-rows", 10, "--workers", 2)
+    assert result.exit_code == 0, result.output
+    assert content(tmp_path / "there") == content(tmp_path / "here")
+    assert "100%" in result.stderr, "the bar's end is that of the input"
+
+
+def test_a_process_that_ends_costs_nothing(model, table, monkeypatch):
+    job = Prediction((str(model),))
+    here = [*Files(MoleculeReader(table)).steps(job, size=5)]
+    steps = Files(MoleculeReader(table)).steps(job, size=5, workers=2)
+    there = [next(steps)]
+    children = psutil.Process().children(recursive=True)
+    victims = [child for child in children if "forkserver" in " ".join(child.cmdline())]
+    for child in victims[-2:]:
+        child.kill()
+    there += steps
+    assert len(victims) >= 2
+    for (_, a), (_, b) in zip(here, there, strict=True):
+        pd.testing.assert_frame_equal(a, b, check_exact=True)
 
 
 def test_work_that_is_lost_elsewhere_is_done_here(model, table):
