@@ -4,7 +4,7 @@ import dataclasses
 import hashlib
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from typing_extensions import Self
 
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.joined import JoinedTable
-from dgl_moleblend.data.rows import Sample
+from dgl_moleblend.data.rows import Sample, number_classes
 from dgl_moleblend.data.splitters import split_by_dgllife
 from dgl_moleblend.data.store import MoleculeStore
 from dgl_moleblend.data.table import MoleculeTable
@@ -39,6 +39,8 @@ class MoleculeDataset(Dataset[Sample]):
         Which molecules of the table, in which order; by default all.
     tasks : sequence of int, optional
         Which labels of the table; by default all.
+    numbered : mapping of int to sequence of float, optional
+        Labels of the table whose values are classes: label v is the class of its place among these values.
 
     Examples
     --------
@@ -53,11 +55,16 @@ class MoleculeDataset(Dataset[Sample]):
     """
 
     def __init__(
-        self, table: MoleculeTable, indices: np.ndarray | None = None, tasks: Sequence[int] | None = None
+        self,
+        table: MoleculeTable,
+        indices: np.ndarray | None = None,
+        tasks: Sequence[int] | None = None,
+        numbered: Mapping[int, Sequence[float]] | None = None,
     ) -> None:
         self.table = table
         self._indices = None if indices is None else np.asarray(indices, np.int64)
         self._tasks = None if tasks is None else list(tasks)
+        self._numbered = dict(numbered or {})
 
     @classmethod
     def from_store(cls, path: str | os.PathLike[str]) -> Self:
@@ -95,6 +102,7 @@ class MoleculeDataset(Dataset[Sample]):
         sheet: str | None = None,
         decimal: str | None = None,
         charge: int | None = None,
+        relation_column: str | None = None,
         featurizer: FeaturizerConfig | None = None,
         max_atoms: int | None = None,
         on_failed_conformer: str = "reject",
@@ -106,7 +114,8 @@ class MoleculeDataset(Dataset[Sample]):
 
         Parameters
         ----------
-        inputs, smiles_column, id_column, task_columns, input_format, encoding, missing_labels, sheet, decimal, charge
+        inputs, smiles_column, id_column, task_columns, input_format, encoding, missing_labels, sheet, decimal, charge,
+        relation_column
             See `dgl_moleblend.readers.molecules.MoleculeReader`.
         featurizer : FeaturizerConfig, optional
             By default without positions.
@@ -138,6 +147,7 @@ class MoleculeDataset(Dataset[Sample]):
             sheet=sheet,
             decimal=decimal,
             charge=charge,
+            relation_column=relation_column,
         )
         if reader.left_out:
             log.warning("'all' leaves out: %s", ", ".join(f"{name!r} ({why})" for name, why in reader.left_out.items()))
@@ -200,7 +210,11 @@ class MoleculeDataset(Dataset[Sample]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"molecule {index} of a data set of {len(self)}")
         sample = self.table[index if self._indices is None else int(self._indices[index])]
-        return sample if self._tasks is None else dataclasses.replace(sample, labels=sample.labels[self._tasks])
+        labels, bounds = number_classes(sample.labels[None], self._numbered)[0], sample.bounds
+        if self._tasks is None:
+            return dataclasses.replace(sample, labels=labels) if self._numbered else sample
+        bounds = None if bounds is None else bounds[self._tasks]
+        return dataclasses.replace(sample, labels=labels[self._tasks], bounds=bounds)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[k] for k in range(len(self)))
@@ -220,8 +234,14 @@ class MoleculeDataset(Dataset[Sample]):
     @property
     def labels(self) -> np.ndarray:
         """Labels, shape (N, t), float64; NaN = missing."""
-        labels = self._take(self.table.labels)
+        labels = number_classes(self._take(self.table.labels), self._numbered)
         return labels if self._tasks is None else labels[:, self._tasks]
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """1 where a value is above its label, -1 below, 0 where it is the label (or there is none), (N, t), int8."""
+        bounds = self._take(self.table.bounds)
+        return bounds if self._tasks is None else bounds[:, self._tasks]
 
     @property
     def num_atoms(self) -> np.ndarray:
@@ -263,9 +283,10 @@ class MoleculeDataset(Dataset[Sample]):
         return self.table.featurizer
 
     @property
-    def classes(self) -> dict[str, tuple[str, str]]:
-        """Of labels that were words (Active, Inactive): those for class 0 and class 1."""
-        return {name: words for name, words in self.table.classes.items() if name in self.task_names}
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """Of labels that were words (Active, Inactive) or `with_classes`: those for class 0, class 1, .."""
+        own = {self.table.task_names[k]: tuple(f"{v:g}" for v in values) for k, values in self._numbered.items()}
+        return {name: words for name, words in {**self.table.classes, **own}.items() if name in self.task_names}
 
     @property
     def rejects(self) -> pd.DataFrame:
@@ -284,6 +305,8 @@ class MoleculeDataset(Dataset[Sample]):
         labels = np.ascontiguousarray(self.labels, np.float64)
         found = self.table.digest()
         found["labels"] = _checksum(f"{self.task_names}{labels.shape}".encode(), labels.tobytes())
+        if (bounds := self.bounds).any():
+            found["bounds"] = _checksum(np.ascontiguousarray(bounds, np.int8).tobytes())
         if self._indices is not None:
             found["subset"] = _checksum(self._indices.tobytes())
         return found
@@ -294,7 +317,7 @@ class MoleculeDataset(Dataset[Sample]):
         if len(indices) and not (-len(self) <= indices.min() and indices.max() < len(self)):
             raise IndexError(f"indices of a data set of {len(self)} go from 0 to {len(self) - 1}")
         own = np.arange(len(self.table)) if self._indices is None else self._indices
-        return type(self)(self.table, own[indices], self._tasks)
+        return type(self)(self.table, own[indices], self._tasks, self._numbered)
 
     def select_tasks(self, names: Sequence[str]) -> Self:
         """Return the same molecules with some of the labels.
@@ -309,7 +332,22 @@ class MoleculeDataset(Dataset[Sample]):
             if name not in have:
                 raise DataError(f"there are no labels {name!r}; there are: {', '.join(map(repr, have)) or 'none'}",
                                 fix="featurize again with --tasks, or name others")  # fmt: skip
-        return type(self)(self.table, self._indices, [have.index(name) for name in names])
+        return type(self)(self.table, self._indices, [have.index(name) for name in names], self._numbered)
+
+    def with_classes(self, name: str) -> Self:
+        """Return the same molecules with the values of one label as classes, in the order of the values.
+
+        Examples
+        --------
+        >>> from dgl_moleblend.readers.memory import MoleculeList
+        >>> dataset = MoleculeDataset.from_reader(MoleculeList(["C", "CC", "CCC"], {"tier": [1, 5, 3]}))
+        >>> dataset.with_classes("tier").labels.ravel().tolist(), dataset.with_classes("tier").classes
+        ([0.0, 2.0, 1.0], {'tier': ('1', '3', '5')})
+        """
+        column = self.table.task_names.index(name)
+        values = self.labels[:, self.task_names.index(name)]
+        found = np.unique(values[~np.isnan(values)]).tolist()
+        return type(self)(self.table, self._indices, self._tasks, {**self._numbered, column: found})
 
     def split(
         self,

@@ -1,7 +1,7 @@
 """One molecule of a data set with its labels and where it came from; one row that is not in it, and why."""
 
 import functools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +31,8 @@ class Sample:
         Line of the file as an editor shows it; -1 where a file has no lines.
     id, smiles : str
         Identifier, "" where there is none; SMILES as given, or RDKit's where the file gave a structure.
+    bounds : ndarray, shape (t,), int8, optional
+        1 where the value is above its label, -1 below, 0 where it is the label; by default all 0.
     """
 
     molecule: MoleculeArrays
@@ -40,6 +42,12 @@ class Sample:
     line: int = -1
     id: str = ""
     smiles: str = ""
+    bounds: np.ndarray | None = None
+
+    @property
+    def relations(self) -> np.ndarray:
+        """`bounds`, zeros where there are none."""
+        return np.zeros(len(self.labels), np.int8) if self.bounds is None else self.bounds
 
 
 @dataclass(frozen=True)
@@ -68,6 +76,21 @@ class Reject:
         """Return the row of rejects.csv: one line of text, long SMILES cut short."""
         texts = (self.id, self.smiles, self.stage, self.reason)
         return (str(self.row), self.source, str(self.line), *(_one_line(text) for text in texts))
+
+
+def number_classes(labels: np.ndarray, numbered: Mapping[int, Sequence[float]]) -> np.ndarray:
+    """Return labels (N, t) with the numbers of classes in the place of values that name them.
+
+    >>> number_classes(np.array([[1.0, 5.0], [np.nan, 7.0]]), {0: [0, 1], 1: [5, 6, 7]}).tolist()
+    [[1.0, 0.0], [nan, 2.0]]
+    """
+    if not numbered:
+        return labels
+    labels = labels.copy()
+    for column, values in numbered.items():
+        present = ~np.isnan(labels[:, column])
+        labels[present, column] = np.searchsorted(values, labels[present, column])
+    return labels
 
 
 def _one_line(text: str) -> str:

@@ -26,7 +26,8 @@ from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.request import Compute
-from dgl_moleblend.train.finetune import SPLITS, check_one_device, check_request, finetune, split_facts, split_table
+from dgl_moleblend.train.checked import SPLITS, check_request, count_bounds, split_facts
+from dgl_moleblend.train.finetune import check_one_device, finetune, split_table
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.plan import Parts, RunPlan
 from dgl_moleblend.train.result import FinetuneResult, read_result
@@ -91,7 +92,8 @@ def finetune_seeds(
     }
     scores["mean_predictor"] = first["mean_predictor"]
     request = next(iter(work.requests.values()))
-    return _finish(work.out, results, scores, table, split_table(dataset, request.parts), split_facts(request.facts))
+    facts = {**split_facts(request.facts), **count_bounds(work.dataset, request.parts)}
+    return _finish(work.out, results, scores, table, split_table(dataset, request.parts), facts)
 
 
 @holds_its_folder
@@ -139,17 +141,18 @@ def finetune_folds(
     ]
     table = pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
     task_type, names = next(iter(results.values())).metrics["task_type"], work.dataset.task_names
-    labels = work.dataset.labels.astype(np.float64)
     scale = np.mean([result.metrics["label_scale"] for result in results.values()], axis=0)  # of the folds' trainings
     requests = list(work.requests.values())
-    means = np.stack([np.nanmean(labels[request.parts["train"]], axis=0) for request in requests])  # (folds, t)
+    means = np.stack([np.nanmean(request.exact[request.parts["train"]], axis=0) for request in requests])  # (folds, t)
     constant = table.assign(**{predicted(name): means[table["fold"], k] for k, name in enumerate(names)})
     scores: dict[str, Any] = {
         "out_of_fold": _score(table, names, task_type, scale),
         "mean_predictor": {"out_of_fold": _score(constant, names, task_type, scale)},
     }
     shared = {name: value for name, value in split_facts(requests[0].facts).items() if name != "duplicates"}
-    return _finish(work.out, results, scores, table, table[["row", "fold"]], shared | {"folds": len(folds)})
+    tested = np.concatenate([request.parts["test"] for request in requests])
+    shared |= {"folds": len(folds), **count_bounds(work.dataset, {"test": tested})}
+    return _finish(work.out, results, scores, table, table[["row", "fold"]], shared)
 
 
 class _Runs:
