@@ -100,7 +100,9 @@ def check_request(
         raise DataError("some properties are to be classified and others not, and one model does one of these",
                         fix="give the same kind to all, and train two models")  # fmt: skip
     bounds = dataset.bounds
-    task_type = next(iter(asked), None) or ("regression" if bounds.any() else find_task_type(labels))
+    has_words = any(map(dataset.classes.get, names))
+    task_type = next(iter(asked), None) or ("classification" if has_words else "regression" if bounds.any() else
+                                            find_task_type(labels))  # fmt: skip
     check(task_type in TASK_TYPES, "task_type", task_type, "'regression' or 'classification'")
     known = (
         tasks
