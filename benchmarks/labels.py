@@ -9,7 +9,6 @@ test rows whose value all contenders would know, and of all. Split at random, 80
 """
 
 import argparse
-import json
 import statistics
 import tempfile
 from collections.abc import Sequence

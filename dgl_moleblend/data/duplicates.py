@@ -18,8 +18,8 @@ def find_duplicates(dataset: MoleculeDataset, parts: Mapping[str, np.ndarray]) -
     -------
     dict
         "molecules": that several rows of the split hold; "conflicting": those of them whose rows have different
-        labels (bounds apart); "across_parts": those met in more than one part; "held_out_rows_seen_in_training": rows of validation
-        and test whose molecule is also trained on.
+        labels (bounds apart); "across_parts": those met in more than one part; "held_out_rows_seen_in_training": rows
+        of validation and test whose molecule is also trained on.
 
     Examples
     --------
