@@ -12,7 +12,8 @@ from typing_extensions import Self
 
 from dgl_moleblend.errors import ConfigError
 
-LOSSES = {"regression": ("mse", "mae", "huber"), "classification": ("cross_entropy", "focal")}
+LOSSES = {"regression": ("mse", "mae", "huber"), "classification": ("cross_entropy", "focal"),
+          "multiclass": ("cross_entropy",)}  # fmt: skip
 """What a network may be fitted by, the default first."""
 
 
@@ -354,6 +355,6 @@ class TrainingConfig(Config):
             check(self.schedule == "cosine" or not getattr(self, name), name, getattr(self, name),
                   "0 with schedule='constant': a share of all steps, whose number is open then")  # fmt: skip
         check(self.keep in ("best", "last"), "keep", self.keep, "'best' or 'last'")
-        losses = [name for names in LOSSES.values() for name in names]
+        losses = list(dict.fromkeys(name for names in LOSSES.values() for name in names))
         check(self.loss in (None, *losses), "loss", self.loss, f"one of {', '.join(losses)}")
         check(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")

@@ -51,7 +51,7 @@ def property_loss(
         The predictor's: standardised values, or logits.
     labels : Tensor, shape (b, t)
         In their own unit; NaN = missing.
-    task_type : {"regression", "classification"}
+    task_type : {"regression", "classification", "multiclass"}
     scaling : LabelScaling
     pos_weight : sequence of t floats, optional
         What class 1 of each task weighs, class 0 weighing 1; for classification.
@@ -59,6 +59,7 @@ def property_loss(
         One of ``LOSSES[task_type]``. Regression, of standardised targets e apart: "mse" is e² (default), "mae" is |e|,
         "huber" is e² / 2 up to 1 and |e| - 1 / 2 beyond. Classification: "cross_entropy" (default), or "focal", which
         multiplies it by (1 - p)², p the probability of the right class, so that molecules told rightly count less.
+        Multiclass, whose t columns are the classes: "cross_entropy" of their softmax, once a molecule.
     bounds : Tensor, shape (b, t), integer, optional
         Of a regression: 1 where the value is above its label, -1 below, 0 where it is the label.
 
@@ -74,6 +75,9 @@ def property_loss(
         each = F.binary_cross_entropy_with_logits(output, target, reduction="none", pos_weight=weight)
         if loss == "focal":
             each = each * (target - output.sigmoid()).abs() ** _GAMMA  # 1 - p
+    elif task_type == "multiclass":
+        present = present[:, 0]  # of a row all, or none
+        each = -(target * output.log_softmax(-1)).sum(-1)
     else:
         if bounds is not None:
             is_right = (bounds * (output.detach() - target)) > 0
