@@ -19,21 +19,31 @@ import numpy as np
 import pandas as pd
 
 import dgl_moleblend as mb
+from dgl_moleblend.chem.descriptors import describe
+from dgl_moleblend.chem.feature_table import FeatureTable
 from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.data.folds import divide_rows
 from dgl_moleblend.data.splits import split_by_method
 from dgl_moleblend.files import write_json
+from dgl_moleblend.models.censored import fit_with_bounds
+from dgl_moleblend.models.kernel import KernelModel
+from dgl_moleblend.models.trees import TreeModel
+from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.readers.memory import MoleculeList
 from dgl_moleblend.request import Compute
-from dgl_moleblend.train.auto import finetune_auto
-from dgl_moleblend.train.comparison import Comparison, network_training
+from dgl_moleblend.schema import FEATURE_KINDS
+from dgl_moleblend.train.auto import FOLDS
+from dgl_moleblend.train.comparison import network_training
+from dgl_moleblend.train.finetune import finetune
 
+Parts = dict[str, np.ndarray]
 DATA = Path(__file__).parents[2] / "shared" / "data"
 OUT = Path(__file__).parent / "results" / "labels.json"
 CEILING = 8.0
 CONTENDERS = ("value", "bound", "dropped")
 
 
-def bounded(frame: pd.DataFrame, share: float, seed: int, args: argparse.Namespace) -> list[dict[str, Any]]:
+def bounded(frame: pd.DataFrame, table: FeatureTable, share: float, seed: int, args: argparse.Namespace) -> list[Any]:
     """Return the test errors of all contenders and kinds of models, for bounds drawn by one seed."""
     truth = frame["pIC50"].to_numpy(float)
     high = np.flatnonzero(truth > CEILING)
@@ -46,11 +56,11 @@ def bounded(frame: pd.DataFrame, share: float, seed: int, args: argparse.Namespa
         dataset = MoleculeDataset.from_reader(MoleculeList(frame["mol"].tolist(), {"pIC50": cells}))
         parts = {**split_by_method(dataset, "random", seed=seed).parts}
         if contender == "dropped":
-            parts |= {name: parts[name][~is_bound[dataset.rows[parts[name]]]] for name in ("train", "validation")}
+            parts |= {name: parts[name][~is_bound[parts[name]]] for name in ("train", "validation")}
         for kind in args.kinds:
-            predicted = _predict(dataset, parts, kind, seed, args.epochs)
-            error = predicted.to_numpy() - truth[predicted.index]
-            exact = ~is_bound[predicted.index]
+            fit = _fit_network if kind == "network" else _fit
+            error = fit(dataset, table, parts, kind, seed, args.epochs) - truth[parts["test"]]
+            exact = ~is_bound[parts["test"]]
             rows.append({
                 "share": share, "bounds": len(chosen), "seed": seed, "contender": contender, "kind": kind,
                 "exact": float(np.sqrt(np.mean(error[exact] ** 2))), "all": float(np.sqrt(np.mean(error**2))),
@@ -60,19 +70,33 @@ def bounded(frame: pd.DataFrame, share: float, seed: int, args: argparse.Namespa
     return rows
 
 
-def _predict(
-    dataset: MoleculeDataset, parts: dict[str, np.ndarray], kind: str, seed: int, epochs: int | None
-) -> pd.Series:
-    """Return predictions of the test rows by one kind of model, by input row."""
+def _fit(
+    dataset: MoleculeDataset, table: FeatureTable, parts: Parts, kind: str, seed: int, epochs: int | None
+) -> np.ndarray:
+    """Return what trees or a kernel machine predict of the test rows, as `finetune` fits them."""
+    rows = np.concatenate([parts["train"], parts["validation"]])
+    folds = divide_rows(dataset.subset(rows), FOLDS, by_scaffold=False, seed=seed)
+    known = table.take(rows)
+
+    def fit(labels: np.ndarray) -> KernelModel | TreeModel:
+        if kind == "kernel":
+            return KernelModel.fit(known, labels, "regression", folds, seed=seed)
+        return TreeModel.fit(known, labels, "regression", folds, seed=seed, jobs=-1)
+
+    model = fit_with_bounds(fit, dataset.labels[rows], dataset.bounds[rows])
+    return model.predict(table.take(parts["test"])).ravel()
+
+
+def _fit_network(
+    dataset: MoleculeDataset, table: FeatureTable, parts: Parts, kind: str, seed: int, epochs: int | None
+) -> np.ndarray:
+    """Return what the fine-tuned encoder predicts of the test rows."""
     training = network_training(len(parts["train"]), seed)
     with tempfile.TemporaryDirectory() as folder:
-        found = finetune_auto(
-            dataset, parts, Path(folder) / "model", start="mini" if kind == "network" else None,
-            comparison=Comparison((kind,)), training=training.replace(max_epochs=epochs or training.max_epochs),
-            compute=Compute(progress=False), report=False,
-        )  # fmt: skip
-    (name,) = (column for column in found.predictions if column.endswith("_predicted"))
-    return found.predictions[found.predictions["split"] == "test"].set_index("row")[name]
+        out = Path(folder) / "model"
+        finetune(dataset, parts, out, start="mini", training=training.replace(max_epochs=epochs or training.max_epochs),
+                 compute=Compute(progress=False), report=False)  # fmt: skip
+        return PropertyModel.from_pretrained(out).predict(dataset.subset(parts["test"]), progress=False).ravel()
 
 
 def tabulate(rows: Sequence[dict[str, Any]]) -> str:
@@ -104,7 +128,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     options.add_argument("--out", type=Path, default=OUT)
     args = options.parse_args(argv)
     frame = pd.read_csv(args.data / "moleculenet" / "bace.csv.gz", nrows=args.rows)
-    found = [row for share in args.shares for seed in args.seeds for row in bounded(frame, share, seed, args)]
+    table = describe(frame["mol"].tolist(), FEATURE_KINDS)
+    found = [row for share in args.shares for seed in args.seeds for row in bounded(frame, table, share, seed, args)]
     args.out.parent.mkdir(parents=True, exist_ok=True)
     write_json(args.out, {"version": mb.__version__, "bounds": found})
     print(tabulate(found))
