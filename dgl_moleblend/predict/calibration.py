@@ -33,7 +33,7 @@ class Calibration:
 
     Parameters
     ----------
-    task_type : {"regression", "classification"}
+    task_type : {"regression", "classification", "multiclass"}
     tasks : mapping of str to TaskCalibration
     deviation_of : str, optional
         The member that says what is possible of a molecule, where a task has `deviations`: its folder's name.
@@ -119,7 +119,7 @@ def calibrate(
         Columns split ("validation", "test"), and NAME and NAME_predicted of every property; NaN = missing label. With
         `deviation_of` also NAME_deviation, in the unit of the property.
     names : sequence of str
-    task_type : {"regression", "classification"}
+    task_type : {"regression", "classification", "multiclass"}
     deviation_of : str, optional
         The member of the model whose deviations these are.
 
@@ -132,8 +132,9 @@ def calibrate(
         table = table.drop(columns=[deviation_column(name) for name in names], errors="ignore")
     for name in names:
         label, value, deviation = _known(table, name, "validation")
-        if task_type == "classification":
-            tasks[name] = TaskCalibration(len(label), platt=_platt(value, label))
+        if task_type != "regression":  # of several classes, one by one, they would no longer add up to 1
+            platt = _platt(value, label) if task_type == "classification" else None
+            tasks[name] = TaskCalibration(len(label), platt=platt)
             continue
         error = np.abs(label - value)
         wide = _spread(error, deviation)

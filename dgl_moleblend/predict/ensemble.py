@@ -171,7 +171,8 @@ class Ensemble:
         Returns
         -------
         DataFrame
-            In the order of the input: row, source, line, id, smiles; for each property NAME_predicted, NAME_spread
+            In the order of the input: row, source, line, id, smiles; of several classes NAME_predicted, the most probable
+            one, then the same as for properties with NAME=CLASS; for each property NAME_predicted, NAME_spread
             (several models: the standard deviation over them, of probabilities before calibration for classes), and
             NAME_lower and NAME_upper (regression with a calibration: the interval, infinite where there are too few
             validation rows for the coverage); similarity (Tanimoto, to the nearest training molecule), nearest (its
@@ -194,6 +195,7 @@ class Ensemble:
         check(0 < coverage < 1, "coverage", coverage, "between 0 and 1")
         values, deviation = self._predict(dataset, progress=progress, accelerator=accelerator)
         columns: dict[str, Any] = {}
+        told = dict(self.members[0].classes).items() if self.members[0].task_type == "multiclass" else ()
         equal = self.weights is None or len(set(self.weights)) == 1
         weights = None if equal else np.asarray(self.weights)
         for k, name in enumerate(self.task_names):
@@ -208,6 +210,9 @@ class Ensemble:
             if task is not None and self.members[0].task_type == "regression":
                 width = task.half_width(coverage, deviation[:, k] if deviation is not None else None)
                 columns |= {f"{name}_lower": mean - width, f"{name}_upper": mean + width}
+        for name, words in told:
+            shares = np.stack([columns[predicted(task)] for task in self.task_names], 1)
+            columns = {predicted(name): np.asarray(words, object)[shares.argmax(1)], **columns}
         if self.training_set is not None:
             similarity, molecule = self.training_set.find(dataset.structures)
             columns |= {"similarity": similarity, **({} if molecule is None else {"nearest": molecule})}

@@ -27,10 +27,11 @@ class PropertyModel:
     featurizer : FeaturizerConfig
         How molecules were, and are to be, turned into numbers.
     task_names : tuple of t str
-    task_type : {"regression", "classification"}
+    task_type : {"regression", "classification", "multiclass"}
     scaling : LabelScaling
-    classes : mapping of task to (str, str)
-        Of properties whose labels were words: those for class 0 and class 1, whose probability is predicted.
+    classes : mapping of task to words
+        Of properties whose labels were words: those for class 0 and class 1, whose probability is predicted; of
+        multiclass those of all classes, whose columns the tasks are.
     """
 
     predictor: MoleBlendPredictor
@@ -91,7 +92,7 @@ class PropertyModel:
         progress: bool = True,
         accelerator: str = "auto",
     ) -> Float[np.ndarray, "n t"]:
-        """Return predictions (N, t): in the unit of the target, or probabilities of class 1.
+        """Return predictions (N, t): in the unit of the target, or probabilities of class 1, or of each class.
 
         Raises
         ------

@@ -30,7 +30,7 @@ from dgl_moleblend.models.blend_weights import blend, blend_weights
 from dgl_moleblend.models.censored import fit_with_bounds
 from dgl_moleblend.models.kernel import KernelModel
 from dgl_moleblend.models.scores import score
-from dgl_moleblend.models.targets import LabelScaling
+from dgl_moleblend.models.targets import LabelScaling, to_shares
 from dgl_moleblend.models.trees import TreeModel
 from dgl_moleblend.predict.calibration import calibrate, deviation_column
 from dgl_moleblend.predict.classical import FeatureModel
@@ -269,8 +269,10 @@ class _Comparison:
         table = self.features.table(names, encoder=encoder, columns=self.comparison.columns)
         known = table.take(self.rows)
 
+        kind = "regression" if self.task_type == "regression" else "classification"  # each class against the rest
+
         def fit(labels: np.ndarray) -> Any:
-            return model_class.fit(known, labels, self.task_type, self.folds, seed=self.config.seed, **settings)
+            return model_class.fit(known, labels, kind, self.folds, seed=self.config.seed, **settings)
 
         given = self.dataset.subset(self.rows)
         model = fit_with_bounds(fit, given.labels.astype(np.float64), given.bounds)
@@ -290,8 +292,9 @@ class _Comparison:
             values, spread = model.predict_with_deviation(test)
             deviation = model.out_of_fold_deviation, spread
         else:
-            values = model.predict(test) if len(test) else np.empty((0, self.labels.shape[1]))
-        return Candidate(model.out_of_fold, values, time.perf_counter() - began, (name,), deviation)
+            values = saved.values(test)
+        out_of_fold = to_shares(model.out_of_fold) if self.task_type == "multiclass" else model.out_of_fold
+        return Candidate(out_of_fold, values, time.perf_counter() - began, (name,), deviation)
 
 
 def _finish(

@@ -48,8 +48,8 @@ class Request:
         Of the split.
     tasks : tuple of Task
         With their kinds.
-    task_type : {"regression", "classification"}
-        Of all.
+    task_type : {"regression", "classification", "multiclass"}
+        Of all. Of multiclass the labels are a column for each class, see `ClassColumns`.
     training : TrainingConfig
         With its metric and loss.
     monitor : str
@@ -100,27 +100,32 @@ def check_request(
         raise DataError("some properties are to be classified and others not, and one model does one of these",
                         fix="give the same kind to all, and train two models")  # fmt: skip
     bounds = dataset.bounds
-    has_words = any(map(dataset.classes.get, names))
-    task_type = next(iter(asked), None) or ("classification" if has_words else "regression" if bounds.any() else
-                                            find_task_type(labels))  # fmt: skip
-    check(task_type in TASK_TYPES, "task_type", task_type, "'regression' or 'classification'")
-    known = (
-        tasks
-        if tasks is not None and not isinstance(tasks, str)
-        else [Task(name, classes=tuple(dataset.classes.get(name, ()))) for name in names]
-    )
+    known_type = "multiclass" if dataset.class_columns is not None else "regression" if bounds.any() else None
+    task_type = next(iter(asked), None) or known_type or find_task_type(labels, names, dataset.classes)
+    check(task_type in TASK_TYPES, "task_type", task_type, f"one of {', '.join(map(repr, TASK_TYPES))}")
+    if task_type == "regression" and (words := [name for name in names if len(dataset.classes.get(name, ())) > 2]):
+        raise DataError(f"the labels of {words[0]!r} are words, and a regression has numbers",
+                        fix="ask for multiclass, or leave the kind out")  # fmt: skip
+    given = () if tasks is None or isinstance(tasks, str) else tasks
+    known = [*given] or [Task(name, classes=tuple(dataset.classes.get(name, ()))) for name in names]
     metric = training.metric or shared_metrics(task_type, len(names))[0]
     metrics = list(dict.fromkeys((*METRICS[task_type], *shared_metrics(task_type, len(names)))))
     check(metric in ("loss", *metrics), "metric", metric, f"one of {', '.join(metrics)}, loss")
     loss = training.loss or LOSSES[task_type][0]
     check(loss in LOSSES[task_type], "loss", loss, f"{' or '.join(LOSSES[task_type])}: this is a {task_type}")
     if training.class_weights and task_type != "classification":
-        raise DataError("class weights are for classification, and the labels are numbers", fix="leave them out")
-    check_labels(labels, task_type, names)
+        raise DataError(f"class weights are for classification into two classes, and this is {task_type}",
+                        fix="leave them out")  # fmt: skip
     if task_type != "regression" and bounds.any():
         name = names[int(bounds.any(0).argmax())]
         raise DataError(f"{name!r} holds bounds (>, <), and classes have none",
                         fix="ask for a regression, or write the classes as 0 and 1")  # fmt: skip
+    if dataset.class_columns is None:
+        check_labels(labels, task_type, names)
+        if task_type == "multiclass":
+            dataset = dataset.with_classes(names[0])
+            known = [Task(name, task_type) for name in dataset.task_names]
+            names, labels, bounds = dataset.task_names, dataset.labels, dataset.bounds
     exact = exact_labels(labels, bounds)
     train, validation = exact[parts["train"]], exact[parts["validation"]]
     check_presence(train, validation, names, " that is no bound" if bounds.any() else "")

@@ -81,9 +81,9 @@ def finetune(
     out : path
         Receives the model (config.json, model.safetensors, calibration.json, training_set.npz), report.html,
         metrics.json, predictions.csv, split.csv, rejects.csv, run.json, logs and pictures.
-    tasks : sequence of Task, or {"regression", "classification"}, optional
+    tasks : sequence of Task, or {"regression", "classification", "multiclass"}, optional
         The labels to learn, or the kind of all of them. By default every label of the data set, as classification if
-        each is 0 or 1.
+        each is 0 or 1; as multiclass, of which there is one, if it is three words or more.
     start : EncoderConfig, path or name, optional
         Size of a fresh encoder, or a model whose encoder to start from. By default ``EncoderConfig.small()``.
     model : PredictorConfig, optional
@@ -192,7 +192,7 @@ def check_one_device(compute: Compute | None) -> None:
 def tabulate(
     dataset: "MoleculeDataset", parts: Mapping[str, np.ndarray], predictions: Mapping[str, np.ndarray]
 ) -> pd.DataFrame:
-    """Labels beside predictions, by input row; those that are bounds in columns of their own."""
+    """Labels beside predictions, by input row; bounds in columns of their own, and which of several classes it is."""
     tables = []
     for name, values in predictions.items():
         part = dataset.subset(parts[name])
@@ -203,6 +203,11 @@ def tabulate(
             if dataset.bounds[:, k].any():
                 for column, side in zip(bound_columns(task), (1, -1), strict=True):
                     columns[column] = np.where(bounds[:, k] == side, labels[:, k], np.nan)
+        if (several := dataset.class_columns) is not None:
+            words = np.append(np.asarray(several.words, object), None)
+            present = ~np.isnan(labels).any(1)
+            columns |= {several.name: words[np.where(present, np.nan_to_num(labels).argmax(1), -1)],
+                        predicted(several.name): words[values.argmax(1)]}  # fmt: skip
         tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
 
@@ -222,7 +227,7 @@ def _draw(out: Path, table: pd.DataFrame, names: Sequence[str], task_type: str, 
     rows = table[table["split"] == name]
     values = rows[[predicted(task) for task in names]].to_numpy(float)
     labels = rows[list(names)].to_numpy(float)
-    if task_type == "classification":
+    if task_type != "regression":
         figures.save(figures.roc(values, labels, names), out / ROC_FILE)
     else:
         captions = [f"{name}\nRMSE {task['rmse']:.3g}" if task["rmse"] is not None else ""
