@@ -89,6 +89,10 @@ def describe_split(split: Split, *, otherwise: str, tested: str) -> list[str]:
         found.append(f"WARNING: {facts['split_warning']}; {otherwise}")
     if unlabelled := facts.get("unlabelled"):
         found.append(f"{unlabelled:,} molecules have no label, and are in no part")
+    if left_out := facts.get("split_left_out"):
+        found.append(f"{left_out:,} molecules are left out by the list, and are in no part")
+    if lost := facts.get("split_rejected"):
+        found.append(f"{lost:,} rows of the list are no molecules here (rejects.csv says why)")
     for part, counts in facts.get("split_files", {}).items():
         found.append(f"{part} file: {counts['kept']:,} rows kept, {counts['rejected']:,} rejected")
     if not len(split.parts["test"]):

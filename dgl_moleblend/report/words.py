@@ -50,6 +50,9 @@ SPLITS = {
     "consecutive": "Molecules were divided in the order of the input.",
     "column": "A column of the input says which molecules train, validate and test.",
     "file": "Molecules of some files were kept for validation or testing.",
+    "list": "A table beside the input says which molecules train, validate and test.",
+    "group": "Whole groups, which a column names, were divided at random: none is in two parts.",
+    "time": "The oldest molecules trained, the newest tested, which is closest to how a model meets new chemistry.",
 }
 
 SKELETON = (
