@@ -18,8 +18,10 @@ DIVIDING = ("split", "scaffold", "fractions", "keep_duplicates_together")
 dividing = options.grouped(
     "dividing",
     dict,
-    click.option("--split", type=click.Choice(["scaffold", "random", "molecular_weight", "stratified", "consecutive"]),
-                 default="scaffold", show_default=True, help="How molecules are divided, by dgllife."),
+    click.option("--split", type=click.Choice(["scaffold", "random", "scaffold_balanced", "cluster", "molecular_weight",
+                                               "stratified", "consecutive"]), default="scaffold", show_default=True,
+                 help="How molecules are divided, by dgllife; scaffold_balanced: whole scaffolds drawn at random;"
+                 " cluster: whole clusters of molecules that are alike (sphere exclusion), drawn at random."),
     click.option("--scaffold", type=click.Choice(["smiles", "decompose"]), default="smiles", show_default=True,
                  help="Which of dgllife's scaffolds: RDKit's MurckoScaffoldSmiles or MurckoDecompose."),
     click.option("--fractions", nargs=3, type=float, default=(0.8, 0.1, 0.1), show_default=True,
@@ -83,7 +85,7 @@ def check_together(ctx: click.Context, inputs: tuple[str, ...], dividing: Mappin
         refuse(ctx, ("seeds", "trials"), "--folds makes several models of one setting")
         refuse(ctx, ("fractions",), "one fold tests, one validates, the others train")
         if dividing["split"] in ("molecular_weight", "consecutive"):
-            raise click.UsageError("--folds are by --split scaffold, random or stratified")
+            raise click.UsageError("--folds are by --split scaffold, random, scaffold_balanced, cluster or stratified")
 
 
 def divide(

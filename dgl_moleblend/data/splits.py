@@ -1,4 +1,4 @@
-"""Which molecules train, validate and test, by one of dgllife's splitters; what every kind of split is made with."""
+"""Which molecules train, validate and test, by a method of `MoleculeDataset.split`; what every split is made with."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,8 @@ _VARIANTS = {
     "molecular_weight": "dgllife MolecularWeightSplitter",
     "stratified": "dgllife SingleTaskStratifiedSplitter by {task!r}, seed {seed}",
     "consecutive": "dgllife ConsecutiveSplitter",
+    "scaffold_balanced": "whole scaffolds, seed {seed}",
+    "cluster": "whole clusters of Morgan fingerprints by sphere exclusion, seed {seed}",
 }
 _FAR = 0.15
 """A share of the molecules that is further than this from the one asked for is warned of."""
@@ -110,7 +112,7 @@ def split_by_method(
     scaffold: str = "smiles",
     keep_duplicates_together: bool = False,
 ) -> Split:
-    """Divide molecules by one of dgllife's splitters.
+    """Divide molecules by a method of `MoleculeDataset.split`.
 
     Parameters
     ----------
