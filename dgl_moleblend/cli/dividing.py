@@ -18,8 +18,10 @@ DIVIDING = ("split", "scaffold", "fractions", "keep_duplicates_together")
 dividing = options.grouped(
     "dividing",
     dict,
-    click.option("--split", type=click.Choice(["scaffold", "random", "molecular_weight", "stratified", "consecutive"]),
-                 default="scaffold", show_default=True, help="How molecules are divided, by dgllife."),
+    click.option("--split", type=click.Choice(["scaffold", "random", "scaffold_balanced", "cluster", "molecular_weight",
+                                               "stratified", "consecutive"]), default="scaffold", show_default=True,
+                 help="How molecules are divided, by dgllife; scaffold_balanced: whole scaffolds drawn at random;"
+                 " cluster: whole clusters of molecules that are alike (sphere exclusion), drawn at random."),
     click.option("--scaffold", type=click.Choice(["smiles", "decompose"]), default="smiles", show_default=True,
                  help="Which of dgllife's scaffolds: RDKit's MurckoScaffoldSmiles or MurckoDecompose."),
     click.option("--fractions", nargs=3, type=float, default=(0.8, 0.1, 0.1), show_default=True,
@@ -32,6 +34,9 @@ dividing = options.grouped(
                  help="Divide the groups that this column names (series, laboratories) at random; none is parted."),
     click.option("--time-column", metavar="NAME",
                  help="The oldest train, the newest test, as the numbers or dates of this column say."),
+    click.option("--split-file", type=click.Path(), metavar="FILE",
+                 help="Divide as this table says, of columns row (or id) and split: split.csv or predictions.csv of"
+                 " another run, or one of your own."),
     click.option("--validation-file", multiple=True, metavar="FILE",
                  help="Validate on this file; FILE... are the others. May be repeated."),
     click.option("--test-file", multiple=True, metavar="FILE", help="Test on this file. May be repeated."),
@@ -56,6 +61,7 @@ def check_together(ctx: click.Context, inputs: tuple[str, ...], dividing: Mappin
         "--split-column": column,
         "--group-column": group,
         "--time-column": time,
+        "--split-file": dividing["split_file"],
         "--validation-file or --test-file": files,
         "--folds": folds,
     }
@@ -64,6 +70,8 @@ def check_together(ctx: click.Context, inputs: tuple[str, ...], dividing: Mappin
         raise click.UsageError(f"leave out {given[1]}: {given[0]} says already how molecules are divided")
     if column:
         refuse(ctx, DIVIDING, "--split-column says how molecules are divided")
+    if dividing["split_file"]:
+        refuse(ctx, DIVIDING, "--split-file says how molecules are divided")
     for name in ("--group-column", "--time-column"):
         if ways[name]:
             refuse(ctx, ("split", "scaffold", "keep_duplicates_together"), f"{name} says how molecules are divided")
@@ -77,7 +85,7 @@ def check_together(ctx: click.Context, inputs: tuple[str, ...], dividing: Mappin
         refuse(ctx, ("seeds", "trials"), "--folds makes several models of one setting")
         refuse(ctx, ("fractions",), "one fold tests, one validates, the others train")
         if dividing["split"] in ("molecular_weight", "consecutive"):
-            raise click.UsageError("--folds are by --split scaffold, random or stratified")
+            raise click.UsageError("--folds are by --split scaffold, random, scaffold_balanced, cluster or stratified")
 
 
 def divide(
@@ -116,6 +124,7 @@ def _splits(
         split_by_group,
         split_by_time,
     )
+    from dgl_moleblend.data.split_files import split_by_list
     from dgl_moleblend.data.splits import split_by_method
     from dgl_moleblend.readers.inputs import expand_inputs
 
@@ -124,6 +133,8 @@ def _splits(
     if dividing["folds"]:
         return split_into_folds(dataset, dividing["folds"], **how)
     columns = {name: value for name, value in reading.items() if name != "id_column"}
+    if name := dividing["split_file"]:
+        return [split_by_list(dataset, name)]
     if name := dividing["group_column"]:
         words = read_words(inputs, name, "--group-column", **columns)
         return [split_by_group(dataset, words, name, dividing["fractions"], seed)]

@@ -162,7 +162,8 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     if head != "network" and encoder is None:
         start = shipped.DEFAULT
     every_input = (*inputs, *division["validation_file"], *division["test_file"])
-    keep_inputs(output, every_input if encoder is None else (*every_input, encoder))
+    listed = (division["split_file"],) * bool(division["split_file"])
+    keep_inputs(output, (*every_input, *listed) if encoder is None else (*every_input, *listed, encoder))
     # what is wrong with the folders is said before molecules are read
     if not given["several"]["trials"]:  # a search may be there without its model
         check_folder(Path(output), **given["again"])

@@ -1,7 +1,7 @@
 """One molecule of a data set with its labels and where it came from; one row that is not in it, and why."""
 
 import functools
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -76,21 +76,6 @@ class Reject:
         """Return the row of rejects.csv: one line of text, long SMILES cut short."""
         texts = (self.id, self.smiles, self.stage, self.reason)
         return (str(self.row), self.source, str(self.line), *(_one_line(text) for text in texts))
-
-
-def number_classes(labels: np.ndarray, numbered: Mapping[int, Sequence[float]]) -> np.ndarray:
-    """Return labels (N, t) with the numbers of classes in the place of values that name them.
-
-    >>> number_classes(np.array([[1.0, 5.0], [np.nan, 7.0]]), {0: [0, 1], 1: [5, 6, 7]}).tolist()
-    [[1.0, 0.0], [nan, 2.0]]
-    """
-    if not numbered:
-        return labels
-    labels = labels.copy()
-    for column, values in numbered.items():
-        present = ~np.isnan(labels[:, column])
-        labels[present, column] = np.searchsorted(values, labels[present, column])
-    return labels
 
 
 def _one_line(text: str) -> str:
