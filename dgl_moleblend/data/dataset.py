@@ -14,6 +14,7 @@ from typing_extensions import Self
 
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.classes import ClassColumns, bounds_with, labels_with
+from dgl_moleblend.data.grouped import GROUPINGS, divide_groups
 from dgl_moleblend.data.joined import JoinedTable
 from dgl_moleblend.data.rows import Sample
 from dgl_moleblend.data.splitters import split_by_dgllife
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from dgl_moleblend.readers.records import Reader
 
 log = logging.getLogger(__name__)
-SPLITS = ("scaffold", "random", "molecular_weight", "stratified", "consecutive")
+SPLITS = ("scaffold", "random", "scaffold_balanced", "cluster", "molecular_weight", "stratified", "consecutive")
 """How `MoleculeDataset.split` divides molecules."""
 
 
@@ -139,18 +140,10 @@ class MoleculeDataset(Dataset[Sample]):
         from dgl_moleblend.readers.molecules import MoleculeReader
 
         reader = MoleculeReader(
-            inputs,
-            smiles_column=smiles_column,
-            id_column=id_column,
-            task_columns=task_columns,
-            input_format=input_format,
-            encoding=encoding,
-            missing_labels=missing_labels,
-            sheet=sheet,
-            decimal=decimal,
-            charge=charge,
-            relation_column=relation_column,
-        )
+            inputs, smiles_column=smiles_column, id_column=id_column, task_columns=task_columns,
+            input_format=input_format, encoding=encoding, missing_labels=missing_labels, sheet=sheet, decimal=decimal,
+            charge=charge, relation_column=relation_column,
+        )  # fmt: skip
         if reader.left_out:
             log.warning("'all' leaves out: %s", ", ".join(f"{name!r} ({why})" for name, why in reader.left_out.items()))
         return cls.from_reader(
@@ -359,17 +352,18 @@ class MoleculeDataset(Dataset[Sample]):
         task: int = 0,
         scaffold: str = "smiles",
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Divide the molecules by one of dgllife's splitters.
+        """Divide the molecules by one of dgllife's splitters, or by groups drawn at random.
 
         Parameters
         ----------
         method : str
             "scaffold" (Bemis-Murcko: no scaffold is in two parts), "random", "molecular_weight", "stratified" (by the
-            label of `task`) or "consecutive".
+            label of `task`) or "consecutive"; "scaffold_balanced" or "cluster": whole scaffolds, or clusters of
+            molecules that are alike (`dgl_moleblend.chem.clusters.spheres`), by the seed.
         fractions : sequence of 3 floats
             Shares of training, validation and test; they add up to 1.
         seed : int
-            Of "random" and "stratified".
+            Of "random", "stratified", "scaffold_balanced" and "cluster".
         task : int
             Number of the label that "stratified" divides by.
         scaffold : {"smiles", "decompose"}
@@ -385,6 +379,9 @@ class MoleculeDataset(Dataset[Sample]):
         check(len(fractions) == 3 and all(f >= 0 for f in fractions) and abs(sum(fractions) - 1) < 1e-6, "fractions",
               fractions, "3 non-negative numbers that add up to 1")  # fmt: skip
         check(scaffold in ("smiles", "decompose"), "scaffold", scaffold, "'smiles' or 'decompose'")
+        if method in GROUPINGS:
+            train, val, test = divide_groups(GROUPINGS[method](self.structures), fractions, seed)
+            return train, val, test
         train, val, test = split_by_dgllife(
             method, self.structures, self.labels, fractions, seed=seed, task=task, scaffold=scaffold
         )

@@ -22,6 +22,7 @@ from dgl_moleblend.data.given_splits import (
     split_by_words,
 )
 from dgl_moleblend.data.inputs import column_of_smiles, entries, open_inputs, path_of
+from dgl_moleblend.data.split_files import split_by_list
 from dgl_moleblend.data.splits import PARTS, Split, check_parts, split_by_method
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import MANIFEST_FILE, WEIGHTS_FILE
@@ -151,8 +152,8 @@ def divide(data: Labelled, split: Any, *, fractions: Sequence[float] = (0.8, 0.1
     split : str, mapping, or sequence of 3 sequences
         One of ``MoleculeDataset.split``'s methods; the name of a column that says train, validation or test; or row
         numbers of the input for "train", "validation" and "test", as a mapping or in this order, such as
-        ``dataset.split("random")`` gives; or ``{"group": column}``, ``{"time": column}`` (`split_by_group`,
-        `split_by_time`).
+        ``dataset.split("random")`` gives; or ``{"group": column}``, ``{"time": column}`` or ``{"file": path}``
+        (`split_by_group`, `split_by_time`, `split_by_list`).
     fractions, seed
         Of a method.
 
@@ -172,6 +173,8 @@ def divide(data: Labelled, split: Any, *, fractions: Sequence[float] = (0.8, 0.1
             return split_by_column(data.dataset, [data.path], split, **data.reading)
         raise DataError(f"split={split!r} is no way to divide molecules, and no column of them",
                         fix=f"one of {', '.join(SPLITS)}, or a column: {listed([*data.words])}")  # fmt: skip
+    if isinstance(split, Mapping) and [*split] == ["file"]:
+        return split_by_list(data.dataset, split["file"])
     if isinstance(split, Mapping) and len(split) == 1 and (way := next(iter(split))) in ("group", "time"):
         words = _words_of(data, split[way])
         if way == "group":

@@ -45,11 +45,19 @@ SPLITS = {
     "that were not trained on. This is harder than a random split, and closer to how a model meets new chemistry.",
     "random": "Molecules were divided at random. Near relatives of test molecules may have been trained on: expect "
     "larger errors for new chemistry.",
+    "scaffold_balanced": "Whole ring scaffolds were divided at random, the largest among the training molecules: test "
+    "molecules have scaffolds that were not trained on.",
+    "cluster": "Whole clusters of molecules that are alike (by their fingerprints) were divided at random, so that "
+    "test molecules are unlike those trained on, though some at the rim of a cluster may be near one. This is harder "
+    "than a random split.",
     "molecular_weight": "Molecules were divided by molecular weight.",
     "stratified": "Molecules were divided so that every part has the same range of labels.",
     "consecutive": "Molecules were divided in the order of the input.",
     "column": "A column of the input says which molecules train, validate and test.",
     "file": "Molecules of some files were kept for validation or testing.",
+    "list": "A table beside the input says which molecules train, validate and test.",
+    "group": "Whole groups, which a column names, were divided at random: none is in two parts.",
+    "time": "The oldest molecules trained, the newest tested, which is closest to how a model meets new chemistry.",
 }
 
 SKELETON = (

@@ -98,7 +98,7 @@ def finetune_auto(
 ) -> FinetuneResult:
     """Compare kinds of models by cross-validation on training and validation rows, and keep their weighted mean.
 
-    Test rows are looked at once, at the end. Folds are made as the split was: by scaffold for a scaffold split.
+    Test rows are looked at once, at the end. Folds are made as the split was: by scaffold or cluster where it was so.
 
     Parameters
     ----------
@@ -145,11 +145,13 @@ def finetune_auto(
     parts = Split.of(split).parts
     rows = len(parts.get("train", ())) + len(parts.get("validation", ()))
     request = check_request(dataset, split, tasks, training or network_training(rows))
+    together = stays_together(request.facts)
+    by = {} if together in (None, "scaffold") else {"by": together}  # plans from before there were others have no entry
     uses_start = {"frozen", "network"} & {*comparison.candidates}
     plan = RunPlan.of(
         "comparison", request.dataset, [request.parts], comparison.columns, start=start if uses_start else None,
         training=request.training, compute=compute, tasks=request.tasks,
-        work={**comparison.to_dict(), "by_scaffold": by_scaffold(request.facts)},
+        work={**comparison.to_dict(), "by_scaffold": together == "scaffold", **by},
     )  # fmt: skip
     if overwrite and not resume:
         remove_runs(out)
@@ -198,11 +200,11 @@ class _Comparison:
         self.folds = self.make_folds(FOLDS)
 
     def make_folds(self, count: int) -> np.ndarray:
-        """Return the fold of each of `rows`: whole scaffolds where the split was by scaffold, else at random."""
+        """Return the fold of each of `rows`: whole scaffolds or clusters where the split was so, else at random."""
         from dgl_moleblend.data.folds import divide_rows
 
         known = self.dataset.subset(self.rows)
-        return divide_rows(known, count, by_scaffold=by_scaffold(self.request.facts), seed=self.config.seed)
+        return divide_rows(known, count, by=stays_together(self.request.facts), seed=self.config.seed)
 
     def mean(self) -> Candidate:
         """Predict the mean of the other folds' labels."""
@@ -379,9 +381,10 @@ def _finish(
     return FinetuneResult(out, metrics, table)
 
 
-def by_scaffold(facts: Mapping[str, object] | None) -> bool:
-    """Whether molecules were divided by scaffold, as folds then are."""
-    return (facts or {}).get("split") == "scaffold"
+def stays_together(facts: Mapping[str, object]) -> str | None:
+    """Return what a split did not divide, as folds then do not: "scaffold", "scaffold_balanced" or "cluster"."""
+    kind = facts.get("split")
+    return str(kind) if kind in ("scaffold", "scaffold_balanced", "cluster") else None
 
 
 def _short(scores: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
 
 SPLITS = ("train", "validation", "test")
-PREDICTION_COLUMNS = ("row", "id", "smiles", "split", "similarity", "fold")
+PREDICTION_COLUMNS = ("row", "id", "smiles", "split", "similarity", "fold", "replicate")
 """Columns of predictions.csv beside labels and predictions."""
 
 

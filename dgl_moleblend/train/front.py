@@ -4,7 +4,7 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -73,8 +73,9 @@ def finetune(
         and ``model.save`` keeps: a cell of a notebook that runs twice neither fails nor overwrites anything.
     split : str, mapping, or sequence of 3 sequences
         "scaffold", "random", "molecular_weight", "stratified" or "consecutive"; the name of a column that says train,
-        validation or test; the input rows of "train", "validation" and "test"; or ``{"group": column}`` or
-        ``{"time": column}``: whole groups at random, or the newest for the test.
+        validation or test; the input rows of "train", "validation" and "test"; or ``{"group": column}`` (whole groups
+        at random), ``{"time": column}`` (the newest test) or ``{"file": path}`` (a table of rows and parts, such as
+        split.csv of another run).
     fractions : sequence of 3 floats
         Shares of training, validation and test.
     head : {"auto", "network", "kernel", "trees"}
@@ -151,8 +152,8 @@ def finetune(
     parts = divide(data, split, fractions=fractions, seed=seed)
     facts = {**parts.facts, "duplicates": _describe(data, parts, tell), "inputs": [data.path or "memory"]}
     out = Path(out) if out is not None else _temporary(data.dataset.task_names[0], tell)
-    if data.path:
-        files.keep_inputs(out, [data.path])
+    listed = [split["file"]] if isinstance(split, Mapping) and "file" in split else []
+    files.keep_inputs(out, [*([data.path] if data.path else []), *listed])
     run(data.dataset, Split(parts.parts, facts), out, encoder=encoder, head=head, fast=fast, features=kinds,
         columns=columns, task_type=task_type, metric=metric, training=training, seed=seed, workers=workers,
         resume=resume, overwrite=overwrite, compute=compute, tell=tell)  # fmt: skip

@@ -193,7 +193,10 @@ def test_a_pretrained_encoder_can_be_frozen(table, pretrained, tmp_path):
         (["--split-column", "part"], "there is no column 'part'"),
         (["--split", "random", "--scaffold", "decompose"], "leave out --scaffold: the split is random"),
         (["--folds", "3", "--seeds", "2"], "leave out --seeds: --folds makes several models"),
-        (["--folds", "3", "--split", "consecutive"], "--folds are by --split scaffold, random or stratified"),
+        (
+            ["--folds", "3", "--split", "consecutive"],
+            "--folds are by --split scaffold, random, scaffold_balanced, clu",
+        ),
         (["--folds", "3", "--fractions", "0.8", "0.1", "0.1"], "leave out --fractions: one fold tests"),
         (["--freeze"], "leave out --freeze: a fresh encoder knows nothing"),
         (["--trials", "3", "--dropout", "0.1"], "leave out --dropout: --trials searches for it"),

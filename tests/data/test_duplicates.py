@@ -64,7 +64,7 @@ def test_a_scaffold_is_the_same_with_and_without_atom_map_numbers(scaffold):
     splits += split_into_folds(data, 3, "scaffold", scaffold=scaffold)
     for split in splits:
         assert find_duplicates(data, split.parts)["across_parts"] == 0
-    folds = divide_rows(data, 3, by_scaffold=True)
+    folds = divide_rows(data, 3, by="scaffold")
     np.testing.assert_array_equal(folds[:6], folds[6:])
 
 
