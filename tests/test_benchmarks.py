@@ -155,11 +155,23 @@ def test_labels_that_are_bounds_beside_values_and_no_rows(tmp_path: Path) -> Non
     rows = [f"{'C' * (k + 1)},{k / 2}" for k in range(30)]
     text = "\n".join(["mol,pIC50", *rows]) + "\n"
     (tmp_path / "moleculenet" / "bace.csv.gz").write_bytes(gzip.compress(text.encode()))
-    out = tmp_path / "labels.json"
-    labels.main(["--data", str(tmp_path), "--out", str(out), "--seeds", "0", "--kinds", "trees", "--shares", "1"])
-    value, bound, dropped = json.loads(out.read_text())["bounds"]
+    shared = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--seeds", "0"]
+    labels.main(["bounds", *shared, "--kinds", "trees", "--shares", "1"])
+    value, bound, dropped = json.loads((tmp_path / "out" / "bounds.json").read_text())["bounds"]
     assert value["bounds"] == 13, "those of 8.5 to 14.5"
     assert value["hidden"] > bound["hidden"] > dropped["hidden"], "what is known of long chains raises predictions"
+
+
+def test_values_cut_in_three_are_classes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "moleculenet").mkdir()
+    rows = ["smiles,exp", *(f"{'C' * (k + 1)},{k / 2}" for k in range(30))]
+    (tmp_path / "moleculenet" / "Lipophilicity.csv.gz").write_bytes(gzip.compress("\n".join(rows).encode()))
+    shared = ["--data", str(tmp_path), "--out", str(tmp_path), "--seeds", "0"]
+    labels.main(["classes", *shared, "--tables", "lipophilicity"])
+    found = {row["model"]: row["roc_auc"] for row in json.loads((tmp_path / "classes.json").read_text())["classes"]}
+    assert [*found] == ["mean", "forest", "trees", "kernel", "frozen", "the answer"]
+    assert found["mean"] == 0.5 < found["the answer"]
+    assert "| lipophilicity | the answer |" in capsys.readouterr().out
 
 
 def test_memory_of_a_process_is_that_of_its_children_too() -> None:

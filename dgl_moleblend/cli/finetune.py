@@ -48,7 +48,7 @@ fitting = options.grouped(
     click.option("--metric", type=click.Choice([*METRIC_NAMES, "loss"]),
                  help="Validation score that chooses the weights; scaled: the mean RMSE of several properties, in units"
                  " of each one's deviation. [default: rmse, or scaled, or roc_auc]"),
-    click.option("--loss", type=click.Choice([name for names in LOSSES.values() for name in names]),
+    click.option("--loss", type=click.Choice(list(dict.fromkeys(name for names in LOSSES.values() for name in names))),
                  help="What is made small: mse, mae or huber of standardised labels; cross_entropy or focal of classes."
                  " [default: mse, cross_entropy]"),
     click.option("--class-weights", is_flag=True, help="Give both classes of each task the same weight in training."),
@@ -108,8 +108,9 @@ answer = options.grouped(
 )
 @options.reading
 @options.labels
-@click.option("--task-type", type=click.Choice(["regression", "classification"]),
-              help="[default: classification if every label is 0 or 1]")  # fmt: skip
+@click.option("--task-type", type=click.Choice(["regression", "classification", "multiclass"]),
+              help="[default: classification if every label is 0 or 1, multiclass if they are three words or more; of a"
+              " few whole numbers it is asked for]")  # fmt: skip
 @options.featurizing
 @dividing
 @several

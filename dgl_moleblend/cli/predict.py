@@ -73,7 +73,8 @@ def command(
       row, source, line, id, smiles   where the molecule comes from
       those of FILE                   as they stand there (SDF: properties), unless --only-predictions;
                                       "NAME_input" where NAME is one of these here
-      NAME_predicted                  the property, or the probability of class 1
+      NAME_predicted                  the property, or the probability of class 1; of several classes
+                                      the most probable, and NAME=CLASS_predicted the probability of each
       NAME_spread                     several models: standard deviation over them
       NAME_lower, NAME_upper          regression: holds the measured value of 90 % (--coverage) of
                                       molecules like the validation rows; infinite if these are too few

@@ -171,8 +171,8 @@ class Ensemble:
         Returns
         -------
         DataFrame
-            In the order of the input: row, source, line, id, smiles; of several classes NAME_predicted, the most probable
-            one, then the same as for properties with NAME=CLASS; for each property NAME_predicted, NAME_spread
+            In the order of the input: row, source, line, id, smiles; of several classes NAME_predicted, the most
+            probable one, and what follows of NAME=CLASS for each; for each property NAME_predicted, NAME_spread
             (several models: the standard deviation over them, of probabilities before calibration for classes), and
             NAME_lower and NAME_upper (regression with a calibration: the interval, infinite where there are too few
             validation rows for the coverage); similarity (Tanimoto, to the nearest training molecule), nearest (its

@@ -53,7 +53,8 @@ def align(
     tables = [table for table in (kept, rejects) if len(table)] or [kept]
     table = pd.concat(tables, ignore_index=True).reindex(columns=list(kept.columns))
     table["line"] = table["line"].astype("Int64").where(table["line"] >= 0)
-    for name in {"nearest", "warning"} & {*table.columns}:
+    texts = {name for name, values in columns.items() if name != "embedding" and np.asarray(values).dtype.kind in "OU"}
+    for name in texts | ({"nearest", "warning"} & {*table.columns}):
         table[name] = table[name].astype(object).fillna("")  # all NaN where there are rejects alone
     return table.sort_values("row", kind="stable", ignore_index=True)
 

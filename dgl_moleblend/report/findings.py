@@ -30,7 +30,7 @@ def _meaning(run: Results) -> list[str]:
     scores, constant = run.metrics[run.part], run.metrics["mean_predictor"][run.part]
     several = len(run.tasks) > 1
     scored = len(run.tasks) - scores["left_out"].get(run.metrics["metric"], 0)
-    over = f", on average over {scored} properties" if several else ""
+    over = f", on average over {scored} {'classes' if run.one_of else 'properties'}" if several else ""
     labels = sum(task["labels"] for task in scores["tasks"].values())
     sentences = []
     if run.part == "validation":
@@ -38,7 +38,9 @@ def _meaning(run: Results) -> list[str]:
             "No row was left for testing. The scores are those of the validation rows, which also chose the weights: "
             "they flatter the model."
         )
-    if run.classifies:
+    if run.one_of:
+        sentences += _meaning_of_one_class(run, scores, constant)
+    elif run.classifies:
         sentences += _meaning_of_classes(run, scores, over)
     else:
         if not several:
@@ -62,7 +64,9 @@ def _meaning(run: Results) -> list[str]:
                 f"The model is better than always predicting the training mean for {better} of {len(run.tasks)} "
                 f"properties (by their RMSE, {run.part} rows)."
             )
-    if labels < _FEW * len(run.tasks):
+    labels //= max(1, len(run.tasks) if run.one_of else 1)  # every class has them all
+    several = several and not run.one_of
+    if labels < _FEW * (len(run.tasks) if several else 1):
         each = f" ({labels / len(run.tasks):.0f} a property)" if several else ""
         sentences.append(
             f"There are only {labels:,} {run.part} labels{each}: these scores are rough, and another split would give "
@@ -86,6 +90,20 @@ def _bounds(run: Results) -> list[str]:
     return [
         text + (f"; {right:,} of {total:,} among the {run.part} rows are predicted on that side." if total else ".")
     ]
+
+
+def _meaning_of_one_class(run: Results, scores: Mapping[str, Any], constant: Mapping[str, Any]) -> list[str]:
+    """Say how often the right one of several classes is told."""
+    if scores["accuracy"] is None:
+        return [f"All {run.part} rows are of one class, so there is nothing to tell."]
+    text = f"The most probable of {len(run.tasks)} classes is the right one for {scores['accuracy']:.0%} of the" \
+           f" {run.part} molecules; always the largest class is for {constant['accuracy']:.0%}."  # fmt: skip
+    ranked = {name: task["roc_auc"] for name, task in scores["tasks"].items() if task["roc_auc"] is not None}
+    worst = min(ranked, key=lambda name: ranked[name])
+    sentences = [text, f"The class hardest to tell from the rest is {worst} (ROC AUC {number(ranked[worst])})."]
+    if scores["mcc"] <= 0 or scores["roc_auc"] <= _GUESS:
+        sentences.append("This is hardly better than a guess: do not rely on this model.")
+    return sentences
 
 
 def _meaning_of_classes(run: Results, scores: Mapping[str, Any], over: str) -> list[str]:
@@ -126,7 +144,7 @@ def _calibration(run: Results) -> list[str]:
     if not tasks:
         return []
     if run.classifies:
-        return [_rescaling(tasks)]
+        return [] if run.one_of else [_rescaling(tasks)]
     name, needed = f"{COVERAGE:.0%} interval", math.ceil(COVERAGE / (1 - COVERAGE) - 1e-9)
     several = len(run.tasks) > 1
     wide = {task: found for task, found in tasks.items() if math.isfinite(np.max(found.half_width(COVERAGE)))}

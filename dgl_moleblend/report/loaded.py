@@ -263,7 +263,7 @@ class LoadedModel(SavedModel):
 
     @property
     def _classifies(self) -> bool:
-        return self._ensemble is not None and self._ensemble.members[0].task_type == "classification"
+        return self._ensemble is not None and self._ensemble.members[0].task_type != "regression"
 
     def _attribute(self, molecule: Any) -> tuple[Any, pd.DataFrame]:
         from dgl_moleblend.chem.compact import prepare

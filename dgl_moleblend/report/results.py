@@ -53,7 +53,12 @@ class Results:
     @property
     def classifies(self) -> bool:
         """Whether the properties are classes."""
-        return self.extra["task_type"] == "classification"
+        return self.extra["task_type"] != "regression"
+
+    @property
+    def one_of(self) -> dict[str, list[str]]:
+        """What several classes are of, and what they are called, where each is one of `tasks`; else nothing."""
+        return self.extra["classes"] if self.extra["task_type"] == "multiclass" else {}
 
     @property
     def runs(self) -> dict[str, Any]:

@@ -40,6 +40,15 @@ METRIC_HELP = {
     "balanced_accuracy": "mean share of class 0 and of class 1 that is told right at 0.5; 1 is perfect, 0.5 a guess",
     "accuracy": "share that is told right at a probability of 0.5; always the larger class gives its share",
 }
+CLASSES_HELP = METRIC_HELP | {
+    "roc_auc": "how often a molecule of a class is ranked above the others, mean over the classes; 0.5 is a guess",
+    "pr_auc": "average precision of each class against the rest, mean over the classes; 1 is perfect",
+    "mcc": "Matthews' correlation of the most probable class with the true one; 1 is perfect, 0 a guess",
+    "f1": "harmonic mean of precision and recall of the most probable class, mean over the classes; 1 is perfect",
+    "balanced_accuracy": "mean share of each class that is told right; 1 is perfect, always the same gives 1 / classes",
+    "accuracy": "share that is told right; always the largest class gives its share",
+}
+"""The same of several classes."""
 SPLITS = {
     "scaffold": "Molecules with the same ring scaffold are in the same part, so that test molecules have scaffolds "
     "that were not trained on. This is harder than a random split, and closer to how a model meets new chemistry.",

@@ -347,6 +347,7 @@ def _finish(
     featurizer = work.dataset.featurizer or FeaturizerConfig()
     facts = work.request.facts
     extra = {"task_names": names, "task_type": work.task_type, "featurizer": featurizer.to_dict(),
+             **({"classes": dict(work.dataset.classes)} if work.dataset.classes else {}),
              "scaling": {"mean": list(scaling.mean), "scale": list(scaling.scale)}, "facts": facts,
              "units": {task.name: task.unit for task in work.request.tasks if task.unit}}  # fmt: skip
     write_json(out / METRICS_FILE, metrics)

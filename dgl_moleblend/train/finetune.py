@@ -204,10 +204,9 @@ def tabulate(
                 for column, side in zip(bound_columns(task), (1, -1), strict=True):
                     columns[column] = np.where(bounds[:, k] == side, labels[:, k], np.nan)
         if (several := dataset.class_columns) is not None:
-            words = np.append(np.asarray(several.words, object), None)
-            present = ~np.isnan(labels).any(1)
-            columns |= {several.name: words[np.where(present, np.nan_to_num(labels).argmax(1), -1)],
-                        predicted(several.name): words[values.argmax(1)]}  # fmt: skip
+            words = np.array([*several.words, None], object)
+            truth = np.where(np.isnan(labels).any(1), -1, np.nan_to_num(labels).argmax(1))
+            columns |= {several.name: words[truth], predicted(several.name): words[values.argmax(1)]}
         tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
 
