@@ -14,7 +14,7 @@ LARGEST_LABEL = 1e15
 TASK_TYPES = ("regression", "classification", "multiclass")
 MOST_CLASSES = 20
 """Of a multiclass label."""
-_FEW = 10  # whole numbers up to so many, from 0 or 1 on, may be classes
+_FEW = 5  # whole numbers up to so many, from 0 or 1 on, may be classes
 
 
 def find_task_type(labels: np.ndarray, names: Sequence[str], words: Mapping[str, Sequence[str]] | None = None) -> str:

@@ -113,7 +113,7 @@ def test_few_whole_numbers_are_asked_about_and_classes_when_told(tmp_path):
 @pytest.mark.parametrize(
     ("labels", "tasks", "message"),
     [
-        ({"y": [*range(6)] * 5}, None, "the labels of 'y' are 0, 1, 2, 3, 4 and 5: these may be classes, or amounts"),
+        ({"y": [*range(5)] * 6}, None, "the labels of 'y' are 0, 1, 2, 3 and 4: these may be classes, or amounts"),
         ({"y": ["a", "b", "c"] * 10, "z": [0.5] * 30}, None, "2 properties are given, and a model of several classes"),
         ({"y": [0.5, 1, 2] * 10}, "multiclass", "'y' holds 0.5, but classes are whole numbers, words or empty"),
         ({"y": [*range(30)]}, "multiclass", "'y' holds 30 different values, and a model tells 2 to 20 classes"),
