@@ -28,7 +28,8 @@ from dgl_moleblend.models.losses import positive_weights
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.scores import METRICS, score, shared_metrics
 from dgl_moleblend.models.targets import TASK_TYPES, LabelScaling, check_labels, check_presence, find_task_type
-from dgl_moleblend.predict.calibration import deviation_column, write_calibration
+from dgl_moleblend.predict.calibrated import write_calibration
+from dgl_moleblend.predict.calibration import deviation_column
 from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.tables import predicted
