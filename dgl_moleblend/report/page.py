@@ -248,7 +248,12 @@ def _task(run: Results, task: str) -> dict[str, Any]:
             alt = f"{task}: predicted against measured, {present.sum()} {run.part} molecules; {caption}"
             spread = f"{task}: distribution of predicted minus measured, {present.sum()} {run.part} molecules"
             found["pictures"] = [
-                Picture.of(figures.parity(value, label, [task], caption, similarity, widths, COVERAGE), alt),
+                Picture.of(
+                    figures.parity(
+                        value, label, [task], caption, similarity, widths, COVERAGE, run.bounds(task)[:, None]
+                    ),
+                    alt,
+                ),
                 Picture.of(figures.residuals(value, label, [task]), spread),
             ]
         return found

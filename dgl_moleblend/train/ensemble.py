@@ -27,7 +27,8 @@ from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.request import Compute
-from dgl_moleblend.train.finetune import SPLITS, check_one_device, check_request, finetune, split_facts, split_table
+from dgl_moleblend.train.checked import SPLITS, check_request, count_bounds, split_facts
+from dgl_moleblend.train.finetune import check_one_device, finetune, split_table
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.plan import Parts, RunPlan
 from dgl_moleblend.train.result import FinetuneResult, read_result
@@ -95,7 +96,8 @@ def finetune_seeds(
     }
     scores["mean_predictor"] = first["mean_predictor"]
     request = next(iter(work.requests.values()))
-    return _finish(work.out, results, scores, table, split_table(dataset, request.parts), split_facts(request.facts))
+    facts = {**split_facts(request.facts), **count_bounds(work.dataset, request.parts)}
+    return _finish(work.out, results, scores, table, split_table(dataset, request.parts), facts)
 
 
 @holds_its_folder
@@ -234,15 +236,17 @@ class _Runs:
 
     @property
     def facts(self) -> dict[str, object]:
-        """Of the first split, without what is of it alone."""
+        """Of the first split, without what is of it alone, and of labels."""
         first = next(iter(self.requests.values()))
-        return {name: value for name, value in split_facts(first.facts).items() if name != "duplicates"}
+        tested = np.unique(np.concatenate([request.parts["test"] for request in self.requests.values()]))
+        shared = {name: value for name, value in split_facts(first.facts).items() if name != "duplicates"}
+        return shared | count_bounds(self.dataset, {"test": tested})
 
     @property
     def means(self) -> np.ndarray:
         """Mean labels of each run's training rows, shape (runs, t)."""
-        labels = self.dataset.labels.astype(np.float64)
-        return np.stack([np.nanmean(labels[request.parts["train"]], axis=0) for request in self.requests.values()])
+        requests = self.requests.values()
+        return np.stack([np.nanmean(request.exact[request.parts["train"]], axis=0) for request in requests])
 
     def finetune_each(self, *, resume: bool, overwrite: bool) -> dict[str, FinetuneResult]:
         """Do every run, or read those that are finished."""
