@@ -75,7 +75,7 @@ def _fit(
 ) -> np.ndarray:
     """Return what trees or a kernel machine predict of the test rows, as `finetune` fits them."""
     rows = np.concatenate([parts["train"], parts["validation"]])
-    folds = divide_rows(dataset.subset(rows), FOLDS, by_scaffold=False, seed=seed)
+    folds = divide_rows(dataset.subset(rows), FOLDS, seed=seed)
     known = table.take(rows)
 
     def fit(labels: np.ndarray) -> KernelModel | TreeModel:
