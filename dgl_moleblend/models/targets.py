@@ -14,7 +14,7 @@ LARGEST_LABEL = 1e15
 TASK_TYPES = ("regression", "classification", "multiclass")
 MOST_CLASSES = 20
 """Of a multiclass label."""
-_FEW = 5  # whole numbers up to so many, from 0 or 1 on, may be classes
+_FEW = 5  # so many whole numbers may be classes
 
 
 def find_task_type(labels: np.ndarray, names: Sequence[str], words: Mapping[str, Sequence[str]] | None = None) -> str:
@@ -31,7 +31,7 @@ def find_task_type(labels: np.ndarray, names: Sequence[str], words: Mapping[str,
     Raises
     ------
     DataError
-        If labels are a few whole numbers, such as 0, 1 and 2, which may be classes or amounts; it asks.
+        If all labels are a few whole numbers, such as 0, 1 and 2, which may be classes or amounts; it asks.
 
     Examples
     --------
@@ -45,20 +45,27 @@ def find_task_type(labels: np.ndarray, names: Sequence[str], words: Mapping[str,
     words = words or {}
     if any(len(words.get(name, ())) > 2 for name in names):
         return "multiclass"
-    for name, column in zip(names, labels.T, strict=True):
-        values = np.unique(column[~np.isnan(column)])
-        if name in words or not 3 <= len(values) <= _FEW or (values != values[0] + np.arange(len(values))).any():
-            continue
-        text = f"{', '.join(f'{value:g}' for value in values[:-1])} and {values[-1]:g}"
-        asked = "--task-type multiclass or --task-type regression (task_type= in Python)"
-        if values.tolist() == [-1, 0, 1]:
-            raise DataError(f"the labels of {name!r} are -1, 0 and 1: three classes, amounts, or two classes and -1 for"
-                            " a label that is missing", fix=f"say which: --missing-label -1, or {asked}")  # fmt: skip
-        if values[0] in (0, 1):
-            raise DataError(f"the labels of {name!r} are {text}: these may be classes, or amounts",
-                            fix=f"say which: {asked}")  # fmt: skip
+    columns = [np.unique(column[~np.isnan(column)]) for column in labels.T]
+    if all(name in words or _may_be_classes(values) for name, values in zip(names, columns, strict=True)):
+        for name, values in zip(names, columns, strict=True):
+            if len(values) > 2:
+                raise _ask(name, values)
     present = labels[~np.isnan(labels)]
     return "classification" if len(present) and np.isin(present, (0, 1)).all() else "regression"
+
+
+def _may_be_classes(values: np.ndarray) -> bool:
+    """Whether sorted values are a few whole numbers without a gap, from -1, 0 or 1 on."""
+    return len(values) <= _FEW and (len(values) == 0 or values[0] in (-1, 0, 1)) and bool((np.diff(values) == 1).all())
+
+
+def _ask(name: str, values: np.ndarray) -> DataError:
+    asked = "--task-type multiclass or --task-type regression (task_type= in Python)"
+    if values.tolist() == [-1, 0, 1]:
+        return DataError(f"the labels of {name!r} are -1, 0 and 1: three classes, amounts, or two classes and -1 for"
+                         " a label that is missing", fix=f"say which: --missing-label -1, or {asked}")  # fmt: skip
+    text = f"{', '.join(f'{value:g}' for value in values[:-1])} and {values[-1]:g}"
+    return DataError(f"the labels of {name!r} are {text}: these may be classes, or amounts", fix=f"say which: {asked}")
 
 
 def exact_labels(labels: np.ndarray, bounds: np.ndarray) -> np.ndarray:

@@ -49,6 +49,14 @@ CLASSES_HELP = METRIC_HELP | {
     "accuracy": "share that is told right; always the largest class gives its share",
 }
 """The same of several classes."""
+UNCERTAINTY_HELP = {
+    "nll": ("NLL", "mean negative log likelihood of the errors, were they Gaussian with these deviations; lower is "
+            "better"),
+    "ence": ("ENCE", "how far root mean square errors are from the deviations of bins of like deviation, as a share of "
+             "these; 0 is perfect"),
+    "miscalibration_area": ("miscalibration area", "between the coverage that such deviations promise and the one they "
+                            "have; 0 is perfect, 0.5 the worst"),
+}  # fmt: skip
 SPLITS = {
     "scaffold": "Molecules with the same ring scaffold are in the same part, so that test molecules have scaffolds "
     "that were not trained on. This is harder than a random split, and closer to how a model meets new chemistry.",

@@ -32,7 +32,7 @@ from dgl_moleblend.models.kernel import KernelModel
 from dgl_moleblend.models.scores import score
 from dgl_moleblend.models.targets import LabelScaling, to_shares
 from dgl_moleblend.models.trees import TreeModel
-from dgl_moleblend.predict.calibration import calibrate, deviation_column
+from dgl_moleblend.predict.calibration import calibrate, deviation_column, score_uncertainty
 from dgl_moleblend.predict.classical import FeatureModel
 from dgl_moleblend.predict.features import COLUMNS, STATES, Features
 from dgl_moleblend.predict.properties import PropertyModel
@@ -350,7 +350,6 @@ def _finish(
              **({"classes": dict(work.dataset.classes)} if work.dataset.classes else {}),
              "scaling": {"mean": list(scaling.mean), "scale": list(scaling.scale)}, "facts": facts,
              "units": {task.name: task.unit for task in work.request.tasks if task.unit}}  # fmt: skip
-    write_json(out / METRICS_FILE, metrics)
     table = tabulate(work.dataset, work.parts, {"validation": held_out[validation], "test": test})
     training_set = write_training_set(out, work.dataset.subset(work.rows).structures)
     if training_set is not None:
@@ -365,6 +364,8 @@ def _finish(
                             dict(zip(("validation", "test"), deviation, strict=True)))  # fmt: skip
         every[[deviation_column(name) for name in names]] = possible[[predicted(name) for name in names]]
         deviation_of = "kernel"
+        metrics |= score_uncertainty(every, names)
+    write_json(out / METRICS_FILE, metrics)
     calibration = calibrate(every, names, work.task_type, deviation_of)
     if calibration.deviation_of is not None:  # the widths of intervals go by it
         table = table.merge(every[["row", *map(deviation_column, names)]], on="row", how="left", validate="1:1")

@@ -26,7 +26,7 @@ from dgl_moleblend.models.losses import positive_weights
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.scores import score
 from dgl_moleblend.models.targets import exact_labels
-from dgl_moleblend.predict.calibration import write_calibration
+from dgl_moleblend.predict.calibrated import write_calibration
 from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.tables import bound_columns, predicted

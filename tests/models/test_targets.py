@@ -29,7 +29,8 @@ def test_task_type_is_read_from_the_labels():
 @pytest.mark.parametrize("values", [[0, 1, 2], [3, 1, 2, 2], [0, 1, 2, 3, 4]])
 def test_what_may_be_classes_or_amounts_is_asked(values):
     with pytest.raises(DataError, match=r"the labels of 'b' are [\d, ]+ and \d: these may be classes, or amounts"):
-        find_task_type(np.array([[0.5, value] for value in values]), "ab")
+        find_task_type(np.array([[value % 2, value] for value in values], float), "ab")
+    assert find_task_type(np.array([[0.5, value] for value in values]), "ab") == "regression", "beside other numbers"
 
 
 def test_scaling_leaves_out_missing_labels_and_survives_constant_tasks():

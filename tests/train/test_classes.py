@@ -11,7 +11,7 @@ from tables import QUIET
 import dgl_moleblend as mb
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.models.scores import score
+from dgl_moleblend.models.scores import METRICS, score
 from dgl_moleblend.request import Task
 from dgl_moleblend.train.auto import finetune_auto
 from dgl_moleblend.train.checked import check_request
@@ -138,6 +138,11 @@ def test_settings_of_two_classes_are_refused(dataset):
         check_request(dataset, MIXED, None, CONFIG.replace(class_weights=True))
     with pytest.raises(ValueError, match="loss='focal' is not allowed"):
         check_request(dataset, MIXED, None, CONFIG.replace(loss="focal"))
+
+
+def test_every_score_can_choose_the_weights(dataset):
+    for metric in METRICS["multiclass"]:
+        assert check_request(dataset, MIXED, None, CONFIG.replace(metric=metric)).monitor == metric
 
 
 def test_a_request_has_a_column_for_each_class(dataset):

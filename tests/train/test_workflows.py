@@ -356,7 +356,7 @@ def test_kinds_and_units_of_tasks_are_kept_and_tasks_choose_the_labels(tmp_path)
         finetune(dataset, parts(dataset), tmp_path / "n", tasks=other, **QUICK)
 
 
-@pytest.mark.parametrize("task_type", METRICS)
+@pytest.mark.parametrize("task_type", ["regression", "classification"])
 def test_every_score_can_choose_the_weights(tmp_path, task_type):
     dataset = chains(24, task_type=task_type)
     for metric in {*METRICS[task_type], *shared_metrics(task_type, 2)}:
