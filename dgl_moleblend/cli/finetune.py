@@ -30,8 +30,8 @@ if TYPE_CHECKING:
 FROZEN = {"learning_rate": 3e-3, "max_epochs": 200}
 """Defaults for a head on frozen states, which `benchmarks/README.md` has found on validation rows."""
 NETWORK_ONLY = ("size", "max_epochs", "max_steps", "batch_size", "learning_rate", "weight_decay", "schedule", "warmup",
-                "clip_norm", "patience", "precision", "num_workers", "seeds", "folds", "trials", "readout",
-                "dropout", "loss", "class_weights", "freeze_encoder", "layer_decay", "devices")  # fmt: skip
+                "clip_norm", "patience", "precision", "num_workers", "seeds", "folds", "replicates", "trials",
+                "readout", "dropout", "loss", "class_weights", "freeze_encoder", "layer_decay", "devices")  # fmt: skip
 """Options of a network alone."""
 TUNED = ("learning_rate", "weight_decay", "dropout", "readout", "layer_decay")
 
@@ -128,8 +128,8 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     FILE is CSV, SMI, SDF, Excel, Parquet.. with columns (or SDF properties) of labels, or one data set that `featurize`
     wrote. Blank labels are missing labels; rows whose molecule cannot be read are left out and listed in rejects.csv.
     Test rows are looked at once, at the end. The output folder is the model for `predict`, with report.html,
-    metrics.json, predictions.csv of the held-out rows, split.csv and pictures. With --seeds or --folds it holds a model
-    folder for each, the files about all of them beside these, and `predict` takes their mean.
+    metrics.json, predictions.csv of the held-out rows, split.csv and pictures. With --seeds, --folds or --replicates it
+    holds a model folder for each, the files about all of them beside these, and `predict` takes their mean.
 
     \b
       dgl-moleblend finetune assay.csv
@@ -279,7 +279,7 @@ def _fit_network(
 ) -> "FinetuneResult":
     """Fit a network, or several; first search for its settings where that is asked for."""
     from dgl_moleblend.data.splits import Split
-    from dgl_moleblend.train.ensemble import finetune_folds, finetune_seeds
+    from dgl_moleblend.train.ensemble import finetune_folds, finetune_replicates, finetune_seeds
     from dgl_moleblend.train.finetune import finetune
     from dgl_moleblend.train.run import is_finished
     from dgl_moleblend.train.tuning import tune
@@ -299,6 +299,8 @@ def _fit_network(
                 say("the model of fewer trials is deleted; it is fitted anew")
             resume = goes_on
         again: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
+        if "replicate" in splits[0].facts:
+            return finetune_replicates(dataset, splits, output, **again, **settings)
         if len(splits) > 1:
             return finetune_folds(dataset, splits, output, **again, **settings)
         if several["seeds"] > 1:
@@ -313,7 +315,7 @@ def _check_network(ctx: click.Context, encoder: str | None) -> None:
     if ctx.params["freeze_encoder"]:
         refuse(ctx, ("layer_decay", "trials"), "--freeze trains the head alone")
     if ctx.params["devices"] > 1:
-        refuse(ctx, ("seeds", "folds", "trials"), "several --devices train one model")
+        refuse(ctx, ("seeds", "folds", "replicates", "trials"), "several --devices train one model")
     if ctx.params["trials"]:
         refuse(ctx, TUNED, "--trials searches for it")
 

@@ -1,12 +1,14 @@
 """Which fold of a data set each molecule is in: by scaffold or cluster, at random, or like shares of the classes."""
 
+from typing import Any
+
 import numpy as np
 
 from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.duplicates import read_mols
 from dgl_moleblend.data.grouped import GROUPINGS
-from dgl_moleblend.data.splits import PARTS, Split, among_labelled, facts_of, gather, groups_of
+from dgl_moleblend.data.splits import PARTS, Split, among_labelled, facts_of, gather, groups_of, without_unlabelled
 from dgl_moleblend.errors import DataError
 
 FOLDS = ("scaffold", "random", "scaffold_balanced", "cluster", "stratified")
@@ -74,6 +76,33 @@ def split_into_folds(
         parts = {name: buckets[i] for i, name in held_out.items()}
         parts["train"] = np.sort(np.concatenate([b for i, b in enumerate(buckets) if i not in held_out]))
         splits.append(Split({name: parts[name] for name in PARTS}, {**facts, "folds": folds, "fold": k}))
+    return splits
+
+
+def folds_beside_test(dataset: MoleculeDataset, test: np.ndarray, folds: int, **how: Any) -> list[Split]:
+    """Divide molecules into k folds beside test rows: split number i validates on fold i and trains on the others.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+    test : ndarray
+        Indices of the test rows of every split.
+    folds : int
+        At least 3.
+    **how
+        Further arguments of `split_into_folds`.
+
+    Raises
+    ------
+    DataError
+        See `split_into_folds`.
+    """
+    rest = np.setdiff1d(np.arange(len(dataset)), test)
+    splits = []
+    for one in split_into_folds(dataset.subset(rest), folds, **how):
+        train = np.sort(np.concatenate([one.parts["train"], one.parts["validation"]]))
+        parts = {"train": rest[train], "validation": rest[one.parts["test"]], "test": np.asarray(test, np.int64)}
+        splits.append(without_unlabelled(dataset, Split(parts, one.facts)))
     return splits
 
 

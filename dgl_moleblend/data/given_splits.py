@@ -252,15 +252,9 @@ def split_by_file(
     DataError
         If a part gets no molecule.
     """
-    part_of = {name: part for part, names in files.items() for name in names}
-    origin = np.array([part_of.get(dataset[k].source, "rest") for k in range(len(dataset))], dtype=object)
-    lost = [part_of.get(source) for source in dataset.rejects["source"]]
-    parts = {part: np.flatnonzero(origin == part) for part in files}
-    counts = {
-        part: {"names": list(names), "kept": len(parts[part]), "rejected": lost.count(part)}
-        for part, names in files.items()
-    }
-    parts["train"], variant = np.flatnonzero(origin == "rest"), "by file"
+    parts, counts = rows_of_files(dataset, files)
+    rest_of_rows = np.setdiff1d(np.arange(len(dataset)), np.concatenate([*parts.values()]))
+    parts["train"], variant = rest_of_rows, "by file"
     warned: dict[str, Any] = {}
     for part in {"validation", "test"} - files.keys():
         if rest["fractions"][PARTS.index(part)] == 0:
@@ -277,3 +271,24 @@ def split_by_file(
         variant += f"; {part} drawn by {drawn.facts['split_variant']}"
     facts = {"split": "file", "split_variant": variant, "split_files": counts, **warned}
     return without_unlabelled(dataset, Split(check_parts({name: parts[name] for name in PARTS}), facts))
+
+
+def rows_of_files(
+    dataset: MoleculeDataset, files: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
+    """Return the molecules that came from the files of each part, and what became of those files' rows.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+    files : mapping of part to file names
+    """
+    part_of = {name: part for part, names in files.items() for name in names}
+    origin = np.array([part_of.get(dataset[k].source, "") for k in range(len(dataset))], dtype=object)
+    lost = [part_of.get(source) for source in dataset.rejects["source"]]
+    parts = {part: np.flatnonzero(origin == part) for part in files}
+    counts = {
+        part: {"names": list(names), "kept": len(parts[part]), "rejected": lost.count(part)}
+        for part, names in files.items()
+    }
+    return parts, counts

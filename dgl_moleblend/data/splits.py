@@ -85,8 +85,8 @@ def describe_split(split: Split, *, otherwise: str, tested: str) -> list[str]:
         What the caller's user can do where shares are far from what was asked, and where there are no test rows.
     """
     facts = split.facts
-    fold = f", fold {facts['fold']}" if "fold" in facts else ""
-    found = [f"{facts['split']} split ({facts['split_variant']}){fold}: {split}"]
+    numbered = next((f", {word} {facts[word]}" for word in ("fold", "replicate") if word in facts), "")
+    found = [f"{facts['split']} split ({facts['split_variant']}){numbered}: {split}"]
     if "split_warning" in facts:
         found.append(f"WARNING: {facts['split_warning']}; {otherwise}")
     if unlabelled := facts.get("unlabelled"):

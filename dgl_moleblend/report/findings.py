@@ -125,7 +125,7 @@ def _calibration(run: Results) -> list[str]:
         text += f" for {of_all} {len(run.tasks)} properties, taken from the errors of the validation rows; "
         covers = f"it covers {share:.0%} of the test rows of a property on average"
         if any("folds" in found.test for found in tested):
-            covers += ", each fold's by the interval of its own validation rows"
+            covers += f", each {_each(run)}'s by the interval of its own validation rows"
     else:
         (found,) = wide.values()
         width, rows = np.atleast_1d(found.half_width(COVERAGE)), found.test.get("rows", 0)
@@ -140,8 +140,8 @@ def _calibration(run: Results) -> list[str]:
         if tested and (folds := found.test.get("folds")):
             each = [fold["covered"][str(COVERAGE)] for fold in folds]
             covers = (
-                f"in each fold, the interval of its own validation rows covers {min(each):.0%} to {max(each):.0%} of "
-                f"its test rows, together {round(share * rows):,} of {rows:,} ({share:.0%}{chance})"
+                f"in each {_each(run)}, the interval of its own validation rows covers {min(each):.0%} to "
+                f"{max(each):.0%} of its test rows, together {round(share * rows):,} of {rows:,} ({share:.0%}{chance})"
             )
     sentences = [text + (covers if tested else "no test row says how much it covers") + "."]
     if short:
@@ -172,6 +172,10 @@ def _why_short(run: Results) -> str:
         f"The test rows{of_split} are not like the validation rows: for molecules unlike those, expect the interval to "
         "be too narrow."
     )
+
+
+def _each(run: Results) -> str:
+    return "split" if run.replicates else "fold"
 
 
 def _named(names: Sequence[str]) -> str:

@@ -118,8 +118,16 @@ def _counts(run: Results) -> list[tuple[str, int, str]]:
     rows, molecules = run.metrics["rows"], int(run.settings["molecules"])
     rejected = len(run.rejects) if run.rejects is not None else 0
     counts = [("rows in the input", molecules + rejected, "")]
-    if run.folds:
+    if run.replicates:
+        tested = run.predictions["row"].nunique()
+        note = f"in the test part of one split at least, together {rows['test']:,} times; in another part of the others"
+        counts.append(("tested", tested, note))
+        rows = {"test": tested}
+    elif run.folds:
         counts.append(("test", rows["test"], "each in one fold, and trained on or validated with in the others"))
+    elif run.folds_beside_test:
+        counts += [("validation", rows["validation"], "each in one fold, and trained on in the others"),
+                   ("test", rows["test"], "in no fold; predicted by the mean of all models, at the end")]  # fmt: skip
     else:
         counts += [
             ("train", rows["train"], "the model learned from these"),
@@ -136,18 +144,19 @@ def _counts(run: Results) -> list[tuple[str, int, str]]:
         ]
     unused = molecules - sum(rows.values())
     if unused:
-        counts.append(("not used", unused, "in no part of the split"))
+        why = "in no part of the split" if not run.replicates else "tested in none of the splits"
+        counts.append(("not used" if not run.replicates else "not tested", unused, why))
     return [*counts, ("rejected", rejected, "no molecule could be made of these" if rejected else "")]
 
 
 def _split(run: Results) -> dict[str, Any]:
     facts = run.extra.get("facts", {})
     kind = facts.get("split")
-    of_one_fold = ("fold", "duplicates") if run.folds else ()
+    of_one_fold = ("fold", "replicate", "duplicates") if run.folds or run.folds_beside_test else ()
     others = {key: value for key, value in facts.items() if key not in ("split", "split_variant", *of_one_fold)}
     return {
         "kind": kind,
-        "variant": facts.get("split_variant"),
+        "variant": run.metrics.get("split_variant", facts.get("split_variant")),
         "text": SPLITS.get(kind, "") if isinstance(kind, str) else "",
         "facts": in_words(_flat(others)),
     }

@@ -67,8 +67,24 @@ class Results:
 
     @property
     def folds(self) -> bool:
-        """Whether each of several models was tested on another part of the molecules."""
+        """Whether each of several models was tested on molecules of its own: another fold, or its own split."""
         return "out_of_fold" in self.metrics
+
+    @property
+    def replicates(self) -> bool:
+        """Whether each of several models has a split of its own, so that a row can be tested more than once."""
+        return "replicates" in self.metrics
+
+    @property
+    def folds_beside_test(self) -> bool:
+        """Whether each of several models validates another part of the molecules, and all are tested on the same."""
+        return "folds" in self.metrics and not self.folds
+
+    @property
+    def learned_from(self) -> int:
+        """The number of molecules that were trained on, by one of the models at least."""
+        rows = self.metrics["rows"]
+        return int(rows["train"] + (rows["validation"] if self.candidates or self.folds_beside_test else 0))
 
     @cached_property
     def part(self) -> str:
@@ -165,9 +181,11 @@ def _read_several(folder: Path) -> Results:
         metrics |= {"mean_predictor": {"validation": nothing, "test": constant}}
         metrics["rows"] = {"train": 0, "validation": 0, "test": len(predictions)}
     else:
-        metrics["rows"] = first.metrics["rows"]
+        metrics["rows"] = metrics.get("rows", first.metrics["rows"])
     run = replace(first, folder=folder, metrics=metrics, predictions=predictions,
                   calibration=_read_calibration(folder))  # fmt: skip
+    if run.folds_beside_test:
+        run = replace(run, split=_read_table(folder / SPLIT_FILE, ("row", "split")))
     if not run.folds:
         _check_agreement(run)
     return run

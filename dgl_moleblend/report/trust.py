@@ -28,7 +28,7 @@ def describe(ensemble: Ensemble, coverage: float) -> list[str]:
         wide = f"{width[0]:.3g}" if len(width) == 1 else f"{width[0]:.3g} to {width[-1]:.3g}"
         text = f"{name}: interval of +-{wide} for a coverage of {coverage:.0%}, by {task.rows:,} validation rows"
         if (share := task.test.get("covered", {}).get(str(coverage))) is not None:
-            which = "those of the folds" if "folds" in task.test else "it"
+            which = "those of the single models" if "folds" in task.test else "it"
             text += f"; {which} held {share:.0%} of {task.test['rows']:,} test rows"
         texts.append(text)
     return texts

@@ -1,4 +1,4 @@
-"""Several fine-tuning runs in one folder: seeds of one split, or folds; what they score alone and together."""
+"""Several fine-tuning runs in one folder: seeds of one split, folds, new splits; their scores alone and together."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -107,14 +107,15 @@ def finetune_folds(
     """Fit a model for each fold, into ``fold-0``, ``fold-1``, ..; then score the test rows of all folds together.
 
     `out` itself receives what `finetune_seeds` leaves there, but of all test rows; its split.csv says in which fold
-    each row is tested.
+    each row is tested. Where all folds have the same test rows (a test file, say), these are scored by the mean of all
+    models, and the validation rows each by the model that did not learn from it.
 
     Parameters
     ----------
     dataset, out
         See `dgl_moleblend.train.finetune.finetune`.
     folds : sequence of Split, or of mappings
-        Each as `split` of `finetune`; `dgl_moleblend.data.splits.split_into_folds` makes them.
+        Each as `split` of `finetune`; `dgl_moleblend.data.folds.split_into_folds` and `folds_beside_test` make them.
     resume, overwrite, **settings
         As `finetune_seeds`.
 
@@ -122,7 +123,8 @@ def finetune_folds(
     -------
     FinetuneResult
         Scores "out_of_fold" of all test rows, each predicted by the model that never saw it, and "mean" and
-        "deviation" of the folds; predictions of all test rows, with their fold.
+        "deviation" of the folds; predictions of all test rows, with their fold. Or, of folds that share their test
+        rows, "validation" and "test".
 
     Raises
     ------
@@ -133,23 +135,105 @@ def finetune_folds(
     seed = (settings.get("training") or TrainingConfig()).seed
     work = _Runs("folds", dataset, {f"fold-{k}": (fold, seed) for k, fold in enumerate(folds)}, Path(out), settings)
     results = work.finetune_each(resume=resume, overwrite=overwrite)
+    tests = [np.sort(request.parts["test"]) for request in work.requests.values()]
+    if len(tests[0]) and all(np.array_equal(tests[0], test) for test in tests[1:]):
+        return _beside_test(work, results)
+    table, scores = _apart(work, results, "fold")
+    return _finish(work.out, results, scores, table, table[["row", "fold"]], work.facts | {"folds": len(folds)})
+
+
+@holds_its_folder
+def finetune_replicates(
+    dataset: "MoleculeDataset",
+    splits: "Sequence[Split | Parts]",
+    out: str | PathLike[str],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Any,
+) -> FinetuneResult:
+    """Fit a model for each of several splits, into ``replicate-0``, ..; say how scores differ between them.
+
+    Model number k has the seed of the training config + k. `out` itself receives what `finetune_folds` leaves there:
+    predictions of the test rows of every split, with their replicate; split.csv has a column for each.
+
+    Parameters
+    ----------
+    dataset, out
+        See `dgl_moleblend.train.finetune.finetune`.
+    splits : sequence of Split, or of mappings
+        Each as `split` of `finetune`.
+    resume, overwrite, **settings
+        As `finetune_seeds`.
+
+    Returns
+    -------
+    FinetuneResult
+        "mean" and "deviation" of the splits' scores; "out_of_fold": of the test rows of all splits together, a row as
+        often as it is tested.
+
+    Raises
+    ------
+    DataError, CheckpointError
+        As `finetune`.
+    """
+    check(len(splits) >= 2, "replicates", len(splits), "at least 2")
+    seed = (settings.get("training") or TrainingConfig()).seed
+    runs = {f"replicate-{k}": (split, seed + k) for k, split in enumerate(splits)}
+    work = _Runs("replicates", dataset, runs, Path(out), settings)
+    results = work.finetune_each(resume=resume, overwrite=overwrite)
+    table, scores = _apart(work, results, "replicate")
+    each = [split_table(work.dataset, request.parts).set_index("row")["split"].rename(name)
+            for name, request in work.requests.items()]  # fmt: skip
+    divided = pd.concat(each, axis=1).sort_index().rename_axis("row").reset_index()
+    facts = work.facts | {"replicates": len(splits)}
+    if "split_variant" in facts:
+        facts["split_variant"] = f"{facts['split_variant']}, and {len(splits) - 1} more by the seeds after it"
+    return _finish(work.out, results, scores, table, divided, facts)
+
+
+def _apart(work: "_Runs", results: Mapping[str, FinetuneResult], word: str) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Put together test rows that each model predicted for itself: a table with the number of the model, scores."""
     tables = [
-        result.predictions[result.predictions["split"] == "test"].assign(fold=k)
+        result.predictions[result.predictions["split"] == "test"].assign(**{word: k})
         for k, result in enumerate(results.values())
     ]
-    table = pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
+    table = pd.concat(tables, ignore_index=True).sort_values("row", kind="stable", ignore_index=True)
     task_type, names = next(iter(results.values())).metrics["task_type"], work.dataset.task_names
-    labels = work.dataset.labels.astype(np.float64)
-    scale = np.mean([result.metrics["label_scale"] for result in results.values()], axis=0)  # of the folds' trainings
-    requests = list(work.requests.values())
-    means = np.stack([np.nanmean(labels[request.parts["train"]], axis=0) for request in requests])  # (folds, t)
-    constant = table.assign(**{predicted(name): means[table["fold"], k] for k, name in enumerate(names)})
+    scale = np.mean([result.metrics["label_scale"] for result in results.values()], axis=0)  # of the trainings
+    constant = table.assign(**{predicted(name): work.means[table[word], k] for k, name in enumerate(names)})
     scores: dict[str, Any] = {
         "out_of_fold": _score(table, names, task_type, scale),
         "mean_predictor": {"out_of_fold": _score(constant, names, task_type, scale)},
     }
-    shared = {name: value for name, value in split_facts(requests[0].facts).items() if name != "duplicates"}
-    return _finish(work.out, results, scores, table, table[["row", "fold"]], shared | {"folds": len(folds)})
+    return table, scores
+
+
+def _beside_test(work: "_Runs", results: Mapping[str, FinetuneResult]) -> FinetuneResult:
+    """Score rows that the folds share as test by the mean of all models, the others by the model that held them out."""
+    tables = [result.predictions.assign(fold=float(k)) for k, result in enumerate(results.values())]
+    tests = [table[table["split"] == "test"].sort_values("row", ignore_index=True) for table in tables]
+    names, task_type = work.dataset.task_names, next(iter(results.values())).metrics["task_type"]
+    test = tests[0].assign(fold=np.nan)
+    for name in map(predicted, names):
+        test[name] = np.mean([one[name] for one in tests], axis=0)
+    if all("similarity" in one for one in tests):  # to the nearest molecule that any of them learned from
+        test["similarity"] = np.max([one["similarity"] for one in tests], axis=0)
+    held_out = [table[table["split"] == "validation"] for table in tables]
+    table = pd.concat([*held_out, test], ignore_index=True).sort_values("row", ignore_index=True)
+    scale = np.mean([result.metrics["label_scale"] for result in results.values()], axis=0)
+    constant = table.copy()
+    fold = table["fold"].fillna(len(tables)).astype(int)
+    for k, name in enumerate(names):
+        constant[predicted(name)] = np.append(work.means[:, k], work.means[:, k].mean())[fold]
+    scores: dict[str, Any] = {"mean_predictor": {}, "rows": {"train": 0}}
+    for part in SPLITS[1:]:
+        shown = table["split"] == part
+        scores[part] = _score(table[shown], names, task_type, scale)
+        scores["mean_predictor"][part] = _score(constant[shown], names, task_type, scale)
+        scores["rows"][part] = int(shown.sum())
+    facts = work.facts | {"folds": len(tables)}
+    return _finish(work.out, results, scores, table, table[["row", "split", "fold"]], facts)
 
 
 class _Runs:
@@ -181,6 +265,18 @@ class _Runs:
             tasks=first.tasks, work={"runs": {name: seed for name, (_, seed) in runs.items()}},
         )  # fmt: skip
 
+    @property
+    def facts(self) -> dict[str, object]:
+        """Of the first split, without what is of it alone."""
+        first = next(iter(self.requests.values()))
+        return {name: value for name, value in split_facts(first.facts).items() if name != "duplicates"}
+
+    @property
+    def means(self) -> np.ndarray:
+        """Mean labels of each run's training rows, shape (runs, t)."""
+        labels = self.dataset.labels.astype(np.float64)
+        return np.stack([np.nanmean(labels[request.parts["train"]], axis=0) for request in self.requests.values()])
+
     def finetune_each(self, *, resume: bool, overwrite: bool) -> dict[str, FinetuneResult]:
         """Do every run, or read those that are finished."""
         self.settings["start"].keep_from(self.out)
@@ -202,8 +298,8 @@ class _Runs:
 
 
 def remove_runs(out: Path) -> None:
-    """Delete the models of several seeds, folds or kinds in a folder."""
-    for pattern in ("seed-*", "fold-*", "network-*"):
+    """Delete the models of several seeds, folds, replicates or kinds in a folder."""
+    for pattern in ("seed-*", "fold-*", "replicate-*", "network-*"):
         for file in out.glob(f"{pattern}/{RUN_FILE}"):
             shutil.rmtree(file.parent)
     for kind in ("forest", "trees", "kernel", "frozen"):

@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 SPLITS = ("train", "validation", "test")
 KEPT_BYTES = 2**30
 """States of a frozen encoder are kept up to here; beyond, they are computed in every epoch."""
-PREDICTION_COLUMNS = ("row", "id", "smiles", "split", "similarity", "fold")
+PREDICTION_COLUMNS = ("row", "id", "smiles", "split", "similarity", "fold", "replicate")
 """Columns of predictions.csv beside labels and predictions."""
 
 

@@ -46,7 +46,7 @@ class RunPlan:
 
     Parameters
     ----------
-    kind : {"pretraining", "finetuning", "seeds", "folds", "trials", "comparison"}
+    kind : {"pretraining", "finetuning", "seeds", "folds", "replicates", "trials", "comparison"}
     molecules : int
     data : mapping
         Checksums of content; see `MoleculeDataset.digest`.
