@@ -1,6 +1,6 @@
 """Values of atoms: NMR shifts of dft8k (CASCADE's DFT shifts), fine-tuned from `mini`, beside the mean by element.
 
-    python benchmarks/shifts.py ../shared/data/dft8k --molecules 3000 --seeds 3
+``python benchmarks/shifts.py ../shared/data/dft8k --molecules 3000 --seeds 3``
 """
 
 import argparse

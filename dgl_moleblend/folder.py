@@ -24,7 +24,9 @@ from dgl_moleblend.shipped import find
 FORMAT = "dgl_moleblend"
 WEIGHTS_VERSION = 3
 """Grows when weights of the same names and shapes change in meaning. 3: the factor before the 3D atom term."""
-NETWORKS = ("encoder", "pretraining", "predictor", "sites")
+SITES = "sites"
+"""Of values of atoms or bonds."""
+NETWORKS = ("encoder", "pretraining", "predictor", SITES)
 KINDS = (*NETWORKS, "kernel", "trees")
 _SHOWN = 5  # names listed in a message before "and k more"
 

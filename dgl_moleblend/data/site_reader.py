@@ -124,8 +124,8 @@ def lay_out(values: np.ndarray, written: Written, level: str) -> np.ndarray | st
     --------
     >>> from rdkit import Chem
     >>> methanol = read_written(Chem.MolFromSmiles("[H]OC"), smiles="[H]OC")
-    >>> lay_out(np.array([1.0, 2.0, 3.0]), methanol, "atom").tolist(), lay_out(np.array([7.0]), methanol, "bond").tolist()
-    ([2.0, 3.0], [7.0])
+    >>> lay_out(np.array([1.0, 2.0, 3.0]), methanol, "atom").tolist()
+    [2.0, 3.0]
     >>> lay_out(np.array([1.0]), methanol, "atom")
     'has 1 value, and the molecule 3 atoms as it is written (2 without the hydrogens that are not kept)'
     """

@@ -125,7 +125,7 @@ class SiteValues:
 
     def digest(self) -> str:
         """Return a checksum of all values, for a run's plan."""
-        content = [f"{self.level}{self.names}".encode(), self.counts.tobytes(), np.ascontiguousarray(self.values)]
+        content = [f"{self.level}{self.names}".encode(), self.counts.tobytes(), self.values.tobytes()]
         found = hashlib.sha256()
         for one in content:
             found.update(one)

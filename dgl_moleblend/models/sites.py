@@ -1,4 +1,4 @@
-"""SitePredictor: encoder and a head on the states of atoms, or of the pairs that are bonds; what a site's kind tells."""
+"""SitePredictor: encoder and a head on states of atoms, or of pairs that are bonds; what a site's kind tells."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,14 +15,12 @@ from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import EncoderConfig, check
 from dgl_moleblend.data.sites import LEVELS, SiteValues
 from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.folder import SITES
 from dgl_moleblend.models.heads import PAIR_SIZE, PairProjection, PropertyHead
 from dgl_moleblend.nn.dropout import Dropout
 from dgl_moleblend.nn.encoder import EncoderOutput, MoleBlendEncoder, init_weights
 from dgl_moleblend.pairs.batch import RelationBatch
 from dgl_moleblend.schema import RELATIONS, DGLGraph
-
-KIND = "sites"
-"""Of a model's folder."""
 
 
 class BondHead(nn.Module):
@@ -122,9 +120,9 @@ class SitePredictor(nn.Module):
         CheckpointError
             If the folder is missing or damaged, or holds another kind of model.
         """
-        saved = model_folder.read(folder, kinds=(KIND,))
+        saved = model_folder.read(folder, kinds=(SITES,))
         encoder = MoleBlendEncoder.from_config(EncoderConfig.from_dict(saved.config["encoder"]))
-        predictor = cls(encoder=encoder, **saved.config[KIND])
+        predictor = cls(encoder=encoder, **saved.config[SITES])
         model_folder.load_weights(predictor, saved)
         return predictor
 
@@ -132,7 +130,9 @@ class SitePredictor(nn.Module):
         """Write config.json and model.safetensors; `extra` is kept beside the settings (names, means, ..)."""
         settings = {"n_tasks": self.n_tasks, "level": self.level, "relations": list(self.relations),
                     "dropout": self.head.dropout.p}  # fmt: skip
-        return model_folder.save(folder, self, {"encoder": self.encoder.config.to_dict(), KIND: settings}, KIND, extra)
+        return model_folder.save(
+            folder, self, {"encoder": self.encoder.config.to_dict(), SITES: settings}, SITES, extra
+        )
 
     def forward(self, data: RelationBatch | DGLGraph) -> Float[Tensor, "sites t"]:
         """Predict.

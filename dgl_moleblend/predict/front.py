@@ -12,8 +12,7 @@ from jaxtyping import Float
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.inputs import open_inputs
 from dgl_moleblend.files import ENSEMBLE_FILE
-from dgl_moleblend.folder import KINDS, NETWORKS, read
-from dgl_moleblend.models.sites import KIND as SITES
+from dgl_moleblend.folder import KINDS, NETWORKS, SITES, read
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.predict.embedding import EmbeddingModel, read_model
 from dgl_moleblend.predict.ensemble import COVERAGE, Ensemble
@@ -148,8 +147,9 @@ class SavedModel:
             If a file is missing or damaged.
         """
         job: Prediction | SitePrediction
+        columns: tuple[str, ...] = ()
         if self._sites is not None:
-            job, columns = SitePrediction(str(self._folders[0]), accelerator), ()
+            job = SitePrediction(str(self._folders[0]), accelerator)
         else:
             job = Prediction(tuple(str(folder) for folder in self._folders), coverage, accelerator)
             columns = job.ensemble.feature_columns

@@ -19,7 +19,7 @@ from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.inputs import open_inputs
 from dgl_moleblend.data.sites import SiteValues, bond_order, num_sites
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.models.sites import KIND, SitePredictor, SitePrior
+from dgl_moleblend.models.sites import SitePredictor, SitePrior
 from dgl_moleblend.predict.inference import infer
 from dgl_moleblend.predict.properties import check_featurizer
 from dgl_moleblend.predict.tables import align, predicted
@@ -58,7 +58,7 @@ class SiteModel:
         CheckpointError
             If the folder holds no such model, or is damaged.
         """
-        saved = model_folder.read(folder, kinds=(KIND,))
+        saved = model_folder.read(folder, kinds=(model_folder.SITES,))
         where = str(saved.folder / model_folder.CONFIG_FILE)
         if missing := [key for key in ("featurizer", "task_names", "prior") if key not in saved.extra]:
             raise CheckpointError(f"the folder does not say what is predicted: {', '.join(missing)} missing",

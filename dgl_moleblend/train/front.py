@@ -258,6 +258,7 @@ def pretrain(
 
 
 def teller(progress: bool) -> Any:
+    """Return what says something on stderr, or does not."""
     return (lambda text: print(text, file=sys.stderr)) if progress else (lambda text: None)
 
 

@@ -188,8 +188,8 @@ def finetune_sites(
     curves = main_curves(read_curves(out), config.metric)
     figures.save(figures.loss_curves(curves, kept_epoch(curves, metrics)), out / CURVES_FILE)
     shown = table[table["split"] == (PARTS[2] if len(parts[PARTS[2]]) else PARTS[1])]
-    columns = [shown[[form(name) for name in names]].to_numpy(float) for form in (predicted, str)]
-    figures.save(figures.parity(*columns, names), out / PARITY_FILE)
+    answer, truth = (shown[[form(name) for name in names]].to_numpy(float) for form in (predicted, str))
+    figures.save(figures.parity(answer, truth, names), out / PARITY_FILE)
     close_run(out)
     return FinetuneResult(out, metrics, table)
 
