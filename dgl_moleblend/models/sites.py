@@ -159,7 +159,7 @@ class SitePredictor(nn.Module):
         if isinstance(self.head, PropertyHead):
             return self.head(encoded.nodes)
         assert isinstance(data, RelationBatch)
-        molecule, first, second = torch.triu(data.spd == 1).nonzero(as_tuple=True)
+        molecule, first, second = torch.triu((data.spd == 1) & data.pair_mask).nonzero(as_tuple=True)
         return self.head(encoded.atoms, encoded.bias, (molecule, first, second))
 
 
