@@ -96,7 +96,7 @@ def open_text(file: TextIO, form: str = "csv", digits: int | None = None) -> Ite
 def _with_short_lists(table: pd.DataFrame, digits: int | None, *, as_text: bool) -> pd.DataFrame:
     """Round the numbers of lists; as text, a list is JSON, as in what `finetune --atom-targets` reads."""
     new = {}
-    for name in table.select_dtypes("object").columns:
+    for name in (name for name, column in table.items() if column.dtype == object):
         if any(isinstance(value, list) for value in table[name]):
             rows = [value if digits is None or not isinstance(value, list) else
                     [float(f"{one:.{digits}g}") if isinstance(one, float) else one for one in value]

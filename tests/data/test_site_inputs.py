@@ -78,9 +78,7 @@ def test_bonds_are_in_rdkits_order_whichever_way_atoms_are_numbered():
     ends = np.sort(data.labelled.dataset[0].molecule.bond_index, axis=1)[bond_order(data.labelled.dataset[0].molecule)]
     assert ends.tolist() == sorted(ends.tolist())
     table = dict(zip(map(tuple, ends.tolist()), data.values.values[:, 0].tolist(), strict=True))
-    assert {10.0 * min(v // 10, v % 10) + max(v // 10, v % 10) for v in values} == {
-        10.0 * i + j for (i, j) in table
-    }
+    assert {10.0 * min(v // 10, v % 10) + max(v // 10, v % 10) for v in values} == {10.0 * i + j for (i, j) in table}
     assert all({v // 10, v % 10} == {*pair} for pair, v in table.items())
 
 
@@ -95,7 +93,9 @@ def test_arrays_by_identifier(tmp_path):
     frame = pd.DataFrame({"id": ["x", "a"], "smiles": ["CC", "CCO"]})
     again = open_sites(frame, tmp_path / "shift.npz", "atom", PLAIN)
     np.testing.assert_array_equal(lists(again, 1), [1, 2, np.nan])
-    with pytest.raises(DataError, match=r"no array has the identifier of a molecule: arrays are 'a', 'other', mol.* 'x'"):
+    with pytest.raises(
+        DataError, match=r"no array has the identifier of a molecule: arrays are 'a', 'other', mol.* 'x'"
+    ):
         open_sites(frame.assign(id=["x", "y"]), tmp_path / "shift.npz", "atom", PLAIN)
     (tmp_path / "bad.npz").write_bytes(b"no archive")
     with pytest.raises(DataError, match="the file is no NPZ of arrays"):
