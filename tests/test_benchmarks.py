@@ -17,6 +17,7 @@ import at_size
 import attention
 import featurize
 import inputs
+import labels
 import large_molecules
 import loader
 import measure
@@ -147,6 +148,18 @@ def test_a_row_that_is_not_accounted_for_ends_the_run(data_sets: Path, tmp_path:
         at_size.check(made, data)
     with pytest.raises(RuntimeError, match="exit code 2"):
         at_size.featurize("moses", data._replace(arguments=["nowhere.csv"]), store, 0, True)
+
+
+def test_labels_that_are_bounds_beside_values_and_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "moleculenet").mkdir()
+    rows = [f"{'C' * (k + 1)},{k / 2}" for k in range(30)]
+    text = "\n".join(["mol,pIC50", *rows]) + "\n"
+    (tmp_path / "moleculenet" / "bace.csv.gz").write_bytes(gzip.compress(text.encode()))
+    out = tmp_path / "labels.json"
+    labels.main(["--data", str(tmp_path), "--out", str(out), "--seeds", "0", "--kinds", "trees", "--shares", "1"])
+    value, bound, dropped = json.loads(out.read_text())["bounds"]
+    assert value["bounds"] == 13, "those of 8.5 to 14.5"
+    assert value["hidden"] > bound["hidden"] > dropped["hidden"], "what is known of long chains raises predictions"
 
 
 def test_memory_of_a_process_is_that_of_its_children_too() -> None:

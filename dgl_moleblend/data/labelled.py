@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,7 +26,7 @@ from dgl_moleblend.data.split_files import split_by_list
 from dgl_moleblend.data.splits import PARTS, Split, check_parts, split_by_method
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import MANIFEST_FILE, WEIGHTS_FILE
-from dgl_moleblend.readers.cells import number
+from dgl_moleblend.readers.bounds import find_relations, read_bounded
 from dgl_moleblend.readers.columns import choose_label, find_id, label_candidates, listed, no_column
 from dgl_moleblend.readers.memory import is_missing
 
@@ -72,6 +71,7 @@ def open_labelled(
     *,
     columns: Sequence[str] = (),
     smiles_column: str | None = None,
+    relation_column: str | None = None,
     workers: int = 0,
     progress: bool = False,
     tell: Callable[[str], None] = lambda text: None,
@@ -92,6 +92,8 @@ def open_labelled(
         Further columns of numbers to keep in the table.
     smiles_column, workers, progress
         See `open_inputs`.
+    relation_column : str, optional
+        Of a DataFrame or file; see `MoleculeReader`.
     tell : callable
         Is told what was taken where nothing was said.
 
@@ -108,9 +110,11 @@ def open_labelled(
         dataset = molecules if isinstance(molecules, MoleculeDataset) else MoleculeDataset.from_store(str(path))
         return _of_dataset(dataset, target, columns, path)
     if isinstance(molecules, pd.DataFrame) and not _is_values(target):
-        return _of_frame(molecules, target, featurizer, columns, tell, how)
+        return _of_frame(molecules, target, featurizer, columns, tell, relation_column, how)
     if path:
-        return _of_file(path, target, featurizer, columns, tell, how)
+        return _of_file(path, target, featurizer, columns, tell, relation_column, how)
+    if relation_column is not None:
+        raise DataError(f"relation_column={relation_column!r} is given, and no DataFrame or file", fix="leave it out")
     if molecules is None or (isinstance(molecules, list | tuple) and not molecules):
         raise DataError(f"there are no molecules: {molecules!r}", fix="give a table, a file, or molecules and their"
                         " values")  # fmt: skip
@@ -270,6 +274,7 @@ def _of_frame(
     featurizer: FeaturizerConfig,
     columns: Sequence[str],
     tell: Callable[[str], None],
+    relation_column: str | None,
     how: dict[str, Any],
 ) -> Labelled:
     header = [str(name) for name in frame.columns]
@@ -279,8 +284,8 @@ def _of_frame(
 
     def find() -> str:
         top = frame.head(SAMPLE)
-        sample = {name: [math.nan if is_missing(v) else number(v) for v in top[name]] for name in dict.fromkeys(header)
-                  if header.count(name) == 1}  # fmt: skip
+        sample = {name: [(read_bounded(None if is_missing(v) else v) or [None])[0] for v in top[name]]
+                  for name in dict.fromkeys(header) if header.count(name) == 1}  # fmt: skip
         return choose_label(label_candidates(sample, skip=(smiles, *columns)), header, option="target=")
 
     names = _choose(target, find, header, columns, tell)
@@ -289,7 +294,11 @@ def _of_frame(
             raise DataError(f"{header.count(name)} columns are named {name!r}", fix="rename them")
     labels = {name: frame[name].tolist() for name in (*names, *columns)}
     ids = None if identifier is None else frame[identifier].tolist()
-    found = open_inputs(frame, featurizer, labels=labels, ids=ids, **how)
+    beside = find_relations(header, names, relation_column, option="relation_column=")
+    for task, column in beside.items():
+        tell(f"column {column!r} says which labels of {task!r} are bounds (relation_column='' reads none)")
+    relations = {task: frame[column].tolist() for task, column in beside.items() if header.count(column) == 1}
+    found = open_inputs(frame, featurizer, labels=labels, relations=relations, ids=ids, **how)
     words = {name: frame[name].tolist() for name in header if header.count(name) == 1 and name not in (*names, smiles)}
     return Labelled(found.dataset.select_tasks(names), found.place, words)
 
@@ -348,6 +357,7 @@ def _of_file(
     featurizer: FeaturizerConfig,
     columns: Sequence[str],
     tell: Callable[[str], None],
+    relation_column: str | None,
     how: dict[str, Any],
 ) -> Labelled:
     from dgl_moleblend.readers.molecules import MoleculeReader
@@ -356,5 +366,6 @@ def _of_file(
     header = MoleculeReader(path, **reading).columns
     find = functools.partial(find_label, path, reading, skip=columns, option="target=")
     names = _choose(target, find, header, columns, tell, where=path)
-    dataset = MoleculeDataset.from_file(path, task_columns=[*names, *columns], featurizer=featurizer, **how)
+    dataset = MoleculeDataset.from_file(path, task_columns=[*names, *columns], relation_column=relation_column,
+                                        featurizer=featurizer, **how)  # fmt: skip
     return Labelled(dataset.select_tasks(names), dataset.rows, path=os.fspath(path), reading=reading)

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import torch
 import torch.nn.functional as F
-from jaxtyping import Float
+from jaxtyping import Float, Integer
 from torch import Tensor
 
 from dgl_moleblend.models.targets import LabelScaling
@@ -39,8 +39,11 @@ def property_loss(
     scaling: LabelScaling,
     pos_weight: Sequence[float] | None = None,
     loss: str | None = None,
+    bounds: Integer[Tensor, "b t"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean loss over the labels that are present; 0, with zero gradient, where there are none.
+
+    A label that is a bound costs nothing where the prediction is on its right side, and what any label does elsewhere.
 
     Parameters
     ----------
@@ -56,6 +59,8 @@ def property_loss(
         One of ``LOSSES[task_type]``. Regression, of standardised targets e apart: "mse" is e² (default), "mae" is |e|,
         "huber" is e² / 2 up to 1 and |e| - 1 / 2 beyond. Classification: "cross_entropy" (default), or "focal", which
         multiplies it by (1 - p)², p the probability of the right class, so that molecules told rightly count less.
+    bounds : Tensor, shape (b, t), integer, optional
+        Of a regression: 1 where the value is above its label, -1 below, 0 where it is the label.
 
     References
     ----------
@@ -70,5 +75,8 @@ def property_loss(
         if loss == "focal":
             each = each * (target - output.sigmoid()).abs() ** _GAMMA  # 1 - p
     else:
+        if bounds is not None:
+            is_right = (bounds * (output.detach() - target)) > 0
+            target = torch.where(is_right, output.detach(), target)
         each = _ERRORS[loss or "mse"](output, target, reduction="none")
     return (each * present).sum() / present.sum().clamp(min=1)

@@ -33,6 +33,15 @@ def find_task_type(labels: np.ndarray) -> str:
     return "classification" if len(present) and np.isin(present, (0, 1)).all() else "regression"
 
 
+def exact_labels(labels: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Return labels that are the value; NaN where one is a bound, above or below which the value lies.
+
+    >>> exact_labels(np.array([[5.0], [8.0]]), np.array([[0], [1]])).ravel().tolist()
+    [5.0, nan]
+    """
+    return np.where(bounds == 0, labels, np.nan)
+
+
 def check_labels(labels: np.ndarray, task_type: str, names: Sequence[str]) -> None:
     """Check the values of labels.
 
@@ -62,7 +71,7 @@ def check_labels(labels: np.ndarray, task_type: str, names: Sequence[str]) -> No
             )
 
 
-def check_presence(train: np.ndarray, validation: np.ndarray, names: Sequence[str]) -> None:
+def check_presence(train: np.ndarray, validation: np.ndarray, names: Sequence[str], which: str = "") -> None:
     """Check that there is something to learn from, and to choose a model by.
 
     Parameters
@@ -70,6 +79,8 @@ def check_presence(train: np.ndarray, validation: np.ndarray, names: Sequence[st
     train, validation : ndarray, shape (rows, t)
         NaN = missing.
     names : sequence of t str
+    which : str
+        Said of the labels, if there are others: " that is no bound".
 
     Raises
     ------
@@ -80,10 +91,10 @@ def check_presence(train: np.ndarray, validation: np.ndarray, names: Sequence[st
     for name, column in zip(names, train.T, strict=True):
         if np.isnan(column).all():
             raise DataError(
-                f"no training row has a label for {name!r}", fix="leave this target out, or split otherwise"
+                f"no training row has a label for {name!r}{which}", fix="leave this target out, or split otherwise"
             )
     if np.isnan(validation).all():
-        raise DataError("no validation row has a label", fix="split otherwise")
+        raise DataError(f"no validation row has a label{which}", fix="split otherwise")
     if (np.nanmin(train, 0) == np.nanmax(train, 0)).all():
         first = next(iter(train[~np.isnan(train[:, 0]), 0]))
         whose = repr(names[0]) if len(names) == 1 else f"{names[0]!r} (and of each of the others alike)"

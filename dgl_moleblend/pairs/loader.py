@@ -40,12 +40,15 @@ class TrainingBatch(TensorStruct):
         Number of the molecule in the data set.
     row : Tensor, shape (b,), int64
         Number of its input row.
+    bounds : Tensor, shape (b, t), int8
+        1 where the value is above its label, -1 below, 0 where it is the label.
     """
 
     molecules: MoleculeBatch
     labels: Float[Tensor, "b t"]
     index: Integer[Tensor, " b"]
     row: Integer[Tensor, " b"]
+    bounds: Integer[Tensor, "b t"]
 
 
 def collate(
@@ -67,6 +70,7 @@ def collate(
         labels=torch.from_numpy(np.stack([sample.labels for sample in samples])),
         index=torch.as_tensor(np.arange(len(samples)) if index is None else np.asarray(index, np.int64)),
         row=torch.as_tensor([sample.row for sample in samples]),
+        bounds=torch.from_numpy(np.stack([sample.relations for sample in samples])),
     )
 
 
@@ -308,6 +312,8 @@ def make_inference_loader(
 def save_graphs(dataset: MoleculeDataset, path: str | os.PathLike[str], *, batch_size: int = 32) -> None:
     """Write a data set as DGLGraphs for `dgl.load_graphs`, in its order, with "labels" (N, t) and "rows" (N,).
 
+    Where some labels are bounds, also "bounds" (N, t): 1 where the value is above its label, -1 below, else 0.
+
     Parameters
     ----------
     dataset : MoleculeDataset
@@ -334,6 +340,8 @@ def save_graphs(dataset: MoleculeDataset, path: str | os.PathLike[str], *, batch
         if len(np.unique(exact)) > len(np.unique(rounded)):
             log.warning("labels of %r differ by less than float32 can tell, and became equal in %s", name, path)
     tensors = {"labels": torch.from_numpy(labels), "rows": torch.from_numpy(dataset.rows.copy())}
+    if (bounds := dataset.bounds).any():
+        tensors["bounds"] = torch.from_numpy(bounds.astype(np.int8))
 
     def write(temporary: Path) -> None:
         try:

@@ -18,7 +18,8 @@ from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.unusual import joined, warnings
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.files import CALIBRATION_FILE, TRAINING_SET_FILE
-from dgl_moleblend.predict.calibration import Calibration, find_calibration
+from dgl_moleblend.predict.calibrated import find_calibration
+from dgl_moleblend.predict.calibration import MEMBERS, Calibration
 from dgl_moleblend.predict.classical import MODELS, FeatureModel
 from dgl_moleblend.predict.features import Features
 from dgl_moleblend.predict.members import check_members, member_folders, member_weights, units_of
@@ -133,7 +134,7 @@ class Ensemble:
         return self._predict(dataset, progress=progress, accelerator=accelerator)[0]
 
     def _predict(self, dataset: MoleculeDataset, **shared: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return what members predict, (m, N, t), and how far off that may be, (N, t), where one of them knows it."""
+        """Return what members predict, (m, N, t), and how far off that may be, (N, t), where it is known."""
         check_featurizer(self.featurizer, dataset)
         features, values, deviation = Features(dataset, **shared), [], None
         asked = self.members if len(dataset) else ()
@@ -148,7 +149,16 @@ class Ensemble:
             else:
                 value = member.predict(dataset, **shared)
             values.append(value)
+        if self.calibration is not None and self.calibration.deviation_of == MEMBERS:
+            deviation = np.stack([self._spread(np.stack(values)[..., k]) for k in range(len(self.task_names))], -1)
         return np.stack(values), deviation
+
+    def _spread(self, values: Float[np.ndarray, "m n"]) -> Float[np.ndarray, " n"]:
+        """Return what members differ by: the standard deviation, weighted where the mean is."""
+        if self.weights is None or len(set(self.weights)) == 1:
+            return values.std(0, ddof=1)
+        weights = np.asarray(self.weights)[:, None] / sum(self.weights)
+        return np.sqrt((weights * (values - (weights * values).sum(0)) ** 2).sum(0))
 
     def predict_table(
         self,
@@ -201,10 +211,8 @@ class Ensemble:
             one = values[..., k]  # (m, N); np.average takes no N = 0
             mean = one.mean(0) if weights is None else (weights[:, None] * one).sum(0) / weights.sum()
             columns[predicted(name)] = mean if task is None else task.rescale(mean)
-            if len(values) > 1 and weights is None:
-                columns[f"{name}_spread"] = one.std(0, ddof=1)
-            elif len(values) > 1 and weights is not None:
-                columns[f"{name}_spread"] = np.sqrt((weights[:, None] * (one - mean) ** 2).sum(0) / weights.sum())
+            if len(values) > 1:
+                columns[f"{name}_spread"] = self._spread(one)
             if task is not None and self.members[0].task_type == "regression":
                 width = task.half_width(coverage, deviation[:, k] if deviation is not None else None)
                 columns |= {f"{name}_lower": mean - width, f"{name}_upper": mean + width}
@@ -239,7 +247,7 @@ def _find_deviation(
     CheckpointError
         If the calibration names one that is not there, or has no deviations.
     """
-    if calibration.deviation_of is None:
+    if calibration.deviation_of in (None, MEMBERS):
         return None
     for path, member in zip(paths, members, strict=True):
         if path.name == calibration.deviation_of and isinstance(member, FeatureModel) and member.has_deviation:

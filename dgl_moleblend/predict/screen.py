@@ -149,7 +149,7 @@ class Featurized:
 
 
 def _featurize_and_compute(
-    about: tuple[Job, tuple[str, ...], dict[str, tuple[str, str]]],
+    about: tuple[Job, tuple[str, ...], dict[str, tuple[str, ...]]],
     task: Task,
     featurize: Callable[[Task], Chunk] = run_task,
 ) -> pd.DataFrame:

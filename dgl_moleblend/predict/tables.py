@@ -19,6 +19,11 @@ def predicted(name: str) -> str:
     return f"{name}_predicted"
 
 
+def bound_columns(name: str) -> tuple[str, str]:
+    """Return the names of the columns of labels that are bounds: what a value is above, and what it is below."""
+    return f"{name}_above", f"{name}_below"
+
+
 def align(
     dataset: MoleculeDataset,
     columns: Mapping[str, Sequence[Any] | np.ndarray],

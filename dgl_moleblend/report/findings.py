@@ -23,7 +23,7 @@ _FEW = 50  # with fewer test labels, a score is said to be rough
 
 def findings(run: Results) -> list[str]:
     """Say in sentences what the scores mean, and what new predictions can be held to."""
-    return [*_meaning(run), *_calibration(run)]
+    return [*_meaning(run), *_bounds(run), *_calibration(run)]
 
 
 def _meaning(run: Results) -> list[str]:
@@ -69,6 +69,23 @@ def _meaning(run: Results) -> list[str]:
             "others."
         )
     return sentences
+
+
+def _bounds(run: Results) -> list[str]:
+    """Say how many labels are bounds, what was made of them, and how many predictions lie on their right side."""
+    counts = run.metrics.get("bounds")
+    if not counts:
+        return []
+    text = f"{counts['bounds']:,} of {counts['labels']:,} labels are bounds (above or below a value): predictions on " \
+           "their right side cost nothing in training, and no score counts them"  # fmt: skip
+    right = total = 0
+    for task in run.tasks:
+        value, bounds = run.values(task)[0], run.bounds(task)
+        total += int((~np.isnan(bounds)).sum())
+        right += int((value[:, 0] > bounds[:, 0]).sum() + (value[:, 0] < bounds[:, 1]).sum())
+    return [
+        text + (f"; {right:,} of {total:,} among the {run.part} rows are predicted on that side." if total else ".")
+    ]
 
 
 def _meaning_of_classes(run: Results, scores: Mapping[str, Any], over: str) -> list[str]:

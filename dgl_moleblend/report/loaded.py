@@ -237,7 +237,8 @@ class LoadedModel(SavedModel):
         scores = results.metrics[results.part]["tasks"]
         captions = [f"{results.part}, RMSE {scores[name]['rmse']:.3g}" if scores[name].get("rmse") is not None else ""
                     for name in results.tasks]  # fmt: skip
-        return _shown(parity(*_values(results), results.tasks, captions, None, results.half_widths, COVERAGE))
+        bounds = np.stack([results.bounds(name) for name in results.tasks], 1)
+        return _shown(parity(*_values(results), results.tasks, captions, None, results.half_widths, COVERAGE, bounds))
 
     def plot_roc(self) -> "Figure":
         """Draw ROC curves of the test rows (of the validation rows where there are none).

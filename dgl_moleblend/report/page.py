@@ -25,6 +25,7 @@ from dgl_moleblend.report.words import (
     METRIC_NAMES,
     SKELETON,
     SPLITS,
+    UNCERTAINTY_HELP,
     in_words,
     number,
     score_text,
@@ -87,6 +88,8 @@ def write_report(folder: Path) -> Path:
         each_main=IN_SIGHT,
         metric_names=METRIC_NAMES,
         candidate_names=CANDIDATE_NAMES,
+        uncertainty=run.metrics.get("uncertainty"),
+        uncertainty_help=UNCERTAINTY_HELP,
         learning=_learning(run, kept),
         kept=kept,
         skeleton=SKELETON,
@@ -245,7 +248,12 @@ def _task(run: Results, task: str) -> dict[str, Any]:
             alt = f"{task}: predicted against measured, {present.sum()} {run.part} molecules; {caption}"
             spread = f"{task}: distribution of predicted minus measured, {present.sum()} {run.part} molecules"
             found["pictures"] = [
-                Picture.of(figures.parity(value, label, [task], caption, similarity, widths, COVERAGE), alt),
+                Picture.of(
+                    figures.parity(
+                        value, label, [task], caption, similarity, widths, COVERAGE, run.bounds(task)[:, None]
+                    ),
+                    alt,
+                ),
                 Picture.of(figures.residuals(value, label, [task]), spread),
             ]
         return found

@@ -26,7 +26,7 @@ from dgl_moleblend.models.scores import METRICS
 from dgl_moleblend.predict.calibration import Calibration, deviation_column
 from dgl_moleblend.predict.ensemble import COVERAGE
 from dgl_moleblend.predict.intervals import TaskCalibration
-from dgl_moleblend.predict.tables import predicted
+from dgl_moleblend.predict.tables import bound_columns, predicted
 
 
 @dataclass(frozen=True)
@@ -105,6 +105,11 @@ class Results:
     def values(self, task: str) -> tuple[np.ndarray, np.ndarray]:
         """Predictions and labels of the rows shown, each of shape (rows, 1)."""
         return self.shown[[predicted(task)]].to_numpy(float), self.shown[[task]].to_numpy(float)
+
+    def bounds(self, task: str) -> np.ndarray:
+        """Return what values of the rows shown are above, and below, shape (rows, 2); NaN where no bound is known."""
+        columns = [self.shown.get(name, pd.Series(np.nan, self.shown.index)) for name in bound_columns(task)]
+        return np.stack([column.to_numpy(float) for column in columns], 1)
 
     @cached_property
     def half_widths(self) -> np.ndarray:
@@ -215,7 +220,7 @@ def _read_blend(folder: Path, extra: dict[str, Any]) -> Results:
 
 def _read_predictions(folder: Path, tasks: Sequence[str]) -> pd.DataFrame:
     numbers = [column for task in tasks for column in (task, predicted(task))]
-    optional = ("similarity", *map(deviation_column, tasks))
+    optional = ("similarity", *map(deviation_column, tasks), *(name for task in tasks for name in bound_columns(task)))
     return _read_table(folder / PREDICTIONS_FILE, ("row", "id", "smiles", "split"), numbers, optional)
 
 

@@ -40,6 +40,14 @@ METRIC_HELP = {
     "balanced_accuracy": "mean share of class 0 and of class 1 that is told right at 0.5; 1 is perfect, 0.5 a guess",
     "accuracy": "share that is told right at a probability of 0.5; always the larger class gives its share",
 }
+UNCERTAINTY_HELP = {
+    "nll": ("NLL", "mean negative log likelihood of the errors, were they Gaussian with these deviations; lower is "
+            "better"),
+    "ence": ("ENCE", "how far root mean square errors are from the deviations of bins of like deviation, as a share of "
+             "these; 0 is perfect"),
+    "miscalibration_area": ("miscalibration area", "between the coverage that such deviations promise and the one they "
+                            "have; 0 is perfect, 0.5 the worst"),
+}  # fmt: skip
 SPLITS = {
     "scaffold": "Molecules with the same ring scaffold are in the same part, so that test molecules have scaffolds "
     "that were not trained on. This is harder than a random split, and closer to how a model meets new chemistry.",

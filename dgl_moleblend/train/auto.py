@@ -27,11 +27,12 @@ from dgl_moleblend.files import (
     write_json,
 )
 from dgl_moleblend.models.blend_weights import blend, blend_weights
+from dgl_moleblend.models.censored import fit_with_bounds
 from dgl_moleblend.models.kernel import KernelModel
 from dgl_moleblend.models.scores import score
 from dgl_moleblend.models.targets import LabelScaling
 from dgl_moleblend.models.trees import TreeModel
-from dgl_moleblend.predict.calibration import calibrate, deviation_column
+from dgl_moleblend.predict.calibration import calibrate, deviation_column, score_uncertainty
 from dgl_moleblend.predict.classical import FeatureModel
 from dgl_moleblend.predict.features import COLUMNS, STATES, Features
 from dgl_moleblend.predict.properties import PropertyModel
@@ -39,17 +40,10 @@ from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.request import Compute, Task
+from dgl_moleblend.train.checked import Request, check_request, count_bounds, split_facts
 from dgl_moleblend.train.comparison import Comparison, network_training
 from dgl_moleblend.train.ensemble import remove_runs
-from dgl_moleblend.train.finetune import (
-    Request,
-    check_one_device,
-    check_request,
-    finetune,
-    split_facts,
-    split_table,
-    tabulate,
-)
+from dgl_moleblend.train.finetune import check_one_device, finetune, split_table, tabulate
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.plan import RunPlan
 from dgl_moleblend.train.result import FinetuneResult
@@ -201,7 +195,7 @@ class _Comparison:
     def __post_init__(self) -> None:
         self.dataset, self.parts, self.config = self.request.dataset, self.request.parts, self.request.training
         self.task_type = self.request.task_type
-        self.labels = self.dataset.labels.astype(np.float64)
+        self.labels = self.request.exact
         self.rows = np.concatenate([self.parts["train"], self.parts["validation"]])
         self.folds = self.make_folds(FOLDS)
 
@@ -275,8 +269,13 @@ class _Comparison:
         began = time.perf_counter()
         encoder = self.start.source if self.start is not None and STATES in names else None
         table = self.features.table(names, encoder=encoder, columns=self.comparison.columns)
-        model = model_class.fit(table.take(self.rows), self.labels[self.rows], self.task_type, self.folds,
-                         seed=self.config.seed, **settings)  # fmt: skip
+        known = table.take(self.rows)
+
+        def fit(labels: np.ndarray) -> Any:
+            return model_class.fit(known, labels, self.task_type, self.folds, seed=self.config.seed, **settings)
+
+        given = self.dataset.subset(self.rows)
+        model = fit_with_bounds(fit, given.labels.astype(np.float64), given.bounds)
         featurizer = self.dataset.featurizer or FeaturizerConfig()
         saved = FeatureModel(
             model,
@@ -333,7 +332,7 @@ def _finish(
     metrics["mean_predictor"] = {
         part: scored(np.tile(constant, (len(index), 1)), index) for part, index in work.parts.items() if part != "train"
     }
-    metrics |= split_facts(work.request.facts)
+    metrics |= {**split_facts(work.request.facts), **count_bounds(work.dataset, work.parts)}
     members = {
         folder: weight[name] / len(one.folders) for name, one in found.items() for folder in one.folders
         if weight[name] > 0
@@ -347,7 +346,6 @@ def _finish(
     extra = {"task_names": names, "task_type": work.task_type, "featurizer": featurizer.to_dict(),
              "scaling": {"mean": list(scaling.mean), "scale": list(scaling.scale)}, "facts": facts,
              "units": {task.name: task.unit for task in work.request.tasks if task.unit}}  # fmt: skip
-    write_json(out / METRICS_FILE, metrics)
     table = tabulate(work.dataset, work.parts, {"validation": held_out[validation], "test": test})
     training_set = write_training_set(out, work.dataset.subset(work.rows).structures)
     if training_set is not None:
@@ -362,6 +360,8 @@ def _finish(
                             dict(zip(("validation", "test"), deviation, strict=True)))  # fmt: skip
         every[[deviation_column(name) for name in names]] = possible[[predicted(name) for name in names]]
         deviation_of = "kernel"
+        metrics |= score_uncertainty(every, names)
+    write_json(out / METRICS_FILE, metrics)
     calibration = calibrate(every, names, work.task_type, deviation_of)
     if calibration.deviation_of is not None:  # the widths of intervals go by it
         table = table.merge(every[["row", *map(deviation_column, names)]], on="row", how="left", validate="1:1")

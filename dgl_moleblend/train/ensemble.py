@@ -20,18 +20,21 @@ from dgl_moleblend.files import (
     SPLIT_FILE,
     write_json,
 )
-from dgl_moleblend.models.scores import METRICS, score, shared_metrics
-from dgl_moleblend.predict.calibration import write_calibration
+from dgl_moleblend.models.scores import METRICS, shared_metrics
+from dgl_moleblend.predict.calibrated import write_calibration
+from dgl_moleblend.predict.calibration import score_uncertainty
 from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.request import Compute
-from dgl_moleblend.train.finetune import SPLITS, check_one_device, check_request, finetune, split_facts, split_table
+from dgl_moleblend.train.checked import SPLITS, check_request, count_bounds, split_facts
+from dgl_moleblend.train.finetune import check_one_device, finetune, split_table
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.plan import Parts, RunPlan
 from dgl_moleblend.train.result import FinetuneResult, read_result
 from dgl_moleblend.train.run import close_run, is_finished, open_run, read_run
 from dgl_moleblend.train.start import Start
+from dgl_moleblend.train.unseen import apart, beside_test, to_scores, with_deviations
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -81,17 +84,20 @@ def finetune_seeds(
     work = _Runs("seeds", dataset, runs, Path(out), settings)
     results = work.finetune_each(resume=resume, overwrite=overwrite)
     tables = [result.predictions for result in results.values()]
-    table, names = tables[0].copy(), work.dataset.task_names
+    table, names = tables[0].copy(), work.names
     columns = [predicted(name) for name in names]
     table[columns] = np.mean([one[columns].to_numpy(float) for one in tables], axis=0)
     first = next(iter(results.values())).metrics
+    if first["task_type"] == "regression":
+        table = with_deviations(table, tables, names)
     scores: dict[str, Any] = {
-        name: _score(table[table["split"] == name], names, first["task_type"], first["label_scale"])
+        name: to_scores(table[table["split"] == name], names, first["task_type"], first["label_scale"])
         for name in SPLITS[1:]
     }
     scores["mean_predictor"] = first["mean_predictor"]
     request = next(iter(work.requests.values()))
-    return _finish(work.out, results, scores, table, split_table(dataset, request.parts), split_facts(request.facts))
+    facts = {**split_facts(request.facts), **count_bounds(work.dataset, request.parts)}
+    return _finish(work.out, results, scores, table, split_table(dataset, request.parts), facts)
 
 
 @holds_its_folder
@@ -137,8 +143,10 @@ def finetune_folds(
     results = work.finetune_each(resume=resume, overwrite=overwrite)
     tests = [np.sort(request.parts["test"]) for request in work.requests.values()]
     if len(tests[0]) and all(np.array_equal(tests[0], test) for test in tests[1:]):
-        return _beside_test(work, results)
-    table, scores = _apart(work, results, "fold")
+        table, scores = beside_test(results, work.names, work.means)
+        divided = table[["row", "split", "fold"]]
+        return _finish(work.out, results, scores, table, divided, work.facts | {"folds": len(folds)})
+    table, scores = apart(results, work.names, work.means, "fold")
     return _finish(work.out, results, scores, table, table[["row", "fold"]], work.facts | {"folds": len(folds)})
 
 
@@ -182,7 +190,7 @@ def finetune_replicates(
     runs = {f"replicate-{k}": (split, seed + k) for k, split in enumerate(splits)}
     work = _Runs("replicates", dataset, runs, Path(out), settings)
     results = work.finetune_each(resume=resume, overwrite=overwrite)
-    table, scores = _apart(work, results, "replicate")
+    table, scores = apart(results, work.names, work.means, "replicate")
     each = [split_table(work.dataset, request.parts).set_index("row")["split"].rename(name)
             for name, request in work.requests.items()]  # fmt: skip
     divided = pd.concat(each, axis=1).sort_index().rename_axis("row").reset_index()
@@ -190,50 +198,6 @@ def finetune_replicates(
     if "split_variant" in facts:
         facts["split_variant"] = f"{facts['split_variant']}, and {len(splits) - 1} more by the seeds after it"
     return _finish(work.out, results, scores, table, divided, facts)
-
-
-def _apart(work: "_Runs", results: Mapping[str, FinetuneResult], word: str) -> tuple[pd.DataFrame, dict[str, Any]]:
-    """Put together test rows that each model predicted for itself: a table with the number of the model, scores."""
-    tables = [
-        result.predictions[result.predictions["split"] == "test"].assign(**{word: k})
-        for k, result in enumerate(results.values())
-    ]
-    table = pd.concat(tables, ignore_index=True).sort_values("row", kind="stable", ignore_index=True)
-    task_type, names = next(iter(results.values())).metrics["task_type"], work.dataset.task_names
-    scale = np.mean([result.metrics["label_scale"] for result in results.values()], axis=0)  # of the trainings
-    constant = table.assign(**{predicted(name): work.means[table[word], k] for k, name in enumerate(names)})
-    scores: dict[str, Any] = {
-        "out_of_fold": _score(table, names, task_type, scale),
-        "mean_predictor": {"out_of_fold": _score(constant, names, task_type, scale)},
-    }
-    return table, scores
-
-
-def _beside_test(work: "_Runs", results: Mapping[str, FinetuneResult]) -> FinetuneResult:
-    """Score rows that the folds share as test by the mean of all models, the others by the model that held them out."""
-    tables = [result.predictions.assign(fold=float(k)) for k, result in enumerate(results.values())]
-    tests = [table[table["split"] == "test"].sort_values("row", ignore_index=True) for table in tables]
-    names, task_type = work.dataset.task_names, next(iter(results.values())).metrics["task_type"]
-    test = tests[0].assign(fold=np.nan)
-    for name in map(predicted, names):
-        test[name] = np.mean([one[name] for one in tests], axis=0)
-    if all("similarity" in one for one in tests):  # to the nearest molecule that any of them learned from
-        test["similarity"] = np.max([one["similarity"] for one in tests], axis=0)
-    held_out = [table[table["split"] == "validation"] for table in tables]
-    table = pd.concat([*held_out, test], ignore_index=True).sort_values("row", ignore_index=True)
-    scale = np.mean([result.metrics["label_scale"] for result in results.values()], axis=0)
-    constant = table.copy()
-    fold = table["fold"].fillna(len(tables)).astype(int)
-    for k, name in enumerate(names):
-        constant[predicted(name)] = np.append(work.means[:, k], work.means[:, k].mean())[fold]
-    scores: dict[str, Any] = {"mean_predictor": {}, "rows": {"train": 0}}
-    for part in SPLITS[1:]:
-        shown = table["split"] == part
-        scores[part] = _score(table[shown], names, task_type, scale)
-        scores["mean_predictor"][part] = _score(constant[shown], names, task_type, scale)
-        scores["rows"][part] = int(shown.sum())
-    facts = work.facts | {"folds": len(tables)}
-    return _finish(work.out, results, scores, table, table[["row", "split", "fold"]], facts)
 
 
 class _Runs:
@@ -266,16 +230,23 @@ class _Runs:
         )  # fmt: skip
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """Of the properties."""
+        return self.dataset.task_names
+
+    @property
     def facts(self) -> dict[str, object]:
-        """Of the first split, without what is of it alone."""
+        """Of the first split, without what is of it alone, and of labels."""
         first = next(iter(self.requests.values()))
-        return {name: value for name, value in split_facts(first.facts).items() if name != "duplicates"}
+        tested = np.unique(np.concatenate([request.parts["test"] for request in self.requests.values()]))
+        shared = {name: value for name, value in split_facts(first.facts).items() if name != "duplicates"}
+        return shared | count_bounds(self.dataset, {"test": tested})
 
     @property
     def means(self) -> np.ndarray:
         """Mean labels of each run's training rows, shape (runs, t)."""
-        labels = self.dataset.labels.astype(np.float64)
-        return np.stack([np.nanmean(labels[request.parts["train"]], axis=0) for request in self.requests.values()])
+        requests = self.requests.values()
+        return np.stack([np.nanmean(request.exact[request.parts["train"]], axis=0) for request in requests])
 
     def finetune_each(self, *, resume: bool, overwrite: bool) -> dict[str, FinetuneResult]:
         """Do every run, or read those that are finished."""
@@ -307,13 +278,6 @@ def remove_runs(out: Path) -> None:
             shutil.rmtree(out / kind)
 
 
-def _score(
-    table: pd.DataFrame, names: Sequence[str], task_type: str, scale: Sequence[float] | np.ndarray
-) -> dict[str, Any]:
-    values = table[[predicted(name) for name in names]].to_numpy(float)
-    return score(values, table[list(names)].to_numpy(float), task_type, names, [*scale])
-
-
 def _finish(
     out: Path,
     results: Mapping[str, FinetuneResult],
@@ -335,6 +299,8 @@ def _finish(
         }
         metrics["mean"][part] = {m: float(np.mean(v)) if v else None for m, v in columns.items()}
         metrics["deviation"][part] = {m: float(np.std(v, ddof=1)) if len(v) > 1 else None for m, v in columns.items()}
+    if metrics["task_type"] == "regression":
+        metrics |= score_uncertainty(table, [*first["test"]["tasks"]])
     write_json(out / METRICS_FILE, metrics)
     write_table(table, out / PREDICTIONS_FILE)
     write_table(divided, out / SPLIT_FILE)

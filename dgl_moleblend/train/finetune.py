@@ -1,7 +1,6 @@
 """Fine-tune a model to measured properties: what it is asked, what it leaves in its folder."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from dgl_moleblend.chem.similarity import write_training_set
-from dgl_moleblend.config import LOSSES, FeaturizerConfig, PredictorConfig, TrainingConfig, check
+from dgl_moleblend.config import FeaturizerConfig, PredictorConfig, TrainingConfig, check
 from dgl_moleblend.data.splits import Split
 from dgl_moleblend.env.processes import is_first_process
-from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import (
     CURVES_FILE,
     METRICS_FILE,
@@ -26,16 +24,17 @@ from dgl_moleblend.files import (
 )
 from dgl_moleblend.models.losses import positive_weights
 from dgl_moleblend.models.predictor import MoleBlendPredictor
-from dgl_moleblend.models.scores import METRICS, score, shared_metrics
-from dgl_moleblend.models.targets import TASK_TYPES, LabelScaling, check_labels, check_presence, find_task_type
-from dgl_moleblend.predict.calibration import deviation_column, write_calibration
+from dgl_moleblend.models.scores import score
+from dgl_moleblend.models.targets import exact_labels
+from dgl_moleblend.predict.calibrated import write_calibration
 from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.sinks import write_table
-from dgl_moleblend.predict.tables import predicted
+from dgl_moleblend.predict.tables import bound_columns, predicted
 from dgl_moleblend.report import figures
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.report.results import kept_epoch, main_curves, read_curves
 from dgl_moleblend.request import Compute, Task
+from dgl_moleblend.train.checked import check_request, count_bounds, split_facts
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.loop import MoleculeData, fit, set_seeds
 from dgl_moleblend.train.modules import FinetuningModule
@@ -47,11 +46,8 @@ from dgl_moleblend.train.start import Source, Start
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
 
-SPLITS = ("train", "validation", "test")
 KEPT_BYTES = 2**30
 """States of a frozen encoder are kept up to here; beyond, they are computed in every epoch."""
-PREDICTION_COLUMNS = ("row", "id", "smiles", "split", "similarity", "fold", "replicate")
-"""Columns of predictions.csv beside labels and predictions."""
 
 
 @holds_its_folder
@@ -119,7 +115,7 @@ def finetune(
     task_type, metric = request.task_type, config.metric
     assert metric is not None
     model = model.replace(readout=model.readout or start.readout)
-    names, labels = dataset.task_names, dataset.labels.astype(np.float64)
+    names, labels = dataset.task_names, request.exact
     train_labels, scaling, monitor = labels[parts["train"]], request.scaling, request.monitor
     weights = positive_weights(train_labels) if config.class_weights else None
     plan = RunPlan.of("finetuning", dataset, [parts], start=start, model=model.to_dict(), training=config,
@@ -161,7 +157,7 @@ def finetune(
     metrics["rows"] = {name: len(part) for name, part in parts.items()}
     if weights is not None:
         metrics["class_weights"] = dict(zip(names, weights, strict=True))
-    metrics |= split_facts(request.facts)
+    metrics |= {**split_facts(request.facts), **count_bounds(dataset, parts)}
     units = {task.name: task.unit for task in request.tasks if task.unit}
     property_model.save_pretrained(out, versions=library_versions(), metric=metric, facts=request.facts, units=units)
     write_json(out / METRICS_FILE, metrics)
@@ -193,121 +189,20 @@ def check_one_device(compute: Compute | None) -> None:
     check(devices == 1, "devices", devices, "1 where several models are fitted; finetune with one network takes more")
 
 
-def split_facts(facts: Mapping[str, object]) -> dict[str, object]:
-    """Return those facts that say how molecules were divided."""
-    return {name: value for name, value in facts.items() if name.startswith("split") or name == "duplicates"}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What fine-tuning is asked for, checked: labels alone that are asked for, and everything found that was open.
-
-    Parameters
-    ----------
-    dataset : MoleculeDataset
-    parts : dict of "train", "validation", "test" to indices
-    facts : dict
-        Of the split.
-    tasks : tuple of Task
-        With their kinds.
-    task_type : {"regression", "classification"}
-        Of all.
-    training : TrainingConfig
-        With its metric and loss.
-    monitor : str
-        The metric, or "loss" where no task has it on the validation rows.
-    scaling : LabelScaling
-        Of the training rows.
-    """
-
-    dataset: "MoleculeDataset"
-    parts: dict[str, np.ndarray]
-    facts: dict[str, Any]
-    tasks: tuple[Task, ...]
-    task_type: str
-    training: TrainingConfig
-    monitor: str
-    scaling: LabelScaling
-
-
-def check_request(
-    dataset: "MoleculeDataset",
-    split: "Split | Mapping[str, Sequence[int] | np.ndarray]",
-    tasks: Sequence[Task] | str | None,
-    training: TrainingConfig,
-) -> Request:
-    """Check what `finetune` is asked for, before anything is written.
-
-    Raises
-    ------
-    DataError, ConfigError
-        See `finetune`.
-    """
-    split = Split.of(split)
-    parts, facts = _check_split(split.parts, len(dataset)), {**split.facts}
-    if tasks is not None and not isinstance(tasks, str):
-        dataset = dataset.select_tasks([task.name for task in tasks])
-    names, labels = dataset.task_names, dataset.labels.astype(np.float64)
-    if not names:
-        raise DataError("the molecules have no labels", fix="name their columns with --tasks")
-    own = {column(name) for name in names for column in (predicted, deviation_column)}
-    if taken := sorted({*names} & {*PREDICTION_COLUMNS, *own}):
-        raise DataError(f"a property cannot be called {', '.join(map(repr, taken))}: {PREDICTIONS_FILE} has a column "
-                        "of that name", fix="rename the column of labels")  # fmt: skip
-    asked = {tasks} if isinstance(tasks, str) else {task.kind for task in tasks or () if task.kind}
-    if len(asked) > 1:
-        raise DataError("some properties are to be classified and others not, and one model does one of these",
-                        fix="give the same kind to all, and train two models")  # fmt: skip
-    task_type = next(iter(asked), None) or find_task_type(labels)
-    check(task_type in TASK_TYPES, "task_type", task_type, "'regression' or 'classification'")
-    known = (
-        tasks
-        if tasks is not None and not isinstance(tasks, str)
-        else [Task(name, classes=tuple(dataset.classes.get(name, ()))) for name in names]
-    )
-    metric = training.metric or shared_metrics(task_type, len(names))[0]
-    metrics = list(dict.fromkeys((*METRICS[task_type], *shared_metrics(task_type, len(names)))))
-    check(metric in ("loss", *metrics), "metric", metric, f"one of {', '.join(metrics)}, loss")
-    loss = training.loss or LOSSES[task_type][0]
-    check(loss in LOSSES[task_type], "loss", loss, f"{' or '.join(LOSSES[task_type])}: this is a {task_type}")
-    if training.class_weights and task_type != "classification":
-        raise DataError("class weights are for classification, and the labels are numbers", fix="leave them out")
-    check_labels(labels, task_type, names)
-    train, validation = labels[parts["train"]], labels[parts["validation"]]
-    check_presence(train, validation, names)
-    scaling = LabelScaling.fit(train) if task_type == "regression" else LabelScaling.none(len(names))
-    possible = score(validation, validation, task_type, names, scaling.scale)
-    return Request(
-        dataset, parts, facts, tuple(task.replace(kind=task_type) for task in known), task_type,
-        training.replace(metric=metric, loss=loss), metric if possible.get(metric) is not None else "loss", scaling,
-    )  # fmt: skip
-
-
-def _check_split(split: Mapping[str, Sequence[int] | np.ndarray], size: int) -> dict[str, np.ndarray]:
-    for name in split:
-        check(name in SPLITS, "split", name, f"made of {', '.join(map(repr, SPLITS))}")
-    parts = {name: np.asarray(split.get(name, ()), np.int64) for name in SPLITS}
-    together = np.concatenate(list(parts.values()))
-    if len(together) and not (together.min() >= 0 and together.max() < size):
-        raise DataError(f"the split names molecules outside 0 to {size - 1}", fix="use indices into the data set")
-    if len(np.unique(together)) < len(together):
-        raise DataError("the split names a molecule twice", fix="give every molecule to one part at most")
-    for name in ("train", "validation"):
-        if not len(parts[name]):
-            raise DataError(f"the {name} part of the split is empty", fix="give more rows, or split otherwise")
-    return parts
-
-
 def tabulate(
     dataset: "MoleculeDataset", parts: Mapping[str, np.ndarray], predictions: Mapping[str, np.ndarray]
 ) -> pd.DataFrame:
-    """Labels beside predictions, by input row."""
+    """Labels beside predictions, by input row; those that are bounds in columns of their own."""
     tables = []
     for name, values in predictions.items():
         part = dataset.subset(parts[name])
         columns = {"row": part.rows, "id": part.ids, "smiles": part.smiles, "split": name}
+        labels, bounds = part.labels, part.bounds
         for k, task in enumerate(dataset.task_names):
-            columns |= {task: part.labels[:, k], predicted(task): values[:, k]}
+            columns |= {task: exact_labels(labels, bounds)[:, k], predicted(task): values[:, k]}
+            if dataset.bounds[:, k].any():
+                for column, side in zip(bound_columns(task), (1, -1), strict=True):
+                    columns[column] = np.where(bounds[:, k] == side, labels[:, k], np.nan)
         tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
 
@@ -332,4 +227,6 @@ def _draw(out: Path, table: pd.DataFrame, names: Sequence[str], task_type: str, 
     else:
         captions = [f"{name}\nRMSE {task['rmse']:.3g}" if task["rmse"] is not None else ""
                     for task in metrics[name]["tasks"].values()]  # fmt: skip
-        figures.save(figures.parity(values, labels, names, captions), out / PARITY_FILE)
+        empty = np.full(len(rows), np.nan)
+        bounds = np.stack([np.stack([rows.get(c, empty) for c in bound_columns(task)], 1) for task in names], 1)
+        figures.save(figures.parity(values, labels, names, captions, bounds=bounds.astype(float)), out / PARITY_FILE)

@@ -16,6 +16,7 @@ from dgl_moleblend.data.duplicates import describe_duplicates, find_duplicates
 from dgl_moleblend.data.inputs import open_inputs
 from dgl_moleblend.data.labelled import Labelled, check_kept, divide, open_labelled
 from dgl_moleblend.data.splits import Split, describe_split
+from dgl_moleblend.data.summary import describe_bounds
 from dgl_moleblend.data.unusual import describe_unusual
 from dgl_moleblend.report.loaded import LoadedModel, load
 from dgl_moleblend.request import Compute
@@ -45,6 +46,7 @@ def finetune(
     positions: str = "none",
     standardize: Sequence[str] = (),
     smiles_column: str | None = None,
+    relation_column: str | None = None,
     seed: int = 0,
     workers: int = 0,
     resume: bool = False,
@@ -95,6 +97,9 @@ def finetune(
         charges, as its canonical tautomer. The model does the same to new molecules; their SMILES stay as given.
     smiles_column : str, optional
         Of a DataFrame or file; by default found by its name.
+    relation_column : str, optional
+        Column that says which values of the one target are bounds (>, <, ..), "" for none; by default found where it is
+        named after the target, as "Standard Relation" beside "Standard Value". ">8" among the values is a bound, too.
     seed : int
         Of everything random.
     workers : int
@@ -138,9 +143,11 @@ def finetune(
         model_folder.read(encoder)  # what is wrong with it is said before molecules are read
     featurizer = FeaturizerConfig(positions, seed=seed, standardize=standardize)
     data = open_labelled(molecules, target, featurizer, columns=columns,
-                         smiles_column=smiles_column, workers=workers, progress=progress, tell=tell)  # fmt: skip
+                         smiles_column=smiles_column, relation_column=relation_column, workers=workers,
+                         progress=progress, tell=tell)  # fmt: skip
     check_kept(data.dataset, data.name)
-    if text := describe_unusual(data.dataset):
+    bounds = describe_bounds(data.dataset.labels, data.dataset.bounds, data.dataset.task_names)
+    for text in filter(None, (describe_unusual(data.dataset), bounds)):
         tell(text)
     parts = divide(data, split, fractions=fractions, seed=seed)
     facts = {**parts.facts, "duplicates": describe(data, parts, tell), "inputs": [data.path or "memory"]}

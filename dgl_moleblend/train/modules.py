@@ -251,16 +251,20 @@ class FinetuningModule(TrainingModule):
     def training_step(self, batch: "TrainingBatch", batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         output = self._predict(batch, "train")
-        loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight, self.config.loss)
+        loss = self._loss(output, batch)
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(output), sync_dist=True)
         return loss
 
     def validation_step(self, batch: "TrainingBatch", batch_idx: int) -> None:
         """Log the loss of a batch and keep its predictions."""
         output = self._predict(batch, "validation")
-        loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight, self.config.loss)
-        self.log("validation/loss", loss, batch_size=len(output), sync_dist=True)
-        self.scores.update(batch.index, to_prediction(output, self.task_type, self.scaling), batch.labels)
+        self.log("validation/loss", self._loss(output, batch), batch_size=len(output), sync_dist=True)
+        exact = batch.labels.masked_fill(batch.bounds != 0, torch.nan)
+        self.scores.update(batch.index, to_prediction(output, self.task_type, self.scaling), exact)
+
+    def _loss(self, output: Tensor, batch: "TrainingBatch") -> Tensor:
+        return property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight, self.config.loss,
+                             batch.bounds)  # fmt: skip
 
     def on_validation_epoch_end(self) -> None:
         """Score the epoch.

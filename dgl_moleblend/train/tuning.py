@@ -18,8 +18,9 @@ from dgl_moleblend.models.scores import LOWER_IS_BETTER
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.request import Compute
+from dgl_moleblend.train.checked import Request, check_request
 from dgl_moleblend.train.ensemble import remove_runs
-from dgl_moleblend.train.finetune import Request, check_request, finetune
+from dgl_moleblend.train.finetune import finetune
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.modules import derive_seed
 from dgl_moleblend.train.plan import Parts, RunPlan

@@ -61,7 +61,15 @@ def test_predictions_of_seeds_are_the_mean_of_the_models(seeds):
     for task in ("atoms", "nitrogens"):
         mean = np.mean([one[f"{task}_predicted"] for one in each], 0)
         np.testing.assert_allclose(table[f"{task}_predicted"], mean, rtol=1e-5)
+        spread = np.std([one[f"{task}_predicted"] for one in each], axis=0, ddof=1)
+        np.testing.assert_allclose(table[f"{task}_deviation"], spread, rtol=1e-4)
     test = table[table["split"] == "test"]
+    found = result.metrics["uncertainty"]
+    error, deviation = test["atoms"] - test["atoms_predicted"], test["atoms_deviation"]
+    nll = (np.log(deviation) + (error / deviation) ** 2 / 2).mean() + np.log(2 * np.pi) / 2
+    assert found["part"] == "test"
+    assert found["tasks"]["atoms"]["nll"] == pytest.approx(nll, rel=1e-4)
+    assert found["tasks"]["nitrogens"]["rows"] == test["nitrogens"].notna().sum()
     rmse = np.sqrt(((test["atoms"] - test["atoms_predicted"]) ** 2).mean())
     assert result.metrics["test"]["tasks"]["atoms"]["rmse"] == pytest.approx(rmse, rel=1e-5)
 

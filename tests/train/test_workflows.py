@@ -14,7 +14,8 @@ from dgl_moleblend.errors import CheckpointError, DataError
 from dgl_moleblend.models.scores import METRICS, shared_metrics
 from dgl_moleblend.predict.ensemble import predict
 from dgl_moleblend.train import finetune as finetune_module
-from dgl_moleblend.train.finetune import check_request, finetune
+from dgl_moleblend.train.checked import check_request
+from dgl_moleblend.train.finetune import finetune
 from dgl_moleblend.train.pretrain import pretrain
 
 CONFIG = mb.TrainingConfig(max_epochs=3, batch_size=4, learning_rate=1e-3)
