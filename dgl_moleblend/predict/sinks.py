@@ -103,7 +103,7 @@ def _with_short_lists(table: pd.DataFrame, digits: int | None, *, as_text: bool)
                     for value in table[name]]  # fmt: skip
             if as_text:
                 rows = [json.dumps(value, default=str) if isinstance(value, list) else value for value in rows]
-            new[name] = pd.Series(rows, index=table.index, dtype=object)
+            new[str(name)] = pd.Series(rows, index=table.index, dtype=object)
     return table.assign(**new) if new else table
 
 

@@ -121,9 +121,9 @@ def test_what_cannot_be_is_said(tmp_path):
     path.write_text("smiles,shift\nCCO,1 2 3\n")
     other = tmp_path / "n.csv"
     other.write_text("smiles,shifts\nCCO,1 2 3\n")
-    with pytest.raises(DataError, match=r"there is no column 'shft'.*\n.*\n.*did you mean 'shift'\?|'shft'"):
+    with pytest.raises(DataError, match="there is no column 'shft'"):
         open_site_files([path], ["shft"], "atom", PLAIN, option="--atom-targets")
-    with pytest.raises(DataError, match="n.csv"):
+    with pytest.raises(DataError, match=r"n\.csv"):
         open_site_files([path, other], ["shift"], "atom", PLAIN)
     with pytest.raises(DataError, match=r"2 molecules and 1 lists of values"):
         open_sites((["C", "N"], [[1]]), None, "atom", PLAIN)
