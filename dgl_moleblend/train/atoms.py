@@ -19,7 +19,7 @@ from dgl_moleblend.request import Compute
 from dgl_moleblend.train.front import Start, describe, teller, temporary
 from dgl_moleblend.train.sites import finetune_sites
 
-TRAINING = TrainingConfig(max_epochs=50, batch_size=32, learning_rate=5e-4, patience=15)
+TRAINING = TrainingConfig(max_epochs=50, batch_size=32, learning_rate=1e-3, patience=15)
 """Found on validation molecules, see benchmarks/README.md."""
 
 
