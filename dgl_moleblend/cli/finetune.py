@@ -15,6 +15,7 @@ from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, prepared_once, refuse, resumable, say, unless_given
 from dgl_moleblend.cli.scores import candidates_to_text, runs_to_text, to_text
 from dgl_moleblend.cli.settings import kept
+from dgl_moleblend.cli.sites import fit_sites, sites
 from dgl_moleblend.cli.weighing import read_task_weights, take_weights, weighing
 from dgl_moleblend.config import LOSSES
 from dgl_moleblend.env.processes import is_first_process, number_of_processes
@@ -113,6 +114,7 @@ answer = options.grouped(
 @weighing
 @click.option("--task-type", type=click.Choice(["regression", "classification"]),
               help="[default: classification if every label is 0 or 1]")  # fmt: skip
+@sites
 @options.featurizing
 @dividing
 @several
@@ -139,11 +141,15 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
       dgl-moleblend finetune esol.csv --tasks logS -o esol-model
       dgl-moleblend finetune esol.csv --tasks logS --folds 5 --split random -o esol-folds
       dgl-moleblend finetune tox21.csv --tasks 'NR-*,SR-*' --encoder pretrained --positions embed -o tox21-model
+      dgl-moleblend finetune shifts.sdf --atom-targets shift -o shift-model
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     output = output or _name_after(inputs[0])
     encoder, division = given["start"]["encoder"], given["dividing"]
     if encoder is not None:
         shipped.find(encoder)  # said before torch is imported
+    if any(given["sites"].values()):
+        fit_sites(ctx, inputs, output, given)
+        return
 
     from dgl_moleblend import folder as model_folder
     from dgl_moleblend.config import FeaturizerConfig

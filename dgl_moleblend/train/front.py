@@ -140,7 +140,7 @@ def finetune(
     >>> model.predict("CCCCO")["y_predicted"].round().tolist()
     [5.0]
     """
-    tell, compute = _teller(progress), Compute(accelerator, progress=progress, logger=logger)
+    tell, compute = teller(progress), Compute(accelerator, progress=progress, logger=logger)
     check(head in HEADS, "head", head, f"one of {', '.join(map(repr, HEADS))}")
     check(not isinstance(features, str), "features", features, "a list of names")
     check(not (fast and head != "auto"), "fast", fast, "False: it is of head='auto'")
@@ -160,8 +160,8 @@ def finetune(
         tell(text)
     counts = None if weights is None else _weights(data, weights)
     parts = divide(data, split, fractions=fractions, seed=seed)
-    facts = {**parts.facts, "duplicates": _describe(data, parts, tell), "inputs": [data.path or "memory"]}
-    out = Path(out) if out is not None else _temporary(data.dataset.task_names[0], tell)
+    facts = {**parts.facts, "duplicates": describe(data, parts, tell), "inputs": [data.path or "memory"]}
+    out = Path(out) if out is not None else temporary(data.dataset.task_names[0], tell)
     listed = [split["file"]] if isinstance(split, Mapping) and "file" in split else []
     files.keep_inputs(out, [*([data.path] if data.path else []), *listed])
     run(data.dataset, Split(parts.parts, facts), out, encoder=encoder, head=head, fast=fast, features=kinds,
@@ -260,13 +260,13 @@ def pretrain(
     CheckpointError
         If there is no such encoder, or a resumed run had other settings.
     """
-    tell, compute = _teller(progress), Compute(accelerator, progress=progress, logger=logger)
+    tell, compute = teller(progress), Compute(accelerator, progress=progress, logger=logger)
     featurizer = FeaturizerConfig(positions, seed=seed, standardize=standardize)
     found = open_inputs(molecules, featurizer, smiles_column=smiles_column, workers=workers, progress=progress)
     check_kept(found.dataset, "molecules")
     if found.reasons:
         tell(f"{len(found):,} rows: {len(found.dataset):,} kept, {len(found.reasons):,} rejected")
-    out = Path(out) if out is not None else _temporary("pretrained", tell)
+    out = Path(out) if out is not None else temporary("pretrained", tell)
     pretraining.pretrain(
         found.dataset, out, start=encoder, training=training or TrainingConfig(seed=seed), validation=validation,
         compute=compute, resume=resume, overwrite=overwrite,
@@ -274,7 +274,8 @@ def pretrain(
     return load(out)
 
 
-def _teller(progress: bool) -> Any:
+def teller(progress: bool) -> Any:
+    """Return what says something on stderr, or does not."""
     return (lambda text: print(text, file=sys.stderr)) if progress else (lambda text: None)
 
 
@@ -288,7 +289,7 @@ def _weights(data: Labelled, weights: Any) -> np.ndarray:
     return check_weights(data.dataset, values[data.place])
 
 
-def _describe(data: Labelled, split: Split, tell: Any) -> dict[str, int]:
+def describe(data: Labelled, split: Split, tell: Any) -> dict[str, int]:
     """Say how many rows there are and how they are divided; return what is known of rows of the same molecule."""
     kept, lost = len(data.dataset), len(data.dataset.rejects)
     tell(f"{kept + lost:,} rows: {kept:,} kept, {lost:,} rejected")
@@ -300,7 +301,7 @@ def _describe(data: Labelled, split: Split, tell: Any) -> dict[str, int]:
     return found
 
 
-def _temporary(name: str, tell: Any) -> Path:
+def temporary(name: str, tell: Any) -> Path:
     """Return a new folder that says what is in it."""
     out = Path(tempfile.mkdtemp(prefix=f"{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:40]}-model-"))
     tell(f"model: {out}, a temporary folder; model.save('NAME') keeps it, or give out='NAME'")

@@ -35,6 +35,7 @@ _WORDS = {
     "split.train": "the training rows are not those of the interrupted run",
     "split.validation": "the validation rows are not those of the interrupted run",
     "split.test": "the test rows are not those of the interrupted run",
+    "objective.values": "the values of atoms or bonds are not those of the interrupted run",
     "objective.targets": "the targets of the graph token are not those of the interrupted run",
 }
 Parts = Mapping[str, Sequence[int] | np.ndarray]
