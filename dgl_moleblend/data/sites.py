@@ -8,7 +8,6 @@ import numpy as np
 from jaxtyping import Float
 
 from dgl_moleblend.chem.arrays import MoleculeArrays
-from dgl_moleblend.chem.vocabulary import BOND_FEATURES
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.summary import ELEMENTS
 from dgl_moleblend.schema import bond_parts
@@ -36,6 +35,8 @@ def site_kinds(molecule: MoleculeArrays, level: str) -> list[str]:
     elements = [ELEMENTS[k] for k in molecule.atom[:, 0].tolist()]
     if level == "atom":
         return elements
+    from dgl_moleblend.chem.vocabulary import BOND_FEATURES  # RDKit comes with it, which loaders do without
+
     types, found = BOND_FEATURES[0].values, []
     for k in bond_order(molecule).tolist():
         first, second = sorted(elements[atom] for atom in molecule.bond_index[k].tolist())
