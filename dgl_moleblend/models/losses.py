@@ -40,6 +40,7 @@ def property_loss(
     pos_weight: Sequence[float] | None = None,
     loss: str | None = None,
     bounds: Integer[Tensor, "b t"] | None = None,
+    importance: Float[Tensor, "b t"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean loss over the labels that are present; 0, with zero gradient, where there are none.
 
@@ -62,6 +63,8 @@ def property_loss(
         Multiclass, whose t columns are the classes: "cross_entropy" of their softmax, once a molecule.
     bounds : Tensor, shape (b, t), integer, optional
         Of a regression: 1 where the value is above its label, -1 below, 0 where it is the label.
+    importance : Tensor, shape (b, t), optional
+        What each label counts for; of mean 1 over a data set, so that the loss is as large as without.
 
     References
     ----------
@@ -76,11 +79,39 @@ def property_loss(
         if loss == "focal":
             each = each * (target - output.sigmoid()).abs() ** _GAMMA  # 1 - p
     elif task_type == "multiclass":
-        present = present[:, 0]  # of a row all, or none
-        each = -(target * output.log_softmax(-1)).sum(-1)
+        each = -target * output.log_softmax(-1)  # 0 but of the right class
     else:
         if bounds is not None:
             is_right = (bounds * (output.detach() - target)) > 0
             target = torch.where(is_right, output.detach(), target)
         each = _ERRORS[loss or "mse"](output, target, reduction="none")
-    return (each * present).sum() / present.sum().clamp(min=1)
+    if importance is not None:
+        each = each * importance
+    count = present.any(-1) if task_type == "multiclass" else present
+    return (each * present).sum() / count.sum().clamp(min=1)
+
+
+def label_importance(
+    labels: np.ndarray, weights: np.ndarray | None, task_weights: Sequence[float] | None
+) -> np.ndarray | None:
+    """Return what each training label counts for, of mean 1 over those that are there; None where all are alike.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (training rows, t)
+        NaN = missing.
+    weights : ndarray, shape (training rows,), optional
+        Of molecules.
+    task_weights : sequence of t floats, optional
+
+    Examples
+    --------
+    >>> label_importance(np.array([[1.0, 5.0], [2.0, np.nan]]), np.array([1.0, 2.0]), [1.0, 3.0]).round(1).tolist()
+    [[0.5, 1.5], [1.0, 3.0]]
+    """
+    if weights is None and task_weights is None:
+        return None
+    rows = np.ones(len(labels)) if weights is None else weights
+    columns = np.ones(labels.shape[1]) if task_weights is None else np.asarray(task_weights, np.float64)
+    found = rows[:, None] * columns
+    return found / found[~np.isnan(labels)].mean()

@@ -18,6 +18,7 @@ from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.molecule_targets import MoleculeTargets
 from dgl_moleblend.data.rows import Sample
+from dgl_moleblend.data.sites import SiteValues
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import write_atomically
 from dgl_moleblend.pairs.batch import MoleculeBatch, TensorStruct
@@ -204,7 +205,7 @@ class BucketSampler(Sampler[BatchPlan]):
 class _Batches(Dataset[TrainingBatch]):
     """A data set whose items are whole batches, so that workers collate them."""
 
-    def __init__(self, dataset: MoleculeDataset, targets: MoleculeTargets | None = None) -> None:
+    def __init__(self, dataset: MoleculeDataset, targets: MoleculeTargets | SiteValues | None = None) -> None:
         self.dataset = dataset
         self.targets = targets
 
@@ -233,7 +234,7 @@ def make_loader(
     pin_memory: bool = False,
     rank: int | None = None,
     world_size: int | None = None,
-    targets: MoleculeTargets | None = None,
+    targets: MoleculeTargets | SiteValues | None = None,
 ) -> DataLoader[TrainingBatch]:
     r"""Return a loader of `TrainingBatch`es that is the same for any number of workers.
 
@@ -250,8 +251,8 @@ def make_loader(
         Whether batches are put in page-locked memory for CUDA.
     batch_size, shuffle, seed, bucket, drop_last, max_pairs, rank, world_size
         See `BucketSampler`.
-    targets : MoleculeTargets, optional
-        Of these very molecules; they take the place of the labels.
+    targets : MoleculeTargets or SiteValues, optional
+        Of these very molecules; they take the place of the labels, of sites as rows of all sites of the batch.
 
     Examples
     --------

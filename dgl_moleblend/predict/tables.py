@@ -131,7 +131,8 @@ def place_beside(
         frame[new.get(name, name)] = pd.Series(values, index=table.index, dtype=object)
     place = [*table.columns].index("smiles") + 1
     found = pd.concat([table.iloc[:, :place], frame, table.iloc[:, place:]], axis=1)
-    found.attrs["types"] = {new.get(name, name): kind for name, kind in types.items()}
+    own = table.attrs.get("types", {})
+    found.attrs["types"] = {**own, **{new.get(name, name): kind for name, kind in types.items()}}
     return found
 
 
