@@ -1,6 +1,6 @@
 """Values of atoms: NMR shifts of dft8k (CASCADE's DFT shifts), fine-tuned from `mini`, beside the mean by element.
 
-``python benchmarks/shifts.py ../shared/data/dft8k --molecules 3000 --seeds 3``
+``python benchmarks/shifts.py ../shared/data/dft8k --epochs 10``
 """
 
 import argparse
@@ -57,9 +57,10 @@ def main() -> None:
     """Fit, and print errors of test molecules."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--molecules", type=int, default=3000, help="0 for all")
+    parser.add_argument("--molecules", type=int, default=1500, help="0 for all")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=TRAINING.max_epochs)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--learning-rate", type=float, default=TRAINING.learning_rate)
     parser.add_argument("--encoder", default="mini")
     parser.add_argument("--positions", choices=("none", "given"), default="none")
@@ -71,7 +72,7 @@ def main() -> None:
     frame = read_shifts(options.folder, options.molecules)
     data = open_sites(frame, [CARBON, HYDROGEN], "atom", FeaturizerConfig(options.positions), tell=print)
     rows = []
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         split = divide(data.labelled, "random", seed=seed)
         training = TRAINING.replace(max_epochs=options.epochs, learning_rate=options.learning_rate, seed=seed)
         begin = time.perf_counter()
