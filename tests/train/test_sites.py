@@ -95,6 +95,8 @@ def test_a_model_tells_of_each_atom_of_molecules_in_any_form(model, tmp_path):
     np.testing.assert_allclose(
         model.predict(row["smiles"].iloc[0])["q_predicted"].item(), row["q_predicted"], rtol=1e-4
     )
+    with pytest.raises(ConfigError, match="values of atoms and bonds have no intervals"):
+        model.predict("CCO", coverage=0.5)
     copy = mb.load(model.save(tmp_path / "kept"))
     assert copy.predict("CCO")["q_predicted"].item() == model.predict("CCO")["q_predicted"].item()
     assert model.plot_losses() is not None
