@@ -314,6 +314,8 @@ class TrainingConfig(Config):
         "cross_entropy" (default) or "focal".
     class_weights : bool
         Fine-tuning: the rarer class of each task weighs as much as the other, counted on the training rows.
+    task_weights : tuple of (str, float)
+        Fine-tuning: names of properties, and what the loss of each counts for; 1 of those that are not named.
     seed : int
         Seed of weights, shuffling, blending and noise.
     """
@@ -335,6 +337,7 @@ class TrainingConfig(Config):
     keep: str = "best"
     loss: str | None = None
     class_weights: bool = False
+    task_weights: tuple[tuple[str, float], ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -356,4 +359,7 @@ class TrainingConfig(Config):
         check(self.keep in ("best", "last"), "keep", self.keep, "'best' or 'last'")
         losses = [name for names in LOSSES.values() for name in names]
         check(self.loss in (None, *losses), "loss", self.loss, f"one of {', '.join(losses)}")
+        object.__setattr__(self, "task_weights", tuple((str(name), float(one)) for name, one in self.task_weights))
+        check(all(0 <= one < float("inf") for _, one in self.task_weights), "task_weights", self.task_weights,
+              "numbers of at least 0")  # fmt: skip
         check(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")

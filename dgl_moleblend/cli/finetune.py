@@ -16,6 +16,7 @@ from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, prepared_on
 from dgl_moleblend.cli.scores import candidates_to_text, runs_to_text, to_text
 from dgl_moleblend.cli.settings import kept
 from dgl_moleblend.cli.sites import fit_sites, sites
+from dgl_moleblend.cli.weighing import read_task_weights, take_weights, weighing
 from dgl_moleblend.config import LOSSES
 from dgl_moleblend.env.processes import is_first_process, number_of_processes
 from dgl_moleblend.files import REPORT_FILE
@@ -32,7 +33,8 @@ FROZEN = {"learning_rate": 3e-3, "max_epochs": 200}
 """Defaults for a head on frozen states, which `benchmarks/README.md` has found on validation rows."""
 NETWORK_ONLY = ("size", "max_epochs", "max_steps", "batch_size", "learning_rate", "weight_decay", "schedule", "warmup",
                 "clip_norm", "patience", "precision", "num_workers", "seeds", "folds", "replicates", "trials",
-                "readout", "dropout", "loss", "class_weights", "freeze_encoder", "layer_decay", "devices")  # fmt: skip
+                "readout", "dropout", "loss", "class_weights", "task_weights", "freeze_encoder",
+                "layer_decay", "devices")  # fmt: skip
 """Options of a network alone."""
 TUNED = ("learning_rate", "weight_decay", "dropout", "readout", "layer_decay")
 
@@ -109,6 +111,7 @@ answer = options.grouped(
 )
 @options.reading
 @options.labels
+@weighing
 @click.option("--task-type", type=click.Choice(["regression", "classification"]),
               help="[default: classification if every label is 0 or 1]")  # fmt: skip
 @sites
@@ -159,7 +162,8 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     _check_network(ctx, encoder)
     head = _choose_head(ctx, given["answer"])
     kinds, columns = _features(given["answer"]["features"], head)
-    training: TrainingConfig = given["training"].replace(**given["fitting"])
+    weights, by_task = given["weighing"]["weight_column"], read_task_weights(given["weighing"]["task_weights"])
+    training: TrainingConfig = given["training"].replace(**given["fitting"], task_weights=by_task)
     if training.freeze_encoder:
         training = training.replace(**unless_given(ctx, FROZEN))
     if head in ("trees", "kernel") or given["answer"]["fast"]:
@@ -179,22 +183,27 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     tasks = {name.strip() for text in labels["task_columns"] for name in text.split(",")}
     if both := tasks.intersection(columns):
         raise click.UsageError(f"{', '.join(sorted(both))}: name it in --tasks or in --features, not in both")
+    if weights in {*tasks, *columns}:
+        raise click.UsageError(f"{weights}: --weight-column names it, so leave it out of --tasks and --features")
+    columns_beside = columns if weights is None else (*columns, weights)
     derived: dict[str, Any] = {}
     if not tasks:
-        labels["task_columns"] = _find_tasks(inputs, given["reading"], columns)
+        labels["task_columns"] = _find_tasks(inputs, given["reading"], columns_beside)
         derived |= {"tasks": labels["task_columns"]} if labels["task_columns"] else {}
-    labels["task_columns"] = (*labels["task_columns"], *columns)
+    if labels["task_columns"]:  # else all of a data set are meant
+        labels["task_columns"] = (*labels["task_columns"], *columns_beside)
     featurizer = FeaturizerConfig(seed=training.seed, **given["featurizing"])
     several = given["compute"].devices != 1 or number_of_processes() > 1
     store = ctx.with_resource(prepared_once(Path(output))) if several else None
     dataset = open_molecules(ctx, every_input, featurizer, workers=given["workers"], store=store,
                              quiet=not given["compute"].progress, **given["reading"], **labels)  # fmt: skip
+    dataset, weighted = take_weights(dataset, given["weighing"])
     if columns:
         dataset = dataset.select_tasks([name for name in dataset.task_names if name not in columns])
     check_kept(dataset, ", ".join(every_input))
     splits = divide(dataset, inputs, division, given["reading"], training.seed)
     task_type = given["task_type"]
-    shared: dict[str, Any] = {"tasks": task_type, "start": start, **given["again"]}
+    shared: dict[str, Any] = {"tasks": task_type, "start": start, **weighted, **given["again"]}
     if head == "network":
         with kept(ctx, Path(output), inputs, derived):
             result = _fit_network(dataset, splits, output, given["several"], training=training,

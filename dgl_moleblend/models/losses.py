@@ -40,6 +40,7 @@ def property_loss(
     pos_weight: Sequence[float] | None = None,
     loss: str | None = None,
     bounds: Integer[Tensor, "b t"] | None = None,
+    importance: Float[Tensor, "b t"] | None = None,
 ) -> Float[Tensor, ""]:
     """Mean loss over the labels that are present; 0, with zero gradient, where there are none.
 
@@ -61,6 +62,8 @@ def property_loss(
         multiplies it by (1 - p)², p the probability of the right class, so that molecules told rightly count less.
     bounds : Tensor, shape (b, t), integer, optional
         Of a regression: 1 where the value is above its label, -1 below, 0 where it is the label.
+    importance : Tensor, shape (b, t), optional
+        What each label counts for; of mean 1 over a data set, so that the loss is as large as without.
 
     References
     ----------
@@ -79,4 +82,32 @@ def property_loss(
             is_right = (bounds * (output.detach() - target)) > 0
             target = torch.where(is_right, output.detach(), target)
         each = _ERRORS[loss or "mse"](output, target, reduction="none")
+    if importance is not None:
+        each = each * importance
     return (each * present).sum() / present.sum().clamp(min=1)
+
+
+def label_importance(
+    labels: np.ndarray, weights: np.ndarray | None, task_weights: Sequence[float] | None
+) -> np.ndarray | None:
+    """Return what each training label counts for, of mean 1 over those that are there; None where all are alike.
+
+    Parameters
+    ----------
+    labels : ndarray, shape (training rows, t)
+        NaN = missing.
+    weights : ndarray, shape (training rows,), optional
+        Of molecules.
+    task_weights : sequence of t floats, optional
+
+    Examples
+    --------
+    >>> label_importance(np.array([[1.0, 5.0], [2.0, np.nan]]), np.array([1.0, 2.0]), [1.0, 3.0]).round(1).tolist()
+    [[0.5, 1.5], [1.0, 3.0]]
+    """
+    if weights is None and task_weights is None:
+        return None
+    rows = np.ones(len(labels)) if weights is None else weights
+    columns = np.ones(labels.shape[1]) if task_weights is None else np.asarray(task_weights, np.float64)
+    found = rows[:, None] * columns
+    return found / found[~np.isnan(labels)].mean()

@@ -94,6 +94,7 @@ def finetune_auto(
     resume: bool = False,
     overwrite: bool = False,
     report: bool = True,
+    weights: np.ndarray | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> FinetuneResult:
     """Compare kinds of models by cross-validation on training and validation rows, and keep their weighted mean.
@@ -123,6 +124,9 @@ def finetune_auto(
         See `finetune`.
     report : bool
         Whether to write report.html.
+    weights : ndarray, shape (molecules,), optional
+        What each molecule counts for when a model is fitted; scores, and what models weigh in the mean, are not
+        weighted.
     tell : callable, optional
         Is given a line as each candidate is done.
 
@@ -144,14 +148,14 @@ def finetune_auto(
         start.keep_from(out)
     parts = Split.of(split).parts
     rows = len(parts.get("train", ())) + len(parts.get("validation", ()))
-    request = check_request(dataset, split, tasks, training or network_training(rows))
+    request = check_request(dataset, split, tasks, training or network_training(rows), weights)
     together = stays_together(request.facts)
     by = {} if together in (None, "scaffold") else {"by": together}  # plans from before there were others have no entry
     uses_start = {"frozen", "network"} & {*comparison.candidates}
     plan = RunPlan.of(
         "comparison", request.dataset, [request.parts], comparison.columns, start=start if uses_start else None,
         training=request.training, compute=compute, tasks=request.tasks,
-        work={**comparison.to_dict(), "by_scaffold": together == "scaffold", **by},
+        work={**comparison.to_dict(), "by_scaffold": together == "scaffold", **by}, weights=request.weights,
     )  # fmt: skip
     if overwrite and not resume:
         remove_runs(out)
@@ -251,6 +255,7 @@ class _Comparison:
                     self.dataset, Split(inner, self.request.facts), self.out / name, tasks=self.request.tasks,
                     start=self.start, training=self.config.replace(seed=self.config.seed + k),
                     compute=self.compute.replace(workers=0), resume=is_finished(self.out / name) is False, report=False,
+                    weights=self.request.weights,
                 )  # fmt: skip
             model = PropertyModel.from_pretrained(self.out / name)
             asked = np.concatenate([inner["validation"], test])
@@ -269,10 +274,12 @@ class _Comparison:
         began = time.perf_counter()
         encoder = self.start.source if self.start is not None and STATES in names else None
         table = self.features.table(names, encoder=encoder, columns=self.comparison.columns)
-        known = table.take(self.rows)
+        known, weights = table.take(self.rows), self.request.weights
+        weights = None if weights is None else weights[self.rows]
 
         def fit(labels: np.ndarray) -> Any:
-            return model_class.fit(known, labels, self.task_type, self.folds, seed=self.config.seed, **settings)
+            return model_class.fit(known, labels, self.task_type, self.folds, seed=self.config.seed,
+                                   weights=weights, **settings)  # fmt: skip
 
         given = self.dataset.subset(self.rows)
         model = fit_with_bounds(fit, given.labels.astype(np.float64), given.bounds)
@@ -332,7 +339,7 @@ def _finish(
     metrics["mean_predictor"] = {
         part: scored(np.tile(constant, (len(index), 1)), index) for part, index in work.parts.items() if part != "train"
     }
-    metrics |= {**split_facts(work.request.facts), **count_bounds(work.dataset, work.parts)}
+    metrics |= {**split_facts(work.request.facts), **count_bounds(work.dataset, work.parts), **work.request.weighed}
     members = {
         folder: weight[name] / len(one.folders) for name, one in found.items() for folder in one.folders
         if weight[name] > 0

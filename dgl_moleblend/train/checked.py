@@ -8,8 +8,10 @@ import numpy as np
 
 from dgl_moleblend.config import LOSSES, TrainingConfig, check
 from dgl_moleblend.data.splits import Split
+from dgl_moleblend.data.weights import check_weights
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import PREDICTIONS_FILE
+from dgl_moleblend.models.losses import label_importance
 from dgl_moleblend.models.scores import METRICS, score, shared_metrics
 from dgl_moleblend.models.targets import (
     TASK_TYPES,
@@ -69,6 +71,25 @@ class Request:
     monitor: str
     scaling: LabelScaling
     exact: np.ndarray
+    weights: np.ndarray | None = None
+
+    @property
+    def weighed(self) -> dict[str, Any]:
+        """What metrics.json says of weights: {} where there are none."""
+        found: dict[str, Any] = {"task_weights": dict(self.training.task_weights)} if self.training.task_weights else {}
+        if self.weights is not None:
+            train = self.weights[self.parts["train"]]
+            found["weights"] = {"rows": len(train), "least": float(train.min()), "mean": float(train.mean()),
+                                "largest": float(train.max()), "zero": int((train == 0).sum())}  # fmt: skip
+        return found
+
+    @property
+    def importance(self) -> np.ndarray | None:
+        """What each training label counts for, shape (training rows, t); None where all are alike."""
+        train, given = self.parts["train"], dict(self.training.task_weights)
+        tasks = [given.get(name, 1.0) for name in self.dataset.task_names] if given else None
+        labels = self.dataset.labels[train]
+        return label_importance(labels, None if self.weights is None else self.weights[train], tasks)
 
 
 def check_request(
@@ -76,6 +97,7 @@ def check_request(
     split: "Split | Mapping[str, Sequence[int] | np.ndarray]",
     tasks: Sequence[Task] | str | None,
     training: TrainingConfig,
+    weights: np.ndarray | None = None,
 ) -> Request:
     """Check what `finetune` is asked for, before anything is written.
 
@@ -122,6 +144,12 @@ def check_request(
         raise DataError(f"{name!r} holds bounds (>, <), and classes have none",
                         fix="ask for a regression, or write the classes as 0 and 1")  # fmt: skip
     exact = exact_labels(labels, bounds)
+    weights = None if weights is None else check_weights(dataset, weights)
+    if weights is not None and not weights[parts["train"]].any():
+        raise DataError("every training row has a weight of 0", fix="give some a weight above 0, or split otherwise")
+    counted = dict(training.task_weights)
+    check({*counted} <= {*names}, "task_weights", tuple(counted), f"named after properties: {', '.join(names)}")
+    check(not counted or any(counted.get(name, 1.0) for name in names), "task_weights", counted, "above 0 for one")
     train, validation = exact[parts["train"]], exact[parts["validation"]]
     check_presence(train, validation, names, " that is no bound" if bounds.any() else "")
     scaling = LabelScaling.fit(train) if task_type == "regression" else LabelScaling.none(len(names))
@@ -129,7 +157,7 @@ def check_request(
     return Request(
         dataset, parts, facts, tuple(task.replace(kind=task_type) for task in known), task_type,
         training.replace(metric=metric, loss=loss), metric if possible.get(metric) is not None else "loss", scaling,
-        exact,
+        exact, weights,
     )  # fmt: skip
 
 

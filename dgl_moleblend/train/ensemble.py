@@ -217,7 +217,7 @@ class _Runs:
         training = settings.get("training") or TrainingConfig()
         tasks = self.settings.pop("tasks", None)
         self.requests = {
-            name: check_request(dataset, split, tasks, training.replace(seed=seed))
+            name: check_request(dataset, split, tasks, training.replace(seed=seed), settings.get("weights"))
             for name, (split, seed) in runs.items()
         }
         first = next(iter(self.requests.values()))
@@ -226,7 +226,7 @@ class _Runs:
         self.plan = RunPlan.of(
             kind, self.dataset, [request.parts for request in self.requests.values()], start=self.settings["start"],
             model=model.to_dict(), training=first.training, compute=settings.get("compute") or Compute(),
-            tasks=first.tasks, work={"runs": {name: seed for name, (_, seed) in runs.items()}},
+            tasks=first.tasks, work={"runs": {name: seed for name, (_, seed) in runs.items()}}, weights=first.weights,
         )  # fmt: skip
 
     @property
@@ -289,7 +289,8 @@ def _finish(
     """Write scores, predictions and how rows are divided; then the list of models, and what is made from these."""
     first = next(iter(results.values())).metrics
     metrics: dict[str, Any] = {name: first[name] for name in ("task_type", "metric")}
-    metrics |= {**scores, **facts}
+    weighed: dict[str, Any] = {name: first[name] for name in ("weights", "task_weights") if name in first}
+    metrics |= {**scores, **facts, **weighed}
     metrics["runs"] = {name: _summary(result.metrics) for name, result in results.items()}
     metrics |= {"mean": {}, "deviation": {}}
     for part in SPLITS[1:]:

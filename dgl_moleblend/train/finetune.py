@@ -64,6 +64,7 @@ def finetune(
     resume: bool = False,
     overwrite: bool = False,
     report: bool = True,
+    weights: np.ndarray | None = None,
 ) -> FinetuneResult:
     """Fit a network to measured properties.
 
@@ -95,6 +96,8 @@ def finetune(
     report : bool
         Whether to write what only a model that is kept needs: report.html, pictures, calibration.json (`predict` makes
         do without), training_set.npz and the similarity to it in predictions.csv.
+    weights : ndarray, shape (molecules,), optional
+        What each molecule counts for in the training loss, finite and at least 0; scores are not weighted.
 
     Returns
     -------
@@ -110,16 +113,16 @@ def finetune(
     out, start = Path(out), Start.of(start)
     start.keep_from(out)
     compute, model = compute or Compute(), model or PredictorConfig()
-    request = check_request(dataset, split, tasks, training or TrainingConfig())
+    request = check_request(dataset, split, tasks, training or TrainingConfig(), weights)
     dataset, parts, config = request.dataset, request.parts, request.training
     task_type, metric = request.task_type, config.metric
     assert metric is not None
     model = model.replace(readout=model.readout or start.readout)
     names, labels = dataset.task_names, request.exact
     train_labels, scaling, monitor = labels[parts["train"]], request.scaling, request.monitor
-    weights = positive_weights(train_labels) if config.class_weights else None
+    class_weights = positive_weights(train_labels) if config.class_weights else None
     plan = RunPlan.of("finetuning", dataset, [parts], start=start, model=model.to_dict(), training=config,
-                      compute=compute, tasks=request.tasks)  # fmt: skip
+                      compute=compute, tasks=request.tasks, weights=request.weights)  # fmt: skip
     set_seeds(config.seed)
     predictor = MoleBlendPredictor(len(names), start.make_encoder(), **model.to_dict())
     states = len(dataset) + (0 if model.readout == "token" else int(dataset.num_atoms.sum()))
@@ -127,7 +130,16 @@ def finetune(
     keep_states = config.freeze_encoder and fits and dataset.num_conformers.max(initial=0) <= 1
     open_run(out, plan, resume=resume, overwrite=overwrite)
     done = fit(
-        FinetuningModule(predictor, config, task_type, names, scaling, weights, keep_states=keep_states),
+        FinetuningModule(
+            predictor,
+            config,
+            task_type,
+            names,
+            scaling,
+            class_weights,
+            keep_states=keep_states,
+            importance=request.importance,
+        ),
         MoleculeData(dataset, parts, config, workers=compute.workers),
         out,
         description="finetune",
@@ -155,8 +167,9 @@ def finetune(
     }
     metrics["label_scale"] = list(scaling.scale)
     metrics["rows"] = {name: len(part) for name, part in parts.items()}
-    if weights is not None:
-        metrics["class_weights"] = dict(zip(names, weights, strict=True))
+    if class_weights is not None:
+        metrics["class_weights"] = dict(zip(names, class_weights, strict=True))
+    metrics |= request.weighed
     metrics |= {**split_facts(request.facts), **count_bounds(dataset, parts)}
     units = {task.name: task.unit for task in request.tasks if task.unit}
     property_model.save_pretrained(out, versions=library_versions(), metric=metric, facts=request.facts, units=units)

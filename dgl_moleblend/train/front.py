@@ -8,6 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from dgl_moleblend import files, shipped
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import EncoderConfig, FeaturizerConfig, TrainingConfig, check
@@ -18,6 +20,8 @@ from dgl_moleblend.data.labelled import Labelled, check_kept, divide, open_label
 from dgl_moleblend.data.splits import Split, describe_split
 from dgl_moleblend.data.summary import describe_bounds
 from dgl_moleblend.data.unusual import describe_unusual
+from dgl_moleblend.data.weights import check_weights, weights_of
+from dgl_moleblend.errors import DataError
 from dgl_moleblend.report.loaded import LoadedModel, load
 from dgl_moleblend.request import Compute
 from dgl_moleblend.schema import FEATURE_KINDS
@@ -54,6 +58,7 @@ def finetune(
     progress: bool = True,
     accelerator: str = "auto",
     logger: str = "csv",
+    weights: Any = None,
 ) -> LoadedModel:
     """Fit a model to measured properties, and judge it on molecules that it has not seen.
 
@@ -111,6 +116,9 @@ def finetune(
     accelerator : {"auto", "cpu", "gpu", "cuda"}
     logger : {"csv", "tensorboard", "wandb", "mlflow"}
         Where losses and scores of a network go, beside its CSV file.
+    weights : str, or array; optional
+        What each molecule counts for in training, at least 0: a column of the table, or a number for each row. Scores
+        are not weighted.
 
     Returns
     -------
@@ -142,13 +150,15 @@ def finetune(
     if encoder is not None and not isinstance(encoder, EncoderConfig):
         model_folder.read(encoder)  # what is wrong with it is said before molecules are read
     featurizer = FeaturizerConfig(positions, seed=seed, standardize=standardize)
-    data = open_labelled(molecules, target, featurizer, columns=columns,
+    beside = (*columns, weights) if isinstance(weights, str) else columns
+    data = open_labelled(molecules, target, featurizer, columns=beside,
                          smiles_column=smiles_column, relation_column=relation_column, workers=workers,
                          progress=progress, tell=tell)  # fmt: skip
     check_kept(data.dataset, data.name)
     bounds = describe_bounds(data.dataset.labels, data.dataset.bounds, data.dataset.task_names)
     for text in filter(None, (describe_unusual(data.dataset), bounds)):
         tell(text)
+    counts = None if weights is None else _weights(data, weights)
     parts = divide(data, split, fractions=fractions, seed=seed)
     facts = {**parts.facts, "duplicates": describe(data, parts, tell), "inputs": [data.path or "memory"]}
     out = Path(out) if out is not None else temporary(data.dataset.task_names[0], tell)
@@ -156,7 +166,7 @@ def finetune(
     files.keep_inputs(out, [*([data.path] if data.path else []), *listed])
     run(data.dataset, Split(parts.parts, facts), out, encoder=encoder, head=head, fast=fast, features=kinds,
         columns=columns, task_type=task_type, metric=metric, training=training, seed=seed, workers=workers,
-        resume=resume, overwrite=overwrite, compute=compute, tell=tell)  # fmt: skip
+        resume=resume, overwrite=overwrite, compute=compute, tell=tell, weights=counts)  # fmt: skip
     return load(out)
 
 
@@ -188,7 +198,7 @@ def run(
     out, encoder, head, fast, features, columns, task_type, training, seed, metric, workers, compute, tell
         See `finetune`.
     **shared
-        resume, overwrite, report: see `train.finetune.finetune`.
+        resume, overwrite, report, weights: see `train.finetune.finetune`.
     """
     rows = sum(len(split.parts[name]) for name in ("train", "validation"))
     training = (training or network_training(rows, seed)).replace(**{} if metric is None else {"metric": metric})
@@ -267,6 +277,16 @@ def pretrain(
 def teller(progress: bool) -> Any:
     """Return what says something on stderr, or does not."""
     return (lambda text: print(text, file=sys.stderr)) if progress else (lambda text: None)
+
+
+def _weights(data: Labelled, weights: Any) -> np.ndarray:
+    """Return the weight of each molecule, by the column or the input rows."""
+    if isinstance(weights, str):
+        return weights_of(data.dataset, weights)
+    values, rows = np.asarray(weights, np.float64), len(data.dataset) + len(data.dataset.rejects)
+    if values.shape not in ((rows,), (len(data.dataset),)) or len(values) <= data.place.max(initial=-1):
+        raise DataError(f"weights have shape {values.shape}, and there are {rows:,} rows", fix="give one for each row")
+    return check_weights(data.dataset, values[data.place])
 
 
 def describe(data: Labelled, split: Split, tell: Any) -> dict[str, int]:

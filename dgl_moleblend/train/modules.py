@@ -188,6 +188,8 @@ class FinetuningModule(TrainingModule):
     keep_states : bool
         Keep the states that the read-out needs of a frozen encoder from the first epoch on: later ones train the head
         alone. For molecules of one conformer, or none.
+    importance : ndarray, shape (training rows, t), optional
+        What each training label counts for; see `losses.label_importance`. Validation is not weighted.
     """
 
     parallel = "ddp_find_unused_parameters_true"  # of relations that no molecule has, say
@@ -201,6 +203,7 @@ class FinetuningModule(TrainingModule):
         scaling: LabelScaling,
         pos_weight: Sequence[float] | None = None,
         keep_states: bool = False,
+        importance: np.ndarray | None = None,
     ) -> None:
         super().__init__(config)
         self.model = model
@@ -210,6 +213,7 @@ class FinetuningModule(TrainingModule):
         self.task_type = task_type
         self.scaling = scaling
         self.pos_weight = pos_weight
+        self._importance = None if importance is None else torch.as_tensor(importance, dtype=torch.float32)
         self.scores = PropertyScores(task_type, names, scaling.scale)
         if config.freeze_encoder:
             model.encoder.requires_grad_(False)
@@ -251,7 +255,8 @@ class FinetuningModule(TrainingModule):
     def training_step(self, batch: "TrainingBatch", batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         output = self._predict(batch, "train")
-        loss = self._loss(output, batch)
+        importance = None if self._importance is None else self._importance[batch.index.cpu()].to(output)
+        loss = self._loss(output, batch, importance)
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(output), sync_dist=True)
         return loss
 
@@ -262,9 +267,9 @@ class FinetuningModule(TrainingModule):
         exact = batch.labels.masked_fill(batch.bounds != 0, torch.nan)
         self.scores.update(batch.index, to_prediction(output, self.task_type, self.scaling), exact)
 
-    def _loss(self, output: Tensor, batch: "TrainingBatch") -> Tensor:
+    def _loss(self, output: Tensor, batch: "TrainingBatch", importance: Tensor | None = None) -> Tensor:
         return property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight, self.config.loss,
-                             batch.bounds)  # fmt: skip
+                             batch.bounds, importance)  # fmt: skip
 
     def on_validation_epoch_end(self) -> None:
         """Score the epoch.

@@ -117,7 +117,7 @@ def tune(
     start.keep_from(out)
     parts = {name: Split.of(split).parts[name] for name in ("train", "validation")}
     request = check_request(dataset, parts, settings.pop("tasks", None), settings.pop("training", None) or
-                            TrainingConfig())  # fmt: skip
+                            TrainingConfig(), settings.get("weights"))  # fmt: skip
     if not (resume or overwrite) and is_finished(out) is not None:
         check_folder(out)
     space = search_space(pretrained=not start.is_fresh)
@@ -126,7 +126,7 @@ def tune(
     plan = RunPlan.of(
         "trials", request.dataset, [parts], start=start, training=request.training, tasks=request.tasks,
         compute=settings.get("compute") or Compute(), model={"relations": list(model.relations)},
-        work={"trials": trials, "tuned": list(space)},
+        work={"trials": trials, "tuned": list(space)}, weights=request.weights,
     )  # fmt: skip
     if is_finished(folder) is None or not resume:
         open_run(folder, plan, resume=resume)
