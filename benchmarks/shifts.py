@@ -1,6 +1,6 @@
 """Values of atoms: NMR shifts of dft8k (CASCADE's DFT shifts), fine-tuned from `mini`, beside the mean by element.
 
-``python benchmarks/shifts.py ../shared/data/dft8k --molecules 3000 --seeds 3``
+``python benchmarks/shifts.py ../shared/data/dft8k --epochs 10``
 """
 
 import argparse
@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import torch
 from rdkit import Chem, RDLogger
+from rdkit.Chem import AllChem
 
 import dgl_moleblend as mb
 from dgl_moleblend.config import FeaturizerConfig
@@ -25,7 +26,7 @@ from dgl_moleblend.train.sites import finetune_sites
 
 ODD = ("20176318", "5509", "6558", "7695", "10009540", "10018477")
 """Molecules whose shifts do not fit their atoms, see the data's README."""
-CARBON, HYDROGEN = "C shift", "H shift"
+CARBON, HYDROGEN, CHARGE = "C shift", "H shift", "Gasteiger charge"
 
 
 def read_shifts(folder: Path, count: int, seed: int = 0) -> pd.DataFrame:
@@ -49,29 +50,40 @@ def read_shifts(folder: Path, count: int, seed: int = 0) -> pd.DataFrame:
             of = [every[other.GetIdx()] for other in atom.GetNeighbors() if other.GetAtomicNum() == 1]
             if of and np.isfinite(of).any():
                 borne[atom.GetIdx()] = np.nanmean(of)
-        rows.append({"smiles": mol, "id": name, CARBON: np.where(is_hydrogen, np.nan, every), HYDROGEN: borne})
+        rows.append({"smiles": mol, "id": name, CARBON: np.where(is_hydrogen, np.nan, every), HYDROGEN: borne,
+                     CHARGE: charges_of(mol)})  # fmt: skip
     return pd.DataFrame(rows)
+
+
+def charges_of(mol: Chem.Mol) -> np.ndarray:
+    """Return charges that depend on the element above all, and on neighbours, by RDKit."""
+    AllChem.ComputeGasteigerCharges(mol)
+    charges = np.array([atom.GetDoubleProp("_GasteigerCharge") for atom in mol.GetAtoms()])
+    return np.where(np.isfinite(charges), charges, np.nan)
 
 
 def main() -> None:
     """Fit, and print errors of test molecules."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--molecules", type=int, default=3000, help="0 for all")
+    parser.add_argument("--molecules", type=int, default=1500, help="0 for all")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--epochs", type=int, default=TRAINING.max_epochs)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--learning-rate", type=float, default=TRAINING.learning_rate)
     parser.add_argument("--encoder", default="mini")
     parser.add_argument("--positions", choices=("none", "given"), default="none")
     parser.add_argument("--one-mean", action="store_true", help="learn distances from one mean, not each element's")
+    parser.add_argument("--charges", action="store_true", help="learn Gasteiger charges instead")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     RDLogger.DisableLog("rdApp.*")
     torch.set_num_threads(1)
     frame = read_shifts(options.folder, options.molecules)
-    data = open_sites(frame, [CARBON, HYDROGEN], "atom", FeaturizerConfig(options.positions), tell=print)
+    tasks = [CHARGE] if options.charges else [CARBON, HYDROGEN]
+    data = open_sites(frame, tasks, "atom", FeaturizerConfig(options.positions), tell=print)
     rows = []
-    for seed in range(options.seeds):
+    for seed in range(options.first_seed, options.first_seed + options.seeds):
         split = divide(data.labelled, "random", seed=seed)
         training = TRAINING.replace(max_epochs=options.epochs, learning_rate=options.learning_rate, seed=seed)
         begin = time.perf_counter()
@@ -81,7 +93,7 @@ def main() -> None:
                 training=training, compute=Compute(progress=False), by_kind=not options.one_mean,
             ).metrics  # fmt: skip
         for part in ("validation", "test"):
-            for task in (CARBON, HYDROGEN):
+            for task in tasks:
                 ours, mean = (one[part]["tasks"][task] for one in (found, found["mean_by_kind"]))
                 rows.append({"seed": seed, "part": part, "task": task, "values": ours["labels"], "rmse": ours["rmse"],
                              "mae": ours["mae"], "r2": ours["r2"], "mean rmse": mean["rmse"], "mean mae": mean["mae"],

@@ -26,6 +26,7 @@ import plain_features
 import precision
 import pretraining_step
 import pytest
+import shifts
 import torch
 from graphormer import DglGraphormer
 from rdkit import Chem
@@ -341,3 +342,20 @@ def test_a_short_run_leaves_the_results_alone(
         assert (tmp_path / "results" / "x.json").exists() == written
     assert json.loads((tmp_path / "results" / "x.json").read_text())["sections"] == {"Title": [{"a": 1}]}
     assert torch.get_num_threads() == 1
+
+
+def test_shifts_lie_at_carbons_and_at_the_atoms_that_bear_hydrogens(tmp_path):
+    mol = Chem.AddHs(Chem.MolFromSmiles("CO"))  # C O H H H H, the last at O
+    mol.SetProp("_Name", "7")
+    other = Chem.MolFromSmiles("C")
+    other.SetProp("_Name", "without shifts")
+    with gzip.open(tmp_path / "DFT.sdf.gz", "wt") as file, Chem.SDWriter(file) as writer:
+        for one in (other, mol):
+            writer.write(one)
+    table = "mol_id,atom_type,atom_index,Shift\n7,6,0,50.5\n7,1,2,3.0\n7,1,3,3.2\n7,1,4,3.4\n7,1,5,1.1\n5509,6,0,1.0\n"
+    with gzip.open(tmp_path / "DFT8K.csv.gz", "wt") as file:
+        file.write(table)
+    (row,) = shifts.read_shifts(tmp_path, 0).to_dict("records")
+    nan = np.nan
+    np.testing.assert_array_equal(row[shifts.CARBON], [50.5, nan, nan, nan, nan, nan])
+    np.testing.assert_allclose(row[shifts.HYDROGEN], [3.2, 1.1, nan, nan, nan, nan])

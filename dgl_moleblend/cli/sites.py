@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from dgl_moleblend.predict.sites import SitePrediction
 
 _OF_MOLECULES = ("task_columns", "missing_labels", "task_type", "seeds", "folds", "replicates", "trials", "readout",
-                 "class_weights", "weight_column", "task_weights", "head", "fast", "features", "devices", "standardize")  # fmt: skip
+                 "class_weights", "weight_column", "task_weights", "head", "fast", "features", "devices",
+                 "standardize")  # fmt: skip
 """Options that labels of molecules alone have."""
 
 sites = options.grouped(
@@ -67,6 +68,8 @@ def fit_sites(ctx: click.Context, inputs: tuple[str, ...], output: str, given: M
     training = training.replace(**unless_given(ctx, {"learning_rate": TRAINING.learning_rate}))
     if encoder is None and ctx.get_parameter_source("size") is ParameterSource.DEFAULT:
         encoder = shipped.DEFAULT
+    if encoder is None:
+        refuse(ctx, ("freeze_encoder",), "a fresh encoder knows nothing; give a pretrained one with --encoder")
     start = encoder_choice(ctx, given["start"]["size"], encoder)
     texts = given["sites"][f"{level}_targets"]
     names = [name.strip() for text in texts for name in text.split(",") if name.strip()]

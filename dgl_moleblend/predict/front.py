@@ -111,6 +111,7 @@ class SavedModel:
             If the model is a pretrained one, which predicts none.
         """
         if self._sites is not None:
+            check(coverage == COVERAGE, "coverage", coverage, "left out: values of atoms and bonds have no intervals")
             return self._sites.predict_any(molecules, smiles_column=smiles_column, workers=workers, progress=progress,
                                            accelerator=accelerator)  # fmt: skip
         ensemble = self._ensemble or Ensemble.from_pretrained(self._folders)  # which says what is missing
@@ -149,6 +150,7 @@ class SavedModel:
         job: Prediction | SitePrediction
         columns: tuple[str, ...] = ()
         if self._sites is not None:
+            check(coverage == COVERAGE, "coverage", coverage, "left out: values of atoms and bonds have no intervals")
             job = SitePrediction(str(self._folders[0]), accelerator)
         else:
             job = Prediction(tuple(str(folder) for folder in self._folders), coverage, accelerator)
@@ -280,7 +282,7 @@ def predict(
         One row for each input, in their order and with the index of a Series or DataFrame: smiles, the columns of
         `Ensemble.predict_table` (NAME_predicted, NAME_spread, NAME_lower, NAME_upper, similarity, nearest, warning),
         and reason: why there is no prediction (NaN), else "". Rows of a file or data set begin with row, source, line,
-        id.
+        id. Of a model of atoms or bonds NAME_predicted holds lists, see `finetune_atoms`, None where there is none.
 
     Raises
     ------

@@ -99,8 +99,7 @@ class SiteModel:
         """
         found = self.predict(dataset, progress=progress, accelerator=accelerator)
         columns: dict[str, list[list[float]]] = {predicted(name): [] for name in self.task_names}
-        for k, sample in enumerate(dataset):
-            values = found.rows(np.array([k]))
+        for sample, values in zip(dataset, np.split(found.values, found.counts.cumsum())[:-1], strict=True):
             if self.level == "bond":
                 back = np.empty_like(values)
                 back[bond_order(sample.molecule)] = values

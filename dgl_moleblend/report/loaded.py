@@ -282,6 +282,9 @@ class LoadedModel(SavedModel):
         from dgl_moleblend.pairs.graph import MoleculeFeaturizer
         from dgl_moleblend.predict.attribution import attribute
 
+        check(
+            self._sites is None, "model", self.name, "a model of molecules: this one predicts each atom or bond itself"
+        )
         members = () if self._ensemble is None else self._ensemble.members
         networks = [one for one in members if isinstance(one, PropertyModel)]
         check(0 < len(networks) == len(members), "model", self.name,

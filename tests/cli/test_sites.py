@@ -100,6 +100,10 @@ def test_options_that_do_not_go_together(sdf, atoms, tmp_path):
         (("--atom-targets", "degree", "--standardize", "neutral"), "leave out --standardize"),
         (("--atom-targets", "degree", "--head", "trees"), "leave out --head"),
         (("--bond-targets", "order", "--folds", "5"), "leave out --folds"),
+        (
+            ("--bond-targets", "order", "--size", "tiny", "--freeze"),
+            "leave out --freeze: a fresh encoder knows nothing",
+        ),
     ):
         result = run("finetune", sdf, *arguments, "-o", tmp_path / "x")
         assert result.exit_code == 2

@@ -95,10 +95,16 @@ def test_a_model_tells_of_each_atom_of_molecules_in_any_form(model, tmp_path):
     np.testing.assert_allclose(
         model.predict(row["smiles"].iloc[0])["q_predicted"].item(), row["q_predicted"], rtol=1e-4
     )
+    with pytest.raises(ConfigError, match="values of atoms and bonds have no intervals"):
+        model.predict("CCO", coverage=0.5)
     copy = mb.load(model.save(tmp_path / "kept"))
     assert copy.predict("CCO")["q_predicted"].item() == model.predict("CCO")["q_predicted"].item()
     assert model.plot_losses() is not None
-    for ask in (model.plot_parity, lambda: model.write_page(["C"], tmp_path / "p.html")):
+    (tmp_path / "m.csv").write_text("smiles,batch\nCCO,7\nC1CC,8\n")
+    streamed = next(model.stream(tmp_path / "m.csv", progress=False))
+    assert streamed["batch"].tolist() == ["7", "8"]
+    assert streamed["q_predicted"][0] == pytest.approx(table.loc[7, "q_predicted"], rel=1e-5)
+    for ask in (model.plot_parity, lambda: model.explain("CCO"), lambda: model.write_page(["C"], tmp_path / "p.html")):
         with pytest.raises(ConfigError, match="a model of molecules"):
             ask()
 
