@@ -20,7 +20,8 @@ if TYPE_CHECKING:
     from dgl_moleblend.predict.sites import SitePrediction
 
 _OF_MOLECULES = ("task_columns", "missing_labels", "task_type", "seeds", "folds", "replicates", "trials", "readout",
-                 "class_weights", "weight_column", "task_weights", "head", "fast", "features", "devices", "standardize")  # fmt: skip
+                 "class_weights", "weight_column", "task_weights", "head", "fast", "features", "devices",
+                 "standardize")  # fmt: skip
 """Options that labels of molecules alone have."""
 
 sites = options.grouped(
