@@ -12,7 +12,7 @@ from typing_extensions import Self
 
 from dgl_moleblend.errors import ConfigError
 
-LOSSES = {"regression": ("mse", "mae", "huber"), "classification": ("cross_entropy", "focal")}
+LOSSES = {"regression": ("mse", "mae", "huber", "gaussian", "quantile"), "classification": ("cross_entropy", "focal")}
 """What a network may be fitted by, the default first."""
 
 
@@ -311,7 +311,8 @@ class TrainingConfig(Config):
         choose.
     loss : str, optional
         Fine-tuning: what is made small, of standardised targets "mse" (default), "mae" or "huber"; of classes
-        "cross_entropy" (default) or "focal".
+        "cross_entropy" (default) or "focal". With "gaussian" (negative log likelihood) the network predicts a variance
+        beside the mean, with "quantile" (pinball) the 5 % and 95 % quantiles beside the median: what it holds possible.
     class_weights : bool
         Fine-tuning: the rarer class of each task weighs as much as the other, counted on the training rows.
     task_weights : tuple of (str, float)

@@ -52,7 +52,8 @@ fitting = options.grouped(
                  help="Validation score that chooses the weights; scaled: the mean RMSE of several properties, in units"
                  " of each one's deviation. [default: rmse, or scaled, or roc_auc]"),
     click.option("--loss", type=click.Choice([name for names in LOSSES.values() for name in names]),
-                 help="What is made small: mse, mae or huber of standardised labels; cross_entropy or focal of classes."
+                 help="What is made small: mse, mae or huber of standardised labels; gaussian (mean and variance) or"
+                 " quantile (5, 50, 95 %), which also tell how far off each may be; cross_entropy or focal of classes."
                  " [default: mse, cross_entropy]"),
     click.option("--class-weights", is_flag=True, help="Give both classes of each task the same weight in training."),
     click.option("--freeze", "freeze_encoder", is_flag=True,

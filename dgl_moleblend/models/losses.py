@@ -8,6 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Integer
 from torch import Tensor
 
+from dgl_moleblend.models.spread import OUTPUTS, spread_loss
 from dgl_moleblend.models.targets import LabelScaling
 
 _ERRORS: dict[str, Callable[..., Tensor]] = {"mse": F.mse_loss, "mae": F.l1_loss, "huber": F.huber_loss}
@@ -33,7 +34,7 @@ def positive_weights(labels: np.ndarray) -> tuple[float, ...]:
 
 
 def property_loss(
-    output: Float[Tensor, "b t"],
+    output: Float[Tensor, "b t"] | Float[Tensor, "b t k"],
     labels: Float[Tensor, "b t"],
     task_type: str,
     scaling: LabelScaling,
@@ -49,7 +50,7 @@ def property_loss(
     Parameters
     ----------
     output : Tensor, shape (b, t)
-        The predictor's: standardised values, or logits.
+        The predictor's: standardised values, or logits; of "gaussian" and "quantile", shape (b, t, k), see `spread`.
     labels : Tensor, shape (b, t)
         In their own unit; NaN = missing.
     task_type : {"regression", "classification"}
@@ -77,6 +78,8 @@ def property_loss(
         each = F.binary_cross_entropy_with_logits(output, target, reduction="none", pos_weight=weight)
         if loss == "focal":
             each = each * (target - output.sigmoid()).abs() ** _GAMMA  # 1 - p
+    elif loss in OUTPUTS:
+        each = spread_loss(output, target, loss, bounds)
     else:
         if bounds is not None:
             is_right = (bounds * (output.detach() - target)) > 0

@@ -19,7 +19,7 @@ from dgl_moleblend.data.unusual import joined, warnings
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.files import CALIBRATION_FILE, TRAINING_SET_FILE
 from dgl_moleblend.predict.calibrated import find_calibration
-from dgl_moleblend.predict.calibration import MEMBERS, Calibration
+from dgl_moleblend.predict.calibration import MEMBERS, Calibration, deviation_column
 from dgl_moleblend.predict.classical import MODELS, FeatureModel
 from dgl_moleblend.predict.features import Features
 from dgl_moleblend.predict.members import check_members, member_folders, member_weights, units_of
@@ -141,16 +141,23 @@ class Ensemble:
         features.describe(
             name for one in asked if isinstance(one, FeatureModel) for name in one.model.required_features
         )
+        variances: list[np.ndarray] = []
         for member in self.members:
-            if member is self.knows_deviation:
+            if isinstance(member, PropertyModel) and member.has_deviation:
+                value, own = member.predict_with_deviation(dataset, **shared)
+                variances.append(own**2)
+            elif member is self.knows_deviation:
                 value, deviation = member.predict_with_deviation(features)
             elif isinstance(member, FeatureModel):
                 value = member.predict(dataset, features=features, **shared)
             else:
                 value = member.predict(dataset, **shared)
             values.append(value)
-        if self.calibration is not None and self.calibration.deviation_of == MEMBERS:
-            deviation = np.stack([self._spread(np.stack(values)[..., k]) for k in range(len(self.task_names))], -1)
+        wanted = self.calibration is not None and self.calibration.deviation_of == MEMBERS
+        if len(variances) == len(values) or wanted:
+            apart = [self._spread(one) for one in np.moveaxis(np.stack(values), -1, 0)] if len(values) > 1 else []
+            own_variance = np.mean(variances, axis=0) if variances else 0.0
+            deviation = np.sqrt(own_variance + (np.stack(apart, -1) ** 2 if apart else 0.0))
         return np.stack(values), deviation
 
     def _spread(self, values: Float[np.ndarray, "m n"]) -> Float[np.ndarray, " n"]:
@@ -182,12 +189,13 @@ class Ensemble:
         -------
         DataFrame
             In the order of the input: row, source, line, id, smiles; for each property NAME_predicted, NAME_spread
-            (several models: the standard deviation over them, of probabilities before calibration for classes), and
-            NAME_lower and NAME_upper (regression with a calibration: the interval, infinite where there are too few
-            validation rows for the coverage); similarity (Tanimoto, to the nearest training molecule), nearest (its
-            SMILES), where the training set is known; warning (of a molecule unlike the training set, or with something
-            beyond the vocabulary: an isotope, a dummy atom, a charge beyond 5); and reason: why a row has no
-            prediction, else "".
+            (several models: the standard deviation over them, of probabilities before calibration for classes),
+            NAME_deviation (regression: how far off the model may be, where widths of intervals go by that, or it was
+            trained to tell, as by ``--loss gaussian``), NAME_lower and NAME_upper (regression with a calibration: the
+            interval, infinite where there are too few validation rows for the coverage); similarity (Tanimoto, to the
+            nearest training molecule), nearest (its SMILES), where the training set is known; warning (of a molecule
+            unlike the training set, or with something beyond the vocabulary: an isotope, a dummy atom, a charge beyond
+            5); and reason: why a row has no prediction, else "".
         """
         columns = self.predict_columns(dataset, coverage=coverage, progress=progress, accelerator=accelerator)
         return align(dataset, columns)
@@ -213,6 +221,8 @@ class Ensemble:
             columns[predicted(name)] = mean if task is None else task.rescale(mean)
             if len(values) > 1:
                 columns[f"{name}_spread"] = self._spread(one)
+            if deviation is not None:
+                columns[deviation_column(name)] = deviation[:, k]
             if task is not None and self.members[0].task_type == "regression":
                 width = task.half_width(coverage, deviation[:, k] if deviation is not None else None)
                 columns |= {f"{name}_lower": mean - width, f"{name}_upper": mean + width}

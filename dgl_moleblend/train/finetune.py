@@ -25,8 +25,10 @@ from dgl_moleblend.files import (
 from dgl_moleblend.models.losses import positive_weights
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.scores import score
+from dgl_moleblend.models.spread import OUTPUTS
 from dgl_moleblend.models.targets import exact_labels
 from dgl_moleblend.predict.calibrated import write_calibration
+from dgl_moleblend.predict.calibration import deviation_column, score_uncertainty
 from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.tables import bound_columns, predicted
@@ -124,7 +126,8 @@ def finetune(
     plan = RunPlan.of("finetuning", dataset, [parts], start=start, model=model.to_dict(), training=config,
                       compute=compute, tasks=request.tasks, weights=request.weights)  # fmt: skip
     set_seeds(config.seed)
-    predictor = MoleBlendPredictor(len(names), start.make_encoder(), **model.to_dict())
+    predictor = MoleBlendPredictor(len(names), start.make_encoder(), **model.to_dict(),
+                                   spread=config.loss if config.loss in OUTPUTS else None)  # fmt: skip
     states = len(dataset) + (0 if model.readout == "token" else int(dataset.num_atoms.sum()))
     fits = 4 * states * predictor.encoder.config.feat_size <= KEPT_BYTES
     keep_states = config.freeze_encoder and fits and dataset.num_conformers.max(initial=0) <= 1
@@ -153,9 +156,12 @@ def finetune(
         predictor, dataset.featurizer or FeaturizerConfig(), tuple(names), task_type, scaling, dataset.classes
     )
     held_out = np.concatenate([parts["validation"], parts["test"]])
-    values = property_model.predict(
-        dataset.subset(held_out), progress=compute.progress, accelerator=compute.accelerator
-    )
+    how: dict[str, Any] = {"progress": compute.progress, "accelerator": compute.accelerator}
+    deviation = None
+    if property_model.has_deviation:
+        values, deviation = property_model.predict_with_deviation(dataset.subset(held_out), **how)
+    else:
+        values = property_model.predict(dataset.subset(held_out), **how)
     predictions = dict(zip(("validation", "test"), np.split(values, [len(parts["validation"])]), strict=True))
     constant = np.nanmean(train_labels, 0)
     metrics: dict[str, Any] = {"task_type": task_type, "metric": metric, "chosen_by": monitor, **done}
@@ -173,8 +179,13 @@ def finetune(
     metrics |= {**split_facts(request.facts), **count_bounds(dataset, parts)}
     units = {task.name: task.unit for task in request.tasks if task.unit}
     property_model.save_pretrained(out, versions=library_versions(), metric=metric, facts=request.facts, units=units)
-    write_json(out / METRICS_FILE, metrics)
     table = tabulate(dataset, parts, predictions)
+    if deviation is not None:
+        place = {int(row): k for k, row in enumerate(dataset.rows[held_out])}
+        known = deviation[[place[int(row)] for row in table["row"]]]
+        table[[deviation_column(name) for name in names]] = known
+        metrics |= score_uncertainty(table, names)
+    write_json(out / METRICS_FILE, metrics)
     if report and (training_set := write_training_set(out, dataset.subset(parts["train"]).structures)) is not None:
         table["similarity"] = training_set.similarity(table["smiles"].tolist())
     write_table(table, out / PREDICTIONS_FILE)

@@ -240,7 +240,7 @@ class FinetuningModule(TrainingModule):
 
     def _predict(self, batch: "TrainingBatch", stage: str) -> Tensor:
         if self._states is None:
-            return self.model(batch.molecules.relations())  # type: ignore[no-any-return]
+            return self.model.outputs(batch.molecules.relations())
         known, index = self._states[stage], batch.index.tolist()
         if any(k not in known for k in index):
             encoded = self.model.encoder(batch.molecules.relations(), relations=self.model.relations)
@@ -264,8 +264,9 @@ class FinetuningModule(TrainingModule):
         """Log the loss of a batch and keep its predictions."""
         output = self._predict(batch, "validation")
         self.log("validation/loss", self._loss(output, batch), batch_size=len(output), sync_dist=True)
+        central = output if self.model.spread is None else output[..., 0]
         exact = batch.labels.masked_fill(batch.bounds != 0, torch.nan)
-        self.scores.update(batch.index, to_prediction(output, self.task_type, self.scaling), exact)
+        self.scores.update(batch.index, to_prediction(central, self.task_type, self.scaling), exact)
 
     def _loss(self, output: Tensor, batch: "TrainingBatch", importance: Tensor | None = None) -> Tensor:
         return property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight, self.config.loss,

@@ -24,6 +24,7 @@ from dgl_moleblend.files import (
 from dgl_moleblend.models.losses import property_loss
 from dgl_moleblend.models.scores import SCALED, score, shared_metrics
 from dgl_moleblend.models.sites import SitePredictor, SitePrior
+from dgl_moleblend.models.spread import OUTPUTS
 from dgl_moleblend.models.targets import LabelScaling, check_labels, check_presence
 from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.sites import SiteModel
@@ -206,7 +207,8 @@ def _checked(config: TrainingConfig, model: PredictorConfig, compute: Compute, c
     allowed = (*((SCALED,) if count > 1 else ("rmse", "mae")), "loss")
     check(metric in allowed, "metric", metric, f"one of {', '.join(allowed)}, of atoms and bonds")
     loss = config.loss or LOSSES["regression"][0]
-    check(loss in LOSSES["regression"], "loss", loss, f"{' or '.join(LOSSES['regression'])}: values are numbers")
+    known = [name for name in LOSSES["regression"] if name not in OUTPUTS]
+    check(loss in known, "loss", loss, f"{' or '.join(known)}: values are numbers")
     check(not config.class_weights, "class_weights", True, "False: values are numbers")
     check(model.readout is None, "readout", model.readout, "left out: atoms and bonds are not read out")
     check(compute.devices == 1, "devices", compute.devices, "1 for values of atoms and bonds")

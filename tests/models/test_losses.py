@@ -21,7 +21,7 @@ SLOW = {
 
 
 @pytest.mark.parametrize(
-    ("task_type", "name"), [(task_type, name) for task_type in LOSSES for name in LOSSES[task_type]]
+    ("task_type", "name"), [(task_type, name) for task_type in LOSSES for name in LOSSES[task_type] if name in SLOW]
 )
 def test_loss_is_the_mean_over_present_labels(task_type, name):
     output = torch.tensor([[0.3, -1.0], [2.0, 0.5]], requires_grad=True)

@@ -265,7 +265,8 @@ def test_wrong_options_are_named_before_anything_is_written(tmp_path):
     ):
         finetune(dataset, split, tmp_path / "m", **QUICK | {"training": CONFIG.replace(metric="roc_auc")})
     with pytest.raises(
-        ValueError, match=r"loss='focal' is not allowed[\s\S]*mse or mae or huber: this is a regression"
+        ValueError,
+        match=r"loss='focal' is not allowed[\s\S]*mse or mae or huber or gaussian or quantile: this is a regression",
     ):
         finetune(dataset, split, tmp_path / "m", **QUICK | {"training": CONFIG.replace(loss="focal")})
     with pytest.raises(ValueError, match=r"loss='mae' is not allowed[\s\S]*it is of fine-tuning"):
