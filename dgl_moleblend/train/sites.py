@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dgl_moleblend.config import LOSSES, FeaturizerConfig, PredictorConfig, TrainingConfig, check
+from dgl_moleblend.config import FeaturizerConfig, PredictorConfig, TrainingConfig, check
 from dgl_moleblend.data.sites import SiteValues, bond_order
 from dgl_moleblend.data.splits import PARTS, Split, check_parts
 from dgl_moleblend.files import (
@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.pairs.loader import TrainingBatch
 
+_LOSSES = ("mse", "mae", "huber")
 PRIOR = "mean_by_kind"
 """In metrics.json: scores of the mean of each kind of atom or bond, among the training molecules."""
 
