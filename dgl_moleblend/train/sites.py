@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dgl_moleblend.config import FeaturizerConfig, PredictorConfig, TrainingConfig, check
+from dgl_moleblend.config import LOSSES, FeaturizerConfig, PredictorConfig, TrainingConfig, check
 from dgl_moleblend.data.sites import SiteValues, bond_order
 from dgl_moleblend.data.splits import PARTS, Split, check_parts
 from dgl_moleblend.files import (
@@ -45,7 +45,6 @@ if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.pairs.loader import TrainingBatch
 
-_LOSSES = ("mse", "mae", "huber")
 PRIOR = "mean_by_kind"
 """In metrics.json: scores of the mean of each kind of atom or bond, among the training molecules."""
 
@@ -210,6 +209,7 @@ def _checked(config: TrainingConfig, model: PredictorConfig, compute: Compute, c
     loss = config.loss or LOSSES["regression"][0]
     known = [name for name in LOSSES["regression"] if name not in OUTPUTS]
     check(loss in known, "loss", loss, f"{' or '.join(known)}: values are numbers")
+    check(not config.task_weights, "task_weights", config.task_weights, "left out for values of atoms and bonds")
     check(not config.class_weights, "class_weights", True, "False: values are numbers")
     check(model.readout is None, "readout", model.readout, "left out: atoms and bonds are not read out")
     check(compute.devices == 1, "devices", compute.devices, "1 for values of atoms and bonds")
