@@ -132,9 +132,13 @@ def test_zeros_and_ones_are_learned_as_numbers_and_said(capsys, tmp_path):
 
 def test_what_cannot_be_is_said_before_anything_is_written(tmp_path):
     how = {"encoder": TINY, "split": "random", "out": tmp_path / "m", "progress": False}
-    for changed, words in (({"metric": "roc_auc"}, "one of rmse, mae, loss"), ({"loss": "focal"}, "values are numbers"), ({"loss": "gaussian"}, "values are numbers"),
-                           ({"task_weights": (("q", 2.0),)}, "left out for values of atoms"),
-                           ({"class_weights": True}, "values are numbers")):  # fmt: skip
+    for changed, words in (
+        ({"metric": "roc_auc"}, "one of rmse, mae, loss"),
+        ({"loss": "focal"}, "values are numbers"),
+        ({"loss": "gaussian"}, "values are numbers"),
+        ({"task_weights": (("q", 2.0),)}, "left out for values of atoms"),
+        ({"class_weights": True}, "values are numbers"),
+    ):
         with pytest.raises(ConfigError, match=words):
             mb.finetune_atoms(FRAME, "q", training=QUICK.replace(**changed), **how)
     with pytest.raises(DataError, match="every label of 'y' among the training rows is 1"):
