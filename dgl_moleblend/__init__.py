@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from dgl_moleblend.report.loaded import LoadedModel, load
     from dgl_moleblend.request import Compute, Task
     from dgl_moleblend.shipped import pretrained
+    from dgl_moleblend.train.atoms import finetune_atoms
     from dgl_moleblend.train.front import finetune, pretrain
 
 _HOMES = {
@@ -67,6 +68,7 @@ _HOMES = {
     "draw_noise": "nn.blend",
     "embed": "predict.front",
     "finetune": "train.front",
+    "finetune_atoms": "train.atoms",
     "load": "report.loaded",
     "pretrain": "train.front",
     "pretrained": "shipped",
@@ -106,6 +108,7 @@ __all__ = [
     "draw_noise",
     "embed",
     "finetune",
+    "finetune_atoms",
     "load",
     "predict",
     "pretrain",

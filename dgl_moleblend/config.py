@@ -12,7 +12,8 @@ from typing_extensions import Self
 
 from dgl_moleblend.errors import ConfigError
 
-LOSSES = {"regression": ("mse", "mae", "huber"), "classification": ("cross_entropy", "focal")}
+LOSSES = {"regression": ("mse", "mae", "huber", "gaussian", "quantile"), "classification": ("cross_entropy", "focal"),
+          "multiclass": ("cross_entropy",)}  # fmt: skip
 """What a network may be fitted by, the default first."""
 
 
@@ -311,9 +312,12 @@ class TrainingConfig(Config):
         choose.
     loss : str, optional
         Fine-tuning: what is made small, of standardised targets "mse" (default), "mae" or "huber"; of classes
-        "cross_entropy" (default) or "focal".
+        "cross_entropy" (default) or "focal". With "gaussian" (negative log likelihood) the network predicts a variance
+        beside the mean, with "quantile" (pinball) the 5 % and 95 % quantiles beside the median: what it holds possible.
     class_weights : bool
         Fine-tuning: the rarer class of each task weighs as much as the other, counted on the training rows.
+    task_weights : tuple of (str, float)
+        Fine-tuning: names of properties, and what the loss of each counts for; 1 of those that are not named.
     seed : int
         Seed of weights, shuffling, blending and noise.
     """
@@ -335,6 +339,7 @@ class TrainingConfig(Config):
     keep: str = "best"
     loss: str | None = None
     class_weights: bool = False
+    task_weights: tuple[tuple[str, float], ...] = ()
     seed: int = 0
 
     def __post_init__(self) -> None:
@@ -354,6 +359,9 @@ class TrainingConfig(Config):
             check(self.schedule == "cosine" or not getattr(self, name), name, getattr(self, name),
                   "0 with schedule='constant': a share of all steps, whose number is open then")  # fmt: skip
         check(self.keep in ("best", "last"), "keep", self.keep, "'best' or 'last'")
-        losses = [name for names in LOSSES.values() for name in names]
+        losses = list(dict.fromkeys(name for names in LOSSES.values() for name in names))
         check(self.loss in (None, *losses), "loss", self.loss, f"one of {', '.join(losses)}")
+        object.__setattr__(self, "task_weights", tuple((str(name), float(one)) for name, one in self.task_weights))
+        check(all(0 <= one < float("inf") for _, one in self.task_weights), "task_weights", self.task_weights,
+              "numbers of at least 0")  # fmt: skip
         check(0 <= self.seed < 2**32, "seed", self.seed, "from 0 to 4294967295")

@@ -24,7 +24,9 @@ from dgl_moleblend.shipped import find
 FORMAT = "dgl_moleblend"
 WEIGHTS_VERSION = 3
 """Grows when weights of the same names and shapes change in meaning. 3: the factor before the 3D atom term."""
-NETWORKS = ("encoder", "pretraining", "predictor")
+SITES = "sites"
+"""Of values of atoms or bonds."""
+NETWORKS = ("encoder", "pretraining", "predictor", SITES)
 KINDS = (*NETWORKS, "kernel", "trees")
 _SHOWN = 5  # names listed in a message before "and k more"
 
@@ -36,7 +38,7 @@ class Checkpoint:
     Parameters
     ----------
     folder : Path
-    kind : {"encoder", "pretraining", "predictor"}
+    kind : {"encoder", "pretraining", "predictor", "sites"}
     config : dict
         Settings in sections; every kind has the section "encoder".
     extra : dict
@@ -77,7 +79,7 @@ def save(
         Its state dict is stored, from whichever device it is on; or arrays of a model that is no network.
     config : dict
         Settings that JSON can hold, enough to build the module again.
-    kind : {"encoder", "pretraining", "predictor", "kernel", "trees"}
+    kind : {"encoder", "pretraining", "predictor", "sites", "kernel", "trees"}
     extra : dict, optional
         Further facts that JSON can hold.
 
@@ -299,6 +301,7 @@ _KIND_FIX = {
     "encoder": "fine-tune the encoder first (`dgl-moleblend finetune --encoder FOLDER`)",
     "pretraining": "fine-tune the pretrained model first (`dgl-moleblend finetune --encoder FOLDER`)",
     "predictor": "give the folder of a pretraining run",
+    "sites": "it predicts values of atoms or bonds, by itself: mb.load(folder).predict(..), or `dgl-moleblend predict`",
     "kernel": "give the folder of a network (`dgl-moleblend finetune --head network`); a kernel machine has no encoder",
     "trees": "give the folder of a network (`dgl-moleblend finetune --head network`); trees have no encoder",
 }

@@ -7,7 +7,7 @@ from typing import Any
 from dgl_moleblend.config import Config, check
 from dgl_moleblend.errors import ConfigError
 
-KINDS = ("regression", "classification")
+KINDS = ("regression", "classification", "multiclass")
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
 PRECISIONS = ("32-true", "bf16-mixed", "16-mixed")
 
@@ -23,12 +23,12 @@ class Task(Config):
     ----------
     name : str
         Of the labels.
-    kind : {"regression", "classification"}, optional
-        By default classification where every label is 0 or 1.
+    kind : {"regression", "classification", "multiclass"}, optional
+        By default classification where every label is 0 or 1, multiclass where they are three words or more.
     unit : str
         Of the labels, for readers: "kcal/mol".
-    classes : tuple of 2 str
-        What 0 and 1 stand for, for readers: ("inactive", "active").
+    classes : tuple of str
+        What 0 and 1 stand for, for readers: ("inactive", "active"); of multiclass what each class is called.
 
     Examples
     --------
@@ -42,8 +42,8 @@ class Task(Config):
     classes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        check(self.kind in (None, *KINDS), "kind", self.kind, "'regression' or 'classification'")
-        check(len(self.classes) in (0, 2), "classes", self.classes, "two names, of 0 and of 1")
+        check(self.kind in (None, *KINDS), "kind", self.kind, f"one of {', '.join(map(repr, KINDS))}")
+        check(len(self.classes) != 1, "classes", self.classes, "two names, of 0 and of 1, or more, of each class")
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ import at_size
 import attention
 import featurize
 import inputs
+import labels
 import large_molecules
 import loader
 import measure
@@ -25,6 +26,7 @@ import plain_features
 import precision
 import pretraining_step
 import pytest
+import shifts
 import torch
 from graphormer import DglGraphormer
 from rdkit import Chem
@@ -147,6 +149,30 @@ def test_a_row_that_is_not_accounted_for_ends_the_run(data_sets: Path, tmp_path:
         at_size.check(made, data)
     with pytest.raises(RuntimeError, match="exit code 2"):
         at_size.featurize("moses", data._replace(arguments=["nowhere.csv"]), store, 0, True)
+
+
+def test_labels_that_are_bounds_beside_values_and_no_rows(tmp_path: Path) -> None:
+    (tmp_path / "moleculenet").mkdir()
+    rows = [f"{'C' * (k + 1)},{k / 2}" for k in range(30)]
+    text = "\n".join(["mol,pIC50", *rows]) + "\n"
+    (tmp_path / "moleculenet" / "bace.csv.gz").write_bytes(gzip.compress(text.encode()))
+    shared = ["--data", str(tmp_path), "--out", str(tmp_path / "out"), "--seeds", "0"]
+    labels.main(["bounds", *shared, "--kinds", "trees", "--shares", "1"])
+    value, bound, dropped = json.loads((tmp_path / "out" / "bounds.json").read_text())["bounds"]
+    assert value["bounds"] == 13, "those of 8.5 to 14.5"
+    assert value["hidden"] > bound["hidden"] > dropped["hidden"], "what is known of long chains raises predictions"
+
+
+def test_values_cut_in_three_are_classes(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    (tmp_path / "moleculenet").mkdir()
+    rows = ["smiles,exp", *(f"{'C' * (k + 1)},{k / 2}" for k in range(30))]
+    (tmp_path / "moleculenet" / "Lipophilicity.csv.gz").write_bytes(gzip.compress("\n".join(rows).encode()))
+    shared = ["--data", str(tmp_path), "--out", str(tmp_path), "--seeds", "0"]
+    labels.main(["classes", *shared, "--tables", "lipophilicity"])
+    found = {row["model"]: row["roc_auc"] for row in json.loads((tmp_path / "classes.json").read_text())["classes"]}
+    assert [*found] == ["mean", "forest", "trees", "kernel", "frozen", "the answer"]
+    assert found["mean"] == 0.5 < found["the answer"]
+    assert "| lipophilicity | the answer |" in capsys.readouterr().out
 
 
 def test_memory_of_a_process_is_that_of_its_children_too() -> None:
@@ -316,3 +342,20 @@ def test_a_short_run_leaves_the_results_alone(
         assert (tmp_path / "results" / "x.json").exists() == written
     assert json.loads((tmp_path / "results" / "x.json").read_text())["sections"] == {"Title": [{"a": 1}]}
     assert torch.get_num_threads() == 1
+
+
+def test_shifts_lie_at_carbons_and_at_the_atoms_that_bear_hydrogens(tmp_path):
+    mol = Chem.AddHs(Chem.MolFromSmiles("CO"))  # C O H H H H, the last at O
+    mol.SetProp("_Name", "7")
+    other = Chem.MolFromSmiles("C")
+    other.SetProp("_Name", "without shifts")
+    with gzip.open(tmp_path / "DFT.sdf.gz", "wt") as file, Chem.SDWriter(file) as writer:
+        for one in (other, mol):
+            writer.write(one)
+    table = "mol_id,atom_type,atom_index,Shift\n7,6,0,50.5\n7,1,2,3.0\n7,1,3,3.2\n7,1,4,3.4\n7,1,5,1.1\n5509,6,0,1.0\n"
+    with gzip.open(tmp_path / "DFT8K.csv.gz", "wt") as file:
+        file.write(table)
+    (row,) = shifts.read_shifts(tmp_path, 0).to_dict("records")
+    nan = np.nan
+    np.testing.assert_array_equal(row[shifts.CARBON], [50.5, nan, nan, nan, nan, nan])
+    np.testing.assert_allclose(row[shifts.HYDROGEN], [3.2, 1.1, nan, nan, nan, nan])

@@ -20,7 +20,7 @@ COMMANDS = [
 ]
 
 
-@pytest.mark.parametrize("code", PYTHON, ids=["first", "library", "dgllife"])
+@pytest.mark.parametrize("code", PYTHON, ids=["first", "library", "dgllife", "atoms"])
 def test_python(code: str, tmp_path) -> None:
     """In a process of its own, as a reader would run it."""
     subprocess.run([sys.executable, "-c", code], check=True, cwd=tmp_path)

@@ -15,6 +15,8 @@ from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, prepared_once, refuse, resumable, say, unless_given
 from dgl_moleblend.cli.scores import candidates_to_text, runs_to_text, to_text
 from dgl_moleblend.cli.settings import kept
+from dgl_moleblend.cli.sites import fit_sites, sites
+from dgl_moleblend.cli.weighing import read_task_weights, take_weights, weighing
 from dgl_moleblend.config import LOSSES
 from dgl_moleblend.env.processes import is_first_process, number_of_processes
 from dgl_moleblend.files import REPORT_FILE
@@ -30,8 +32,9 @@ if TYPE_CHECKING:
 FROZEN = {"learning_rate": 3e-3, "max_epochs": 200}
 """Defaults for a head on frozen states, which `benchmarks/README.md` has found on validation rows."""
 NETWORK_ONLY = ("size", "max_epochs", "max_steps", "batch_size", "learning_rate", "weight_decay", "schedule", "warmup",
-                "clip_norm", "patience", "precision", "num_workers", "seeds", "folds", "trials", "readout",
-                "dropout", "loss", "class_weights", "freeze_encoder", "layer_decay", "devices")  # fmt: skip
+                "clip_norm", "patience", "precision", "num_workers", "seeds", "folds", "replicates", "trials",
+                "readout", "dropout", "loss", "class_weights", "task_weights", "freeze_encoder",
+                "layer_decay", "devices")  # fmt: skip
 """Options of a network alone."""
 TUNED = ("learning_rate", "weight_decay", "dropout", "readout", "layer_decay")
 
@@ -48,8 +51,9 @@ fitting = options.grouped(
     click.option("--metric", type=click.Choice([*METRIC_NAMES, "loss"]),
                  help="Validation score that chooses the weights; scaled: the mean RMSE of several properties, in units"
                  " of each one's deviation. [default: rmse, or scaled, or roc_auc]"),
-    click.option("--loss", type=click.Choice([name for names in LOSSES.values() for name in names]),
-                 help="What is made small: mse, mae or huber of standardised labels; cross_entropy or focal of classes."
+    click.option("--loss", type=click.Choice(list(dict.fromkeys(name for names in LOSSES.values() for name in names))),
+                 help="What is made small: mse, mae or huber of standardised labels; gaussian (mean and variance) or"
+                 " quantile (5, 50, 95 %), which also tell how far off each may be; cross_entropy or focal of classes."
                  " [default: mse, cross_entropy]"),
     click.option("--class-weights", is_flag=True, help="Give both classes of each task the same weight in training."),
     click.option("--freeze", "freeze_encoder", is_flag=True,
@@ -108,8 +112,11 @@ answer = options.grouped(
 )
 @options.reading
 @options.labels
-@click.option("--task-type", type=click.Choice(["regression", "classification"]),
-              help="[default: classification if every label is 0 or 1]")  # fmt: skip
+@weighing
+@click.option("--task-type", type=click.Choice(["regression", "classification", "multiclass"]),
+              help="[default: classification if every label is 0 or 1, multiclass if they are three words or more; of a"
+              " few whole numbers it is asked for]")  # fmt: skip
+@sites
 @options.featurizing
 @dividing
 @several
@@ -128,19 +135,23 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     FILE is CSV, SMI, SDF, Excel, Parquet.. with columns (or SDF properties) of labels, or one data set that `featurize`
     wrote. Blank labels are missing labels; rows whose molecule cannot be read are left out and listed in rejects.csv.
     Test rows are looked at once, at the end. The output folder is the model for `predict`, with report.html,
-    metrics.json, predictions.csv of the held-out rows, split.csv and pictures. With --seeds or --folds it holds a model
-    folder for each, the files about all of them beside these, and `predict` takes their mean.
+    metrics.json, predictions.csv of the held-out rows, split.csv and pictures. With --seeds, --folds or --replicates it
+    holds a model folder for each, the files about all of them beside these, and `predict` takes their mean.
 
     \b
       dgl-moleblend finetune assay.csv
       dgl-moleblend finetune esol.csv --tasks logS -o esol-model
       dgl-moleblend finetune esol.csv --tasks logS --folds 5 --split random -o esol-folds
       dgl-moleblend finetune tox21.csv --tasks 'NR-*,SR-*' --encoder pretrained --positions embed -o tox21-model
+      dgl-moleblend finetune shifts.sdf --atom-targets shift -o shift-model
     """  # noqa: D301 - \b is click's mark for text that keeps its lines
     output = output or _name_after(inputs[0])
     encoder, division = given["start"]["encoder"], given["dividing"]
     if encoder is not None:
         shipped.find(encoder)  # said before torch is imported
+    if any(given["sites"].values()):
+        fit_sites(ctx, inputs, output, given)
+        return
 
     from dgl_moleblend import folder as model_folder
     from dgl_moleblend.config import FeaturizerConfig
@@ -153,7 +164,8 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     _check_network(ctx, encoder)
     head = _choose_head(ctx, given["answer"])
     kinds, columns = _features(given["answer"]["features"], head)
-    training: TrainingConfig = given["training"].replace(**given["fitting"])
+    weights, by_task = given["weighing"]["weight_column"], read_task_weights(given["weighing"]["task_weights"])
+    training: TrainingConfig = given["training"].replace(**given["fitting"], task_weights=by_task)
     if training.freeze_encoder:
         training = training.replace(**unless_given(ctx, FROZEN))
     if head in ("trees", "kernel") or given["answer"]["fast"]:
@@ -162,7 +174,8 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     if head != "network" and encoder is None:
         start = shipped.DEFAULT
     every_input = (*inputs, *division["validation_file"], *division["test_file"])
-    keep_inputs(output, every_input if encoder is None else (*every_input, encoder))
+    listed = (division["split_file"],) * bool(division["split_file"])
+    keep_inputs(output, (*every_input, *listed) if encoder is None else (*every_input, *listed, encoder))
     # what is wrong with the folders is said before molecules are read
     if not given["several"]["trials"]:  # a search may be there without its model
         check_folder(Path(output), **given["again"])
@@ -172,22 +185,27 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     tasks = {name.strip() for text in labels["task_columns"] for name in text.split(",")}
     if both := tasks.intersection(columns):
         raise click.UsageError(f"{', '.join(sorted(both))}: name it in --tasks or in --features, not in both")
+    if weights in {*tasks, *columns}:
+        raise click.UsageError(f"{weights}: --weight-column names it, so leave it out of --tasks and --features")
+    columns_beside = columns if weights is None else (*columns, weights)
     derived: dict[str, Any] = {}
     if not tasks:
-        labels["task_columns"] = _find_tasks(inputs, given["reading"], columns)
+        labels["task_columns"] = _find_tasks(inputs, given["reading"], columns_beside)
         derived |= {"tasks": labels["task_columns"]} if labels["task_columns"] else {}
-    labels["task_columns"] = (*labels["task_columns"], *columns)
+    if labels["task_columns"]:  # else all of a data set are meant
+        labels["task_columns"] = (*labels["task_columns"], *columns_beside)
     featurizer = FeaturizerConfig(seed=training.seed, **given["featurizing"])
     several = given["compute"].devices != 1 or number_of_processes() > 1
     store = ctx.with_resource(prepared_once(Path(output))) if several else None
     dataset = open_molecules(ctx, every_input, featurizer, workers=given["workers"], store=store,
                              quiet=not given["compute"].progress, **given["reading"], **labels)  # fmt: skip
+    dataset, weighted = take_weights(dataset, given["weighing"])
     if columns:
         dataset = dataset.select_tasks([name for name in dataset.task_names if name not in columns])
     check_kept(dataset, ", ".join(every_input))
     splits = divide(dataset, inputs, division, given["reading"], training.seed)
     task_type = given["task_type"]
-    shared: dict[str, Any] = {"tasks": task_type, "start": start, **given["again"]}
+    shared: dict[str, Any] = {"tasks": task_type, "start": start, **weighted, **given["again"]}
     if head == "network":
         with kept(ctx, Path(output), inputs, derived):
             result = _fit_network(dataset, splits, output, given["several"], training=training,
@@ -278,7 +296,7 @@ def _fit_network(
 ) -> "FinetuneResult":
     """Fit a network, or several; first search for its settings where that is asked for."""
     from dgl_moleblend.data.splits import Split
-    from dgl_moleblend.train.ensemble import finetune_folds, finetune_seeds
+    from dgl_moleblend.train.ensemble import finetune_folds, finetune_replicates, finetune_seeds
     from dgl_moleblend.train.finetune import finetune
     from dgl_moleblend.train.run import is_finished
     from dgl_moleblend.train.tuning import tune
@@ -298,6 +316,8 @@ def _fit_network(
                 say("the model of fewer trials is deleted; it is fitted anew")
             resume = goes_on
         again: dict[str, Any] = {"resume": resume, "overwrite": overwrite}
+        if "replicate" in splits[0].facts:
+            return finetune_replicates(dataset, splits, output, **again, **settings)
         if len(splits) > 1:
             return finetune_folds(dataset, splits, output, **again, **settings)
         if several["seeds"] > 1:
@@ -312,7 +332,7 @@ def _check_network(ctx: click.Context, encoder: str | None) -> None:
     if ctx.params["freeze_encoder"]:
         refuse(ctx, ("layer_decay", "trials"), "--freeze trains the head alone")
     if ctx.params["devices"] > 1:
-        refuse(ctx, ("seeds", "folds", "trials"), "several --devices train one model")
+        refuse(ctx, ("seeds", "folds", "replicates", "trials"), "several --devices train one model")
     if ctx.params["trials"]:
         refuse(ctx, TUNED, "--trials searches for it")
 

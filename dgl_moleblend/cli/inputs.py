@@ -45,13 +45,18 @@ def open_molecules(
         are given where labels are needed.
     """
     from dgl_moleblend.data.dataset import MoleculeDataset
+    from dgl_moleblend.data.summary import describe_bounds
     from dgl_moleblend.data.unusual import describe_unusual
 
     stores = [name for name in inputs if Path(name, MANIFEST_FILE).is_file()]
     if stores and len(stores) < len(inputs):
         raise click.UsageError(f"{stores[0]} is a data set, and not all of the others are: give data sets or files")
     if stores:
-        refuse(ctx, (*READING, *FEATURIZING, "missing_labels"), f"{stores[0]} is a data set, featurized already")
+        refuse(
+            ctx,
+            (*READING, *FEATURIZING, "missing_labels", "relation_column"),
+            f"{stores[0]} is a data set, featurized already",
+        )
     if len(stores) > 1:
         if "task_columns" in reading:
             raise click.UsageError("only `pretrain`, which needs no labels, takes several data sets: give one")
@@ -66,8 +71,9 @@ def open_molecules(
         inputs, featurizer=featurizer, workers=workers, progress=not quiet, store=store, **reading
     )
     say(f"{len(dataset) + len(dataset.rejects):,} rows: {len(dataset):,} kept, {len(dataset.rejects):,} rejected")
-    if text := describe_unusual(dataset):
-        say(text)
+    for text in (describe_unusual(dataset), describe_bounds(dataset.labels, dataset.bounds, dataset.task_names)):
+        if text:
+            say(text)
     return dataset
 
 

@@ -180,7 +180,7 @@ def _explain(
     found = attribute(model.predictor, molecule, chosen).scaled(
         [model.scaling.scale[k] for k in chosen], [model.scaling.mean[k] for k in chosen]
     )
-    labels = [f"{name} (log odds)" if model.task_type == "classification" else name for name in names]
+    labels = [f"{name} (log odds)" if model.task_type != "regression" else name for name in names]
     symbols = [atom.GetSymbol() for atom in mol.GetAtoms()]
     if form != "text":
         columns = {"prediction": found.prediction, "baseline": found.baseline, "atoms": found.atoms.T,

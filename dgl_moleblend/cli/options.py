@@ -106,8 +106,13 @@ tasks = section(
                  " such as 'NR-*' and the word 'all' (every numeric column) are understood."),
     click.option("--missing-label", "missing_labels", type=float, multiple=True, metavar="NUMBER",
                  help="A number that stands for a missing label, such as -1. Blank and NaN always do."),
+    click.option("--relation-column", metavar="NAME",
+                 help="Column that says which labels are bounds: >, <, .. beside the value ('' for none). [default:"
+                 " found by its name, as 'Standard Relation' beside 'Standard Value'; '>8' in the column of labels is"
+                 " understood, too]"),
 )  # fmt: skip
-"""task_columns: tuple of texts that a MoleculeReader resolves to columns; missing_labels: tuple of numbers."""
+"""task_columns: tuple of texts that a MoleculeReader resolves to columns; missing_labels: tuple of numbers;
+relation_column."""
 
 featurizer = section(
     "3D coordinates",

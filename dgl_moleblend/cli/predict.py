@@ -21,6 +21,7 @@ from dgl_moleblend.cli.screening import (
     rank_by,
     run,
 )
+from dgl_moleblend.cli.sites import open_site_job
 from dgl_moleblend.files import keep_inputs
 
 if TYPE_CHECKING:
@@ -73,7 +74,8 @@ def command(
       row, source, line, id, smiles   where the molecule comes from
       those of FILE                   as they stand there (SDF: properties), unless --only-predictions;
                                       "NAME_input" where NAME is one of these here
-      NAME_predicted                  the property, or the probability of class 1
+      NAME_predicted                  the property, or the probability of class 1; of several classes
+                                      the most probable, and NAME=CLASS_predicted the probability of each
       NAME_spread                     several models: standard deviation over them
       NAME_lower, NAME_upper          regression: holds the measured value of 90 % (--coverage) of
                                       molecules like the validation rows; infinite if these are too few
@@ -81,6 +83,10 @@ def command(
       warning                         "unlike the training set" where similarity is low; "beyond the
                                       model's vocabulary": isotopes, dummy atoms (*), charges beyond 5
       reason                          why a row has no prediction
+
+    Of a model of atoms or bonds, NAME_predicted is a list (in text, JSON): a value for each atom or bond in RDKit's
+    order of the molecule as written, without hydrogens; where smiles is not written in that order, its atoms have their
+    numbers, from 1.
 
     An interval can be trusted for a molecule like those that the model was validated on; of new scaffolds, and where
     there is a warning, fewer measured values than promised may lie within. What it held of the test rows is written to
@@ -109,7 +115,8 @@ def command(
     shipped.find(model)  # said before torch is imported
 
     from dgl_moleblend.predict.jobs import Prediction
-    from dgl_moleblend.predict.members import is_model
+    from dgl_moleblend.predict.members import is_model, predicts_sites
+    from dgl_moleblend.predict.sites import SitePrediction
     from dgl_moleblend.report.trust import describe
 
     further = next((k for k, path in enumerate(inputs) if not is_model(path)), len(inputs))
@@ -118,18 +125,22 @@ def command(
         raise click.UsageError("give either files or --smiles")
     if output is not None:
         keep_inputs(output, (*models, *files))
-    job = Prediction(models, coverage, accelerator)
-    ensemble = job.ensemble
-    for text in ensemble.missing:
-        say(text)
-    rank = rank_by(screening, ensemble.task_names)
-    source = open_source(ctx, smiles, files, job, task_columns=ensemble.feature_columns,
-                         keep_cells=not only_predictions, **reading)  # fmt: skip
-    page = functools.partial(write_page, output, job, models) if output and form == "html" else None
+    rank, page = None, None
+    columns: tuple[str, ...] = ()
+    job: Prediction | SitePrediction
+    if any(map(predicts_sites, models)):
+        job = open_site_job(ctx, models, form, accelerator)
+    else:
+        job = Prediction(models, coverage, accelerator)
+        for text in job.ensemble.missing:
+            say(text)
+        rank, columns = rank_by(screening, job.ensemble.task_names), job.ensemble.feature_columns
+        page = functools.partial(write_page, output, job, models) if output and form == "html" else None
+    source = open_source(ctx, smiles, files, job, task_columns=columns, keep_cells=not only_predictions, **reading)
     tally = run(source, job, output, form, screening, rank=rank, page=page, workers=workers, progress=not quiet)
     for name, new in source.renamed.items():
         say(f"column {name!r} of the input is {new!r} in the output, which has one of that name")
-    for text in describe(ensemble, coverage):
+    for text in () if isinstance(job, SitePrediction) else describe(job.ensemble, coverage):
         say(text)
     tally.say("predicted")
 

@@ -14,12 +14,23 @@ MAX_ATOMS = 65_535
 """Bonds are kept as pairs of 16-bit atom numbers."""
 
 
+BOUNDS = "bounds"
+"""Column of the relations of labels, some of which are bounds."""
 LABEL_TYPES = {"float64": pa.float64(), "float32": pa.float32()}
 """What labels are kept as, and what they were kept as in stores of before."""
 
 
-def arrow_schema(num_tasks: int, label_type: str = "float64") -> pa.Schema:
-    """Columns of a shard; one row is one molecule of n atoms, m bonds and c conformers (c * n positions)."""
+def arrow_schema(num_tasks: int, label_type: str = "float64", *, bounds: bool = False) -> pa.Schema:
+    """Columns of a shard; one row is one molecule of n atoms, m bonds and c conformers (c * n positions).
+
+    Parameters
+    ----------
+    num_tasks : int
+    label_type : str
+        One of `LABEL_TYPES`.
+    bounds : bool
+        Whether some labels are bounds; shards without have no column of them.
+    """
     fields = [
         ("row", pa.int64()),
         ("source", pa.int32()),  # number of the file in the manifest's "sources"
@@ -33,6 +44,8 @@ def arrow_schema(num_tasks: int, label_type: str = "float64") -> pa.Schema:
     ]
     if num_tasks:  # Arrow has no lists of width 0
         fields.append(("labels", pa.list_(LABEL_TYPES[label_type], num_tasks)))
+    if bounds:
+        fields.append((BOUNDS, pa.list_(pa.int8(), num_tasks)))
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in fields])
 
 
@@ -56,7 +69,8 @@ def record_batch(samples: Sequence[Sample], num_tasks: int, sources: Sequence[st
     DataError
         If a molecule has more atoms than a bond's 16-bit atom numbers can name.
     """
-    schema = arrow_schema(num_tasks)
+    bounded = any(sample.bounds is not None for sample in samples)
+    schema = arrow_schema(num_tasks, bounds=bounded)
     number = {source: k for k, source in enumerate(sources)}
     for sample in samples:
         if sample.molecule.num_atoms > MAX_ATOMS:
@@ -93,7 +107,23 @@ def record_batch(samples: Sequence[Sample], num_tasks: int, sources: Sequence[st
         columns["labels"] = pa.FixedSizeListArray.from_arrays(
             pa.array(labels.astype(np.float64).ravel()), type=schema.field("labels").type
         )
+    if bounded:
+        relations = np.stack([s.relations for s in samples]).astype(np.int8)
+        columns[BOUNDS] = pa.FixedSizeListArray.from_arrays(pa.array(relations.ravel()), type=schema.field(BOUNDS).type)
     return pa.record_batch([columns[name] for name in schema.names], schema=schema)
+
+
+def with_bounds(batch: pa.RecordBatch) -> pa.RecordBatch:
+    """Return a batch with its column of bounds, none where it has no such column, so that it joins one that has.
+
+    >>> with_bounds(record_batch([], 2)).schema.equals(arrow_schema(2, bounds=True))
+    True
+    """
+    if BOUNDS in batch.schema.names:
+        return batch
+    kind = pa.list_(pa.int8(), batch.schema.field("labels").type.list_size)
+    none = pa.FixedSizeListArray.from_arrays(pa.array(np.zeros(batch.num_rows * kind.list_size, np.int8)), type=kind)
+    return batch.append_column(pa.field(BOUNDS, kind, nullable=False), none)
 
 
 class Views:
@@ -120,6 +150,9 @@ class Views:
             self.labels = column.values.to_numpy().reshape(-1, column.type.list_size).astype(np.float64, copy=False)
         else:
             self.labels = np.empty((batch.num_rows, 0))
+        self.bounds: np.ndarray | None = None
+        if BOUNDS in batch.schema.names:
+            self.bounds = batch.column(BOUNDS).values.to_numpy().reshape(self.labels.shape)
 
     def molecule(self, k: int) -> MoleculeArrays:
         """Return the arrays of molecule k of the batch."""

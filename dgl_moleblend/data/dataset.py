@@ -13,6 +13,8 @@ from torch.utils.data import Dataset
 from typing_extensions import Self
 
 from dgl_moleblend.config import FeaturizerConfig, check
+from dgl_moleblend.data.classes import ClassColumns, bounds_with, labels_with
+from dgl_moleblend.data.grouped import GROUPINGS, divide_groups
 from dgl_moleblend.data.joined import JoinedTable
 from dgl_moleblend.data.rows import Sample
 from dgl_moleblend.data.splitters import split_by_dgllife
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from dgl_moleblend.readers.records import Reader
 
 log = logging.getLogger(__name__)
-SPLITS = ("scaffold", "random", "molecular_weight", "stratified", "consecutive")
+SPLITS = ("scaffold", "random", "scaffold_balanced", "cluster", "molecular_weight", "stratified", "consecutive")
 """How `MoleculeDataset.split` divides molecules."""
 
 
@@ -38,7 +40,9 @@ class MoleculeDataset(Dataset[Sample]):
     indices : array, optional
         Which molecules of the table, in which order; by default all.
     tasks : sequence of int, optional
-        Which labels of the table; by default all.
+        Which labels of the table, and of the columns of classes behind them; by default all of the table.
+    class_columns : ClassColumns, optional
+        Of the label whose values are classes, a column each.
 
     Examples
     --------
@@ -53,11 +57,17 @@ class MoleculeDataset(Dataset[Sample]):
     """
 
     def __init__(
-        self, table: MoleculeTable, indices: np.ndarray | None = None, tasks: Sequence[int] | None = None
+        self,
+        table: MoleculeTable,
+        indices: np.ndarray | None = None,
+        tasks: Sequence[int] | None = None,
+        class_columns: ClassColumns | None = None,
     ) -> None:
         self.table = table
         self._indices = None if indices is None else np.asarray(indices, np.int64)
         self._tasks = None if tasks is None else list(tasks)
+        self.class_columns = class_columns
+        self._names = (*table.task_names, *(class_columns.names if class_columns else ()))
 
     @classmethod
     def from_store(cls, path: str | os.PathLike[str]) -> Self:
@@ -95,6 +105,7 @@ class MoleculeDataset(Dataset[Sample]):
         sheet: str | None = None,
         decimal: str | None = None,
         charge: int | None = None,
+        relation_column: str | None = None,
         featurizer: FeaturizerConfig | None = None,
         max_atoms: int | None = None,
         on_failed_conformer: str = "reject",
@@ -106,7 +117,8 @@ class MoleculeDataset(Dataset[Sample]):
 
         Parameters
         ----------
-        inputs, smiles_column, id_column, task_columns, input_format, encoding, missing_labels, sheet, decimal, charge
+        inputs, smiles_column, id_column, task_columns, input_format, encoding, missing_labels, sheet, decimal, charge,
+        relation_column
             See `dgl_moleblend.readers.molecules.MoleculeReader`.
         featurizer : FeaturizerConfig, optional
             By default without positions.
@@ -128,17 +140,10 @@ class MoleculeDataset(Dataset[Sample]):
         from dgl_moleblend.readers.molecules import MoleculeReader
 
         reader = MoleculeReader(
-            inputs,
-            smiles_column=smiles_column,
-            id_column=id_column,
-            task_columns=task_columns,
-            input_format=input_format,
-            encoding=encoding,
-            missing_labels=missing_labels,
-            sheet=sheet,
-            decimal=decimal,
-            charge=charge,
-        )
+            inputs, smiles_column=smiles_column, id_column=id_column, task_columns=task_columns,
+            input_format=input_format, encoding=encoding, missing_labels=missing_labels, sheet=sheet, decimal=decimal,
+            charge=charge, relation_column=relation_column,
+        )  # fmt: skip
         if reader.left_out:
             log.warning("'all' leaves out: %s", ", ".join(f"{name!r} ({why})" for name, why in reader.left_out.items()))
         return cls.from_reader(
@@ -200,7 +205,11 @@ class MoleculeDataset(Dataset[Sample]):
         if not -len(self) <= index < len(self):
             raise IndexError(f"molecule {index} of a data set of {len(self)}")
         sample = self.table[index if self._indices is None else int(self._indices[index])]
-        return sample if self._tasks is None else dataclasses.replace(sample, labels=sample.labels[self._tasks])
+        if self._tasks is None:
+            return sample
+        labels = labels_with(self.class_columns, sample.labels[None])[0, self._tasks]
+        bounds = None if sample.bounds is None else bounds_with(self.class_columns, sample.bounds)[self._tasks]
+        return dataclasses.replace(sample, labels=labels, bounds=bounds)
 
     def __iter__(self) -> Iterator[Sample]:
         return (self[k] for k in range(len(self)))
@@ -214,14 +223,19 @@ class MoleculeDataset(Dataset[Sample]):
     @property
     def task_names(self) -> tuple[str, ...]:
         """Names of the t labels."""
-        names = self.table.task_names
-        return names if self._tasks is None else tuple(names[k] for k in self._tasks)
+        return self._names if self._tasks is None else tuple(self._names[k] for k in self._tasks)
 
     @property
     def labels(self) -> np.ndarray:
         """Labels, shape (N, t), float64; NaN = missing."""
-        labels = self._take(self.table.labels)
+        labels = labels_with(self.class_columns, self._take(self.table.labels))
         return labels if self._tasks is None else labels[:, self._tasks]
+
+    @property
+    def bounds(self) -> np.ndarray:
+        """1 where a value is above its label, -1 below, 0 where it is the label (or there is none), (N, t), int8."""
+        bounds = bounds_with(self.class_columns, self._take(self.table.bounds))
+        return bounds if self._tasks is None else bounds[:, self._tasks]
 
     @property
     def num_atoms(self) -> np.ndarray:
@@ -263,9 +277,10 @@ class MoleculeDataset(Dataset[Sample]):
         return self.table.featurizer
 
     @property
-    def classes(self) -> dict[str, tuple[str, str]]:
-        """Of labels that were words (Active, Inactive): those for class 0 and class 1."""
-        return {name: words for name, words in self.table.classes.items() if name in self.task_names}
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """Of labels that were words (Active, Inactive), and of that of `with_classes`: for class 0, class 1, .."""
+        own = {} if self.class_columns is None else {self.class_columns.name: self.class_columns.words}
+        return {name: words for name, words in self.table.classes.items() if name in self.task_names} | own
 
     @property
     def rejects(self) -> pd.DataFrame:
@@ -284,6 +299,8 @@ class MoleculeDataset(Dataset[Sample]):
         labels = np.ascontiguousarray(self.labels, np.float64)
         found = self.table.digest()
         found["labels"] = _checksum(f"{self.task_names}{labels.shape}".encode(), labels.tobytes())
+        if (bounds := self.bounds).any():
+            found["bounds"] = _checksum(np.ascontiguousarray(bounds, np.int8).tobytes())
         if self._indices is not None:
             found["subset"] = _checksum(self._indices.tobytes())
         return found
@@ -294,7 +311,7 @@ class MoleculeDataset(Dataset[Sample]):
         if len(indices) and not (-len(self) <= indices.min() and indices.max() < len(self)):
             raise IndexError(f"indices of a data set of {len(self)} go from 0 to {len(self) - 1}")
         own = np.arange(len(self.table)) if self._indices is None else self._indices
-        return type(self)(self.table, own[indices], self._tasks)
+        return type(self)(self.table, own[indices], self._tasks, self.class_columns)
 
     def select_tasks(self, names: Sequence[str]) -> Self:
         """Return the same molecules with some of the labels.
@@ -304,12 +321,28 @@ class MoleculeDataset(Dataset[Sample]):
         DataError
             If a label is not in the table.
         """
-        have = self.table.task_names
+        have = self._names
         for name in names:
             if name not in have:
                 raise DataError(f"there are no labels {name!r}; there are: {', '.join(map(repr, have)) or 'none'}",
                                 fix="featurize again with --tasks, or name others")  # fmt: skip
-        return type(self)(self.table, self._indices, [have.index(name) for name in names])
+        return type(self)(self.table, self._indices, [have.index(name) for name in names], self.class_columns)
+
+    def with_classes(self, name: str) -> Self:
+        """Return the same molecules with a column for each class of one label: 1 for those of the class, 0 for others.
+
+        Examples
+        --------
+        >>> from dgl_moleblend.readers.memory import MoleculeList
+        >>> tiers = MoleculeDataset.from_reader(MoleculeList(["C", "CC"], {"tier": [5, 1]})).with_classes("tier")
+        >>> tiers.task_names, tiers.labels.tolist(), tiers.classes
+        (('tier=1', 'tier=5'), [[0.0, 1.0], [1.0, 0.0]], {'tier': ('1', '5')})
+        """
+        column = self.table.task_names.index(name)
+        words = self.table.classes.get(name, ())
+        found = ClassColumns.of(name, column, self._take(self.table.labels)[:, column], words)
+        tasks = len(self.table.task_names) + np.arange(len(found.values))
+        return type(self)(self.table, self._indices, tasks.tolist(), found)
 
     def split(
         self,
@@ -319,17 +352,18 @@ class MoleculeDataset(Dataset[Sample]):
         task: int = 0,
         scaffold: str = "smiles",
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Divide the molecules by one of dgllife's splitters.
+        """Divide the molecules by one of dgllife's splitters, or by groups drawn at random.
 
         Parameters
         ----------
         method : str
             "scaffold" (Bemis-Murcko: no scaffold is in two parts), "random", "molecular_weight", "stratified" (by the
-            label of `task`) or "consecutive".
+            label of `task`) or "consecutive"; "scaffold_balanced" or "cluster": whole scaffolds, or clusters of
+            molecules that are alike (`dgl_moleblend.chem.clusters.spheres`), by the seed.
         fractions : sequence of 3 floats
             Shares of training, validation and test; they add up to 1.
         seed : int
-            Of "random" and "stratified".
+            Of "random", "stratified", "scaffold_balanced" and "cluster".
         task : int
             Number of the label that "stratified" divides by.
         scaffold : {"smiles", "decompose"}
@@ -345,6 +379,9 @@ class MoleculeDataset(Dataset[Sample]):
         check(len(fractions) == 3 and all(f >= 0 for f in fractions) and abs(sum(fractions) - 1) < 1e-6, "fractions",
               fractions, "3 non-negative numbers that add up to 1")  # fmt: skip
         check(scaffold in ("smiles", "decompose"), "scaffold", scaffold, "'smiles' or 'decompose'")
+        if method in GROUPINGS:
+            train, val, test = divide_groups(GROUPINGS[method](self.structures), fractions, seed)
+            return train, val, test
         train, val, test = split_by_dgllife(
             method, self.structures, self.labels, fractions, seed=seed, task=task, scaffold=scaffold
         )

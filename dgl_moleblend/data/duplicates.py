@@ -18,8 +18,8 @@ def find_duplicates(dataset: MoleculeDataset, parts: Mapping[str, np.ndarray]) -
     -------
     dict
         "molecules": that several rows of the split hold; "conflicting": those of them whose rows have different
-        labels; "across_parts": those met in more than one part; "held_out_rows_seen_in_training": rows of validation
-        and test whose molecule is also trained on.
+        labels (bounds apart); "across_parts": those met in more than one part; "held_out_rows_seen_in_training": rows
+        of validation and test whose molecule is also trained on.
 
     Examples
     --------
@@ -28,7 +28,7 @@ def find_duplicates(dataset: MoleculeDataset, parts: Mapping[str, np.ndarray]) -
     {'molecules': 1, 'conflicting': 0, 'across_parts': 1, 'held_out_rows_seen_in_training': 1}
     """
     part_of = {int(k): name for name, part in parts.items() for k in part}
-    labels = dataset.labels
+    labels = np.where(dataset.bounds == 0, dataset.labels, np.nan)
     found = dict.fromkeys(("molecules", "conflicting", "across_parts", "held_out_rows_seen_in_training"), 0)
     for group in by_molecule(dataset):
         rows = [k for k in group if k in part_of]

@@ -15,6 +15,7 @@ import pyarrow as pa
 from rdkit import rdBase
 
 from dgl_moleblend.config import FeaturizerConfig
+from dgl_moleblend.data.codec import BOUNDS, with_bounds
 from dgl_moleblend.data.input_progress import InputProgress
 from dgl_moleblend.data.molecules import PipelineConfig
 from dgl_moleblend.data.rows import rejects_frame
@@ -188,15 +189,18 @@ def table_of(
     task_names: Sequence[str],
     sources: Sequence[str],
     featurizer: FeaturizerConfig,
-    classes: Mapping[str, tuple[str, str]],
+    classes: Mapping[str, tuple[str, ...]],
 ) -> MoleculeTable:
     """Return a chunk as a table."""
     return MoleculeTable([chunk.batch], task_names, sources, rejects_frame(chunk.rejects), featurizer, classes)
 
 
 def _say_classes(reader: Reader) -> None:
-    for name, (zero, one) in reader.classes.items():
-        log.warning("the labels in column %r are words: %r is read as class 1, %r as class 0", name, one, zero)
+    for name, words in reader.classes.items():
+        if len(words) == 2:
+            log.warning("the labels in column %r are words: %r is read as class 1, %r as class 0", name, *words[::-1])
+        else:
+            log.warning("the labels in column %r are words for %d classes: %s", name, len(words), ", ".join(words))
 
 
 @contextmanager
@@ -234,6 +238,9 @@ def _join(chunks: Iterable[Chunk], shard_size: int) -> Iterator[Chunk]:
 
 
 def _concatenate(parts: Sequence[Chunk]) -> Chunk:
-    table = pa.Table.from_batches([part.batch for part in parts]).combine_chunks()
+    batches = [part.batch for part in parts]
+    if any(BOUNDS in batch.schema.names for batch in batches):
+        batches = [with_bounds(batch) for batch in batches]
+    table = pa.Table.from_batches(batches).combine_chunks()
     batches = table.to_batches() or [parts[0].batch]
     return Chunk(batches[0], [reject for part in parts for reject in part.rejects])

@@ -1,19 +1,24 @@
-"""Which fold of a data set each molecule is in: by scaffold, at random, or like shares of the classes."""
+"""Which fold of a data set each molecule is in: by scaffold or cluster, at random, or like shares of the classes."""
+
+from typing import Any
 
 import numpy as np
 
 from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.duplicates import read_mols
-from dgl_moleblend.data.splits import PARTS, Split, among_labelled, facts_of, gather, groups_of
+from dgl_moleblend.data.grouped import GROUPINGS
+from dgl_moleblend.data.splits import PARTS, Split, among_labelled, facts_of, gather, groups_of, without_unlabelled
 from dgl_moleblend.errors import DataError
 
-FOLDS = ("scaffold", "random", "stratified")
+FOLDS = ("scaffold", "random", "scaffold_balanced", "cluster", "stratified")
 """How molecules can be divided into folds."""
 _FOLD_VARIANTS = {
     "scaffold": "dgllife ScaffoldSplitter.k_fold_split, scaffold_func={scaffold!r}",
     "random": "scikit-learn KFold, shuffled, seed {seed}",
     "stratified": "scikit-learn StratifiedKFold by {task!r}, seed {seed}",
+    "scaffold_balanced": "scikit-learn GroupKFold by scaffold, seed {seed}",
+    "cluster": "scikit-learn GroupKFold by cluster of Morgan fingerprints, seed {seed}",
 }
 
 
@@ -36,8 +41,9 @@ def split_into_folds(
     dataset : MoleculeDataset
     folds : int
         At least 3.
-    method : {"scaffold", "random", "stratified"}
-        "stratified" goes by the first label: its classes, or ten classes of equal size of a number.
+    method : {"scaffold", "random", "scaffold_balanced", "cluster", "stratified"}
+        "stratified" goes by the first label: its classes, or ten classes of equal size of a number. The first depends
+        on no seed.
     seed : int
     scaffold : {"smiles", "decompose"}
     keep_duplicates_together : bool
@@ -61,7 +67,8 @@ def split_into_folds(
         )
     buckets = gather(groups, _fold_tests(chosen, folds, method, seed, scaffold))
     if not all(len(bucket) for bucket in buckets):
-        raise DataError(f"there are fewer scaffolds than the {folds} folds", fix="ask for fewer, or --split random")
+        groups_are = "clusters" if method == "cluster" else "scaffolds"
+        raise DataError(f"there are fewer {groups_are} than the {folds} folds", fix="ask for fewer, or --split random")
     facts = facts_of(dataset, method, _FOLD_VARIANTS[method], seed, scaffold, keep_duplicates_together)
     splits = []
     for k in range(folds):
@@ -72,7 +79,34 @@ def split_into_folds(
     return splits
 
 
-def divide_rows(dataset: MoleculeDataset, folds: int, *, by_scaffold: bool, seed: int = 0) -> np.ndarray:
+def folds_beside_test(dataset: MoleculeDataset, test: np.ndarray, folds: int, **how: Any) -> list[Split]:
+    """Divide molecules into k folds beside test rows: split number i validates on fold i and trains on the others.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+    test : ndarray
+        Indices of the test rows of every split.
+    folds : int
+        At least 3.
+    **how
+        Further arguments of `split_into_folds`.
+
+    Raises
+    ------
+    DataError
+        See `split_into_folds`.
+    """
+    rest = np.setdiff1d(np.arange(len(dataset)), test)
+    splits = []
+    for one in split_into_folds(dataset.subset(rest), folds, **how):
+        train = np.sort(np.concatenate([one.parts["train"], one.parts["validation"]]))
+        parts = {"train": rest[train], "validation": rest[one.parts["test"]], "test": np.asarray(test, np.int64)}
+        splits.append(without_unlabelled(dataset, Split(parts, one.facts)))
+    return splits
+
+
+def divide_rows(dataset: MoleculeDataset, folds: int, *, by: str | None = None, seed: int = 0) -> np.ndarray:
     """Return a fold for every molecule, for cross-validation: parts of like size, none empty.
 
     Parameters
@@ -80,9 +114,9 @@ def divide_rows(dataset: MoleculeDataset, folds: int, *, by_scaffold: bool, seed
     dataset : MoleculeDataset
     folds : int
         Fewer where there are fewer molecules.
-    by_scaffold : bool
-        No Bemis-Murcko scaffold in two folds; molecules without a ring have none in common. At random otherwise, and
-        where there are fewer scaffolds than folds.
+    by : {"scaffold", "scaffold_balanced", "cluster"}, optional
+        No Bemis-Murcko scaffold (molecules without a ring have none in common), or no cluster, in two folds. At random
+        otherwise, and where there are fewer such groups than folds.
     seed : int
 
     Returns
@@ -92,22 +126,24 @@ def divide_rows(dataset: MoleculeDataset, folds: int, *, by_scaffold: bool, seed
     Examples
     --------
     >>> dataset = MoleculeDataset.from_smiles(["c1ccccc1C", "c1ccccc1O", "CCO", "CCN"])
-    >>> folds = divide_rows(dataset, 3, by_scaffold=True)
+    >>> folds = divide_rows(dataset, 3, by="scaffold")
     >>> bool(folds[0] == folds[1]), len(set(folds.tolist()))
     (True, 3)
     """
     from sklearn.model_selection import GroupKFold
 
     groups = list(range(len(dataset)))
-    if by_scaffold:
+    if by == "cluster":
+        groups = GROUPINGS[by](dataset.structures).tolist()
+    elif by is not None:
         from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
 
         seen: dict[str, int] = {}
         for k, mol in enumerate(read_mols(dataset)):
             if scaffold := MurckoScaffoldSmiles(mol=mol):
                 groups[k] = seen.setdefault(scaffold, k)
-        if len(set(groups)) < folds:
-            groups = list(range(len(dataset)))
+    if len(set(groups)) < folds:
+        groups = list(range(len(dataset)))
     folds = min(folds, len(dataset))
     found = np.zeros(len(dataset), np.int64)
     if folds < 2:
@@ -122,7 +158,7 @@ def divide_rows(dataset: MoleculeDataset, folds: int, *, by_scaffold: bool, seed
 def _fold_tests(dataset: MoleculeDataset, folds: int, method: str, seed: int, scaffold: str) -> list[np.ndarray]:
     """Return k arrays of indices, together every molecule once."""
     from dgllife.utils import ScaffoldSplitter
-    from sklearn.model_selection import KFold, StratifiedKFold
+    from sklearn.model_selection import GroupKFold, KFold, StratifiedKFold
 
     rows = np.arange(len(dataset))
     if method == "scaffold":
@@ -130,6 +166,11 @@ def _fold_tests(dataset: MoleculeDataset, folds: int, method: str, seed: int, sc
             rows, mols=read_mols(dataset), k=folds, log_every_n=None, scaffold_func=scaffold
         )
         return [np.asarray(test.indices, np.int64) for _, test in found]
+    if method in GROUPINGS:
+        groups = GROUPINGS[method](dataset.structures)
+        if len(set(groups.tolist())) < folds:
+            return [rows[:0]] * folds
+        return [test for _, test in GroupKFold(folds, shuffle=True, random_state=seed).split(rows, groups=groups)]
     if method == "random":
         return [test for _, test in KFold(folds, shuffle=True, random_state=seed).split(rows)]
     classes = _classes(dataset.labels[:, 0])

@@ -21,8 +21,9 @@ from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.columns import find_column, no_column
 from dgl_moleblend.readers.molecules import MoleculeReader
 
-_WORDS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
-          "val": "validation", "test": "test"}  # fmt: skip
+PART_WORDS = {"train": "train", "training": "train", "validation": "validation", "valid": "validation",
+              "val": "validation", "test": "test"}  # fmt: skip
+"""What people call the parts, in small letters, and which part is meant."""
 _VALIDATION_SHARE = 0.1
 """Of the training rows of a column that names no validation rows."""
 
@@ -90,7 +91,7 @@ def split_by_words(dataset: MoleculeDataset, words: Mapping[int, tuple[str, str]
     parts: dict[str, list[int]] = {name: [] for name in PARTS}
     for index, row in enumerate(dataset.rows.tolist()):
         text, where = words[row]
-        word = _WORDS.get(text.strip().casefold())
+        word = PART_WORDS.get(text.strip().casefold())
         if word is None:
             raise DataError(
                 f"{text!r} in column {column!r} names no part of the split",
@@ -99,14 +100,21 @@ def split_by_words(dataset: MoleculeDataset, words: Mapping[int, tuple[str, str]
             )
         parts[word].append(index)
     arrays = {name: np.asarray(part, np.int64) for name, part in parts.items()}
-    variant = f"column {column!r}"
-    if not len(arrays["validation"]) and len(arrays["train"]) > 1:  # as published splits of two parts
-        order = np.random.default_rng(0).permutation(arrays["train"])
-        count = max(1, round(_VALIDATION_SHARE * len(order)))
-        arrays |= {"validation": np.sort(order[:count]), "train": np.sort(order[count:])}
-        variant += f"; {count:,} validation rows drawn from train"
-    split = Split(check_parts(arrays), {"split": "column", "split_variant": variant, "column": column})
+    arrays, drawn = with_validation(arrays)
+    split = Split(
+        check_parts(arrays), {"split": "column", "split_variant": f"column {column!r}{drawn}", "column": column}
+    )
     return without_unlabelled(dataset, split)
+
+
+def with_validation(parts: dict[str, np.ndarray]) -> tuple[dict[str, np.ndarray], str]:
+    """Draw validation rows from the training rows where there are none, as in published splits of two parts; say so."""
+    if len(parts["validation"]) or len(parts["train"]) < 2:
+        return parts, ""
+    order = np.random.default_rng(0).permutation(parts["train"])
+    count = max(1, round(_VALIDATION_SHARE * len(order)))
+    found = parts | {"validation": np.sort(order[:count]), "train": np.sort(order[count:])}
+    return found, f"; {count:,} validation rows drawn from train"
 
 
 def split_by_group(
@@ -244,15 +252,9 @@ def split_by_file(
     DataError
         If a part gets no molecule.
     """
-    part_of = {name: part for part, names in files.items() for name in names}
-    origin = np.array([part_of.get(dataset[k].source, "rest") for k in range(len(dataset))], dtype=object)
-    lost = [part_of.get(source) for source in dataset.rejects["source"]]
-    parts = {part: np.flatnonzero(origin == part) for part in files}
-    counts = {
-        part: {"names": list(names), "kept": len(parts[part]), "rejected": lost.count(part)}
-        for part, names in files.items()
-    }
-    parts["train"], variant = np.flatnonzero(origin == "rest"), "by file"
+    parts, counts = rows_of_files(dataset, files)
+    rest_of_rows = np.setdiff1d(np.arange(len(dataset)), np.concatenate([*parts.values()]))
+    parts["train"], variant = rest_of_rows, "by file"
     warned: dict[str, Any] = {}
     for part in {"validation", "test"} - files.keys():
         if rest["fractions"][PARTS.index(part)] == 0:
@@ -269,3 +271,24 @@ def split_by_file(
         variant += f"; {part} drawn by {drawn.facts['split_variant']}"
     facts = {"split": "file", "split_variant": variant, "split_files": counts, **warned}
     return without_unlabelled(dataset, Split(check_parts({name: parts[name] for name in PARTS}), facts))
+
+
+def rows_of_files(
+    dataset: MoleculeDataset, files: Mapping[str, Sequence[str]]
+) -> tuple[dict[str, np.ndarray], dict[str, dict[str, Any]]]:
+    """Return the molecules that came from the files of each part, and what became of those files' rows.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+    files : mapping of part to file names
+    """
+    part_of = {name: part for part, names in files.items() for name in names}
+    origin = np.array([part_of.get(dataset[k].source, "") for k in range(len(dataset))], dtype=object)
+    lost = [part_of.get(source) for source in dataset.rejects["source"]]
+    parts = {part: np.flatnonzero(origin == part) for part in files}
+    counts = {
+        part: {"names": list(names), "kept": len(parts[part]), "rejected": lost.count(part)}
+        for part, names in files.items()
+    }
+    return parts, counts

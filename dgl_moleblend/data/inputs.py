@@ -77,6 +77,7 @@ def open_inputs(
     columns: Sequence[str] = (),
     labels: Mapping[str, Sequence[Any]] | None = None,
     ids: Sequence[Any] | None = None,
+    relations: Mapping[str, Sequence[Any]] | None = None,
     workers: int = 0,
     progress: bool = False,
 ) -> Inputs:
@@ -93,7 +94,7 @@ def open_inputs(
         Of a DataFrame or file; by default found by its name.
     columns : sequence of str
         Columns of numbers of a DataFrame or file that are kept as labels.
-    labels, ids
+    labels, ids, relations
         Of entries in memory, see `MoleculeList`.
     workers : int
         Processes that featurize; 0 for this one.
@@ -132,7 +133,7 @@ def open_inputs(
     if columns:
         labels = {**(labels or {}), **_cells(molecules, columns)}
     how["progress"] = progress and len(values) > 4 * CHUNK[featurizer.positions]  # about a second
-    return _by_row(MoleculeDataset.from_reader(MoleculeList(values, labels, ids), **how), index)
+    return _by_row(MoleculeDataset.from_reader(MoleculeList(values, labels, ids, relations), **how), index)
 
 
 def _by_row(dataset: MoleculeDataset, index: pd.Index | None, *, from_file: bool = False) -> Inputs:

@@ -36,7 +36,7 @@ class JoinedTable(MoleculeTable):
             for one in table._views:
                 own = copy.copy(one)
                 own.source = one.source + len(sources)
-                own.labels = np.empty((one.num_molecules, 0))
+                own.labels, own.bounds = np.empty((one.num_molecules, 0)), None
                 views.append(own)
             sources += table.sources
         self._open((), sources, views)
@@ -61,7 +61,7 @@ class JoinedTable(MoleculeTable):
         return [text for table in self.tables for text in table.structures]
 
     @property
-    def classes(self) -> dict[str, tuple[str, str]]:
+    def classes(self) -> dict[str, tuple[str, ...]]:
         """None: there are no labels."""
         return {}
 

@@ -2,7 +2,6 @@
 
 import functools
 import itertools
-import math
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -23,10 +22,11 @@ from dgl_moleblend.data.given_splits import (
     split_by_words,
 )
 from dgl_moleblend.data.inputs import column_of_smiles, entries, open_inputs, path_of
+from dgl_moleblend.data.split_files import split_by_list
 from dgl_moleblend.data.splits import PARTS, Split, check_parts, split_by_method
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import MANIFEST_FILE, WEIGHTS_FILE
-from dgl_moleblend.readers.cells import number
+from dgl_moleblend.readers.bounds import find_relations, read_bounded
 from dgl_moleblend.readers.columns import choose_label, find_id, label_candidates, listed, no_column
 from dgl_moleblend.readers.memory import is_missing
 
@@ -71,6 +71,7 @@ def open_labelled(
     *,
     columns: Sequence[str] = (),
     smiles_column: str | None = None,
+    relation_column: str | None = None,
     workers: int = 0,
     progress: bool = False,
     tell: Callable[[str], None] = lambda text: None,
@@ -91,6 +92,8 @@ def open_labelled(
         Further columns of numbers to keep in the table.
     smiles_column, workers, progress
         See `open_inputs`.
+    relation_column : str, optional
+        Of a DataFrame or file; see `MoleculeReader`.
     tell : callable
         Is told what was taken where nothing was said.
 
@@ -107,9 +110,11 @@ def open_labelled(
         dataset = molecules if isinstance(molecules, MoleculeDataset) else MoleculeDataset.from_store(str(path))
         return _of_dataset(dataset, target, columns, path)
     if isinstance(molecules, pd.DataFrame) and not _is_values(target):
-        return _of_frame(molecules, target, featurizer, columns, tell, how)
+        return _of_frame(molecules, target, featurizer, columns, tell, relation_column, how)
     if path:
-        return _of_file(path, target, featurizer, columns, tell, how)
+        return _of_file(path, target, featurizer, columns, tell, relation_column, how)
+    if relation_column is not None:
+        raise DataError(f"relation_column={relation_column!r} is given, and no DataFrame or file", fix="leave it out")
     if molecules is None or (isinstance(molecules, list | tuple) and not molecules):
         raise DataError(f"there are no molecules: {molecules!r}", fix="give a table, a file, or molecules and their"
                         " values")  # fmt: skip
@@ -147,8 +152,8 @@ def divide(data: Labelled, split: Any, *, fractions: Sequence[float] = (0.8, 0.1
     split : str, mapping, or sequence of 3 sequences
         One of ``MoleculeDataset.split``'s methods; the name of a column that says train, validation or test; or row
         numbers of the input for "train", "validation" and "test", as a mapping or in this order, such as
-        ``dataset.split("random")`` gives; or ``{"group": column}``, ``{"time": column}`` (`split_by_group`,
-        `split_by_time`).
+        ``dataset.split("random")`` gives; or ``{"group": column}``, ``{"time": column}`` or ``{"file": path}``
+        (`split_by_group`, `split_by_time`, `split_by_list`).
     fractions, seed
         Of a method.
 
@@ -168,6 +173,8 @@ def divide(data: Labelled, split: Any, *, fractions: Sequence[float] = (0.8, 0.1
             return split_by_column(data.dataset, [data.path], split, **data.reading)
         raise DataError(f"split={split!r} is no way to divide molecules, and no column of them",
                         fix=f"one of {', '.join(SPLITS)}, or a column: {listed([*data.words])}")  # fmt: skip
+    if isinstance(split, Mapping) and [*split] == ["file"]:
+        return split_by_list(data.dataset, split["file"])
     if isinstance(split, Mapping) and len(split) == 1 and (way := next(iter(split))) in ("group", "time"):
         words = _words_of(data, split[way])
         if way == "group":
@@ -267,6 +274,7 @@ def _of_frame(
     featurizer: FeaturizerConfig,
     columns: Sequence[str],
     tell: Callable[[str], None],
+    relation_column: str | None,
     how: dict[str, Any],
 ) -> Labelled:
     header = [str(name) for name in frame.columns]
@@ -276,8 +284,8 @@ def _of_frame(
 
     def find() -> str:
         top = frame.head(SAMPLE)
-        sample = {name: [math.nan if is_missing(v) else number(v) for v in top[name]] for name in dict.fromkeys(header)
-                  if header.count(name) == 1}  # fmt: skip
+        sample = {name: [(read_bounded(None if is_missing(v) else v) or [None])[0] for v in top[name]]
+                  for name in dict.fromkeys(header) if header.count(name) == 1}  # fmt: skip
         return choose_label(label_candidates(sample, skip=(smiles, *columns)), header, option="target=")
 
     names = _choose(target, find, header, columns, tell)
@@ -286,7 +294,11 @@ def _of_frame(
             raise DataError(f"{header.count(name)} columns are named {name!r}", fix="rename them")
     labels = {name: frame[name].tolist() for name in (*names, *columns)}
     ids = None if identifier is None else frame[identifier].tolist()
-    found = open_inputs(frame, featurizer, labels=labels, ids=ids, **how)
+    beside = find_relations(header, names, relation_column, option="relation_column=")
+    for task, column in beside.items():
+        tell(f"column {column!r} says which labels of {task!r} are bounds (relation_column='' reads none)")
+    relations = {task: frame[column].tolist() for task, column in beside.items() if header.count(column) == 1}
+    found = open_inputs(frame, featurizer, labels=labels, relations=relations, ids=ids, **how)
     words = {name: frame[name].tolist() for name in header if header.count(name) == 1 and name not in (*names, smiles)}
     return Labelled(found.dataset.select_tasks(names), found.place, words)
 
@@ -345,6 +357,7 @@ def _of_file(
     featurizer: FeaturizerConfig,
     columns: Sequence[str],
     tell: Callable[[str], None],
+    relation_column: str | None,
     how: dict[str, Any],
 ) -> Labelled:
     from dgl_moleblend.readers.molecules import MoleculeReader
@@ -353,5 +366,6 @@ def _of_file(
     header = MoleculeReader(path, **reading).columns
     find = functools.partial(find_label, path, reading, skip=columns, option="target=")
     names = _choose(target, find, header, columns, tell, where=path)
-    dataset = MoleculeDataset.from_file(path, task_columns=[*names, *columns], featurizer=featurizer, **how)
+    dataset = MoleculeDataset.from_file(path, task_columns=[*names, *columns], relation_column=relation_column,
+                                        featurizer=featurizer, **how)  # fmt: skip
     return Labelled(dataset.select_tasks(names), dataset.rows, path=os.fspath(path), reading=reading)

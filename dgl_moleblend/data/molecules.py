@@ -95,7 +95,8 @@ def featurize_record(record: Record, config: PipelineConfig, *, without_position
         log.debug("%s", record.where, exc_info=True)
         return reject(record, stage, f"{type(error).__name__}: {error}")
     labels = np.asarray(record.labels, np.float64)
-    return Sample(molecule, labels, record.row, record.source, record.line, record.id, smiles)
+    bounds = np.asarray(record.bounds, np.int8) if any(record.bounds) else None
+    return Sample(molecule, labels, record.row, record.source, record.line, record.id, smiles, bounds)
 
 
 @functools.lru_cache(maxsize=8)

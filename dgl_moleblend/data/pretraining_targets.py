@@ -59,7 +59,7 @@ def targets_from_table(
     steps = dataset.featurizer.standardize if dataset.featurizer else ()
     reader = MoleculeReader(path, task_columns=[*columns] or ["all"])
     found: list[tuple[int, int, float]] = []
-    rows = unreadable = matched = 0
+    rows = unreadable = matched = bounded = 0
     for record in reader:
         rows += 1
         try:
@@ -68,12 +68,16 @@ def targets_from_table(
         except MoleculeError:
             known, unreadable = [], unreadable + 1
         matched += bool(known)
-        found += [(k, column, value) for k in known for column, value in enumerate(record.labels or ())
-                  if not math.isnan(value)]  # fmt: skip
+        bounds = record.bounds or (0,) * len(record.labels)
+        bounded += any(bounds)
+        found += [(k, column, value) for k in known
+                  for column, (value, bound) in enumerate(zip(record.labels, bounds, strict=True))
+                  if not math.isnan(value) and not bound]  # fmt: skip
     if not found:
         raise DataError("no molecule to pretrain on has a label there", where=fspath(path),
                         fix="give a table of these molecules, and see that its columns hold numbers")  # fmt: skip
     tell(f"labels: {', '.join(reader.task_names)}; {matched:,} of {rows:,} rows are molecules to pretrain on"
-         + (f", {unreadable:,} cannot be read" if unreadable else ""))  # fmt: skip
+         + (f", {unreadable:,} cannot be read" if unreadable else "")
+         + (f", {bounded:,} hold bounds (>, <), which are left out" if bounded else ""))  # fmt: skip
     molecule, column, value = zip(*found, strict=True)
     return MoleculeTargets.from_labels("labels", reader.task_names, molecule, column, value, size=len(dataset))

@@ -31,6 +31,8 @@ class Sample:
         Line of the file as an editor shows it; -1 where a file has no lines.
     id, smiles : str
         Identifier, "" where there is none; SMILES as given, or RDKit's where the file gave a structure.
+    bounds : ndarray, shape (t,), int8, optional
+        1 where the value is above its label, -1 below, 0 where it is the label; by default all 0.
     """
 
     molecule: MoleculeArrays
@@ -40,6 +42,12 @@ class Sample:
     line: int = -1
     id: str = ""
     smiles: str = ""
+    bounds: np.ndarray | None = None
+
+    @property
+    def relations(self) -> np.ndarray:
+        """`bounds`, zeros where there are none."""
+        return np.zeros(len(self.labels), np.int8) if self.bounds is None else self.bounds
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""Which molecules train, validate and test, by one of dgllife's splitters; what every kind of split is made with."""
+"""Which molecules train, validate and test, by a method of `MoleculeDataset.split`; what every split is made with."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -18,6 +18,8 @@ _VARIANTS = {
     "molecular_weight": "dgllife MolecularWeightSplitter",
     "stratified": "dgllife SingleTaskStratifiedSplitter by {task!r}, seed {seed}",
     "consecutive": "dgllife ConsecutiveSplitter",
+    "scaffold_balanced": "whole scaffolds, seed {seed}",
+    "cluster": "whole clusters of Morgan fingerprints by sphere exclusion, seed {seed}",
 }
 _FAR = 0.15
 """A share of the molecules that is further than this from the one asked for is warned of."""
@@ -83,12 +85,16 @@ def describe_split(split: Split, *, otherwise: str, tested: str) -> list[str]:
         What the caller's user can do where shares are far from what was asked, and where there are no test rows.
     """
     facts = split.facts
-    fold = f", fold {facts['fold']}" if "fold" in facts else ""
-    found = [f"{facts['split']} split ({facts['split_variant']}){fold}: {split}"]
+    numbered = next((f", {word} {facts[word]}" for word in ("fold", "replicate") if word in facts), "")
+    found = [f"{facts['split']} split ({facts['split_variant']}){numbered}: {split}"]
     if "split_warning" in facts:
         found.append(f"WARNING: {facts['split_warning']}; {otherwise}")
     if unlabelled := facts.get("unlabelled"):
         found.append(f"{unlabelled:,} molecules have no label, and are in no part")
+    if left_out := facts.get("split_left_out"):
+        found.append(f"{left_out:,} molecules are left out by the list, and are in no part")
+    if lost := facts.get("split_rejected"):
+        found.append(f"{lost:,} rows of the list are no molecules here (rejects.csv says why)")
     for part, counts in facts.get("split_files", {}).items():
         found.append(f"{part} file: {counts['kept']:,} rows kept, {counts['rejected']:,} rejected")
     if not len(split.parts["test"]):
@@ -106,7 +112,7 @@ def split_by_method(
     scaffold: str = "smiles",
     keep_duplicates_together: bool = False,
 ) -> Split:
-    """Divide molecules by one of dgllife's splitters.
+    """Divide molecules by a method of `MoleculeDataset.split`.
 
     Parameters
     ----------

@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from dgl_moleblend.checksums import sha256
 from dgl_moleblend.config import FeaturizerConfig
-from dgl_moleblend.data.codec import Views, arrow_schema
+from dgl_moleblend.data.codec import BOUNDS, Views, arrow_schema
 from dgl_moleblend.data.rows import REJECT_KINDS, rejects_frame
 from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.errors import DataError
@@ -101,7 +101,8 @@ class MoleculeStore(MoleculeTable):
             batch = reader.get_batch(0)
         except (pa.ArrowInvalid, OSError) as error:
             raise DataError(f"the shard cannot be read: {error}", where=str(path), fix=fix) from error
-        expected = arrow_schema(len(self.manifest["task_names"]), self.manifest.get("label_type", "float32"))
+        label_type = self.manifest.get("label_type", "float32")
+        expected = arrow_schema(len(self.manifest["task_names"]), label_type, bounds=BOUNDS in batch.schema.names)
         if not batch.schema.equals(expected) or batch.num_rows != entry["molecules"] or reader.num_record_batches != 1:
             raise DataError("the shard does not belong to this manifest", where=str(path), fix=fix)
         return batch
@@ -112,9 +113,9 @@ class MoleculeStore(MoleculeTable):
         return FeaturizerConfig.from_dict(self.manifest["featurizer"])
 
     @property
-    def classes(self) -> dict[str, tuple[str, str]]:
-        """Of labels that were words: those for class 0 and class 1."""
-        return {name: (zero, one) for name, (zero, one) in self.manifest.get("classes", {}).items()}
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """Of labels that were words: those for class 0, class 1, .."""
+        return {name: tuple(words) for name, words in self.manifest.get("classes", {}).items()}
 
     @property
     def rejects(self) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """What is in a table of molecules: counts, sizes, elements, positions, labels, and why rows were rejected."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,7 +33,8 @@ class Summary:
     elements : dict of str to int
         Atoms by element, most frequent first.
     labels : DataFrame
-        One row a task: number of values, share of missing ones, mean, standard deviation, least and largest value.
+        One row a task: number of values, share of missing ones, mean, standard deviation, least and largest value;
+        where some are bounds, how many, and they are in none of the other numbers but that of values.
     rejects : DataFrame
         Columns stage, reason, rows; quoted texts and numbers within a reason are left out, so that alike ones add up.
     """
@@ -59,7 +61,7 @@ class Summary:
             num_bonds=table.num_bonds,
             num_conformers=table.num_conformers,
             elements={ELEMENTS[k]: int(counts[k]) for k in order},
-            labels=_labels(table.labels, table.task_names),
+            labels=_labels(table.labels, table.bounds, table.task_names),
             rejects=count_reasons(rejects),
         )
 
@@ -97,6 +99,8 @@ class Summary:
             ]
         if len(self.labels):
             lines += ["", self.labels.to_string(float_format=lambda value: f"{value:.4g}")]
+            if "bounds" in self.labels:
+                lines.append(f"{self.labels['bounds'].sum():,} of {self.labels['values'].sum():,} labels are bounds")
         if self.rejected:
             width = max(len(stage) for stage in [*self.rejects["stage"], "stage"])
             lines += ["", f"rejected  {'stage':{width}}  reason"]
@@ -110,18 +114,36 @@ def _spread(values: np.ndarray) -> str:
             f" median {middle:g} (5 to 95 %: {low:g} to {high:g})")  # fmt: skip
 
 
-def _labels(labels: np.ndarray, names: tuple[str, ...]) -> pd.DataFrame:
+def _labels(labels: np.ndarray, bounds: np.ndarray, names: tuple[str, ...]) -> pd.DataFrame:
     frame = pd.DataFrame(labels.astype(np.float64), columns=list(names))
-    return pd.DataFrame(
+    exact = frame.mask(bounds != 0)
+    table = pd.DataFrame(
         {
             "values": frame.count(),
             "missing": frame.isna().mean(),
-            "mean": frame.mean(),
-            "std": frame.std(ddof=0),
-            "min": frame.min(),
-            "max": frame.max(),
+            "mean": exact.mean(),
+            "std": exact.std(ddof=0),
+            "min": exact.min(),
+            "max": exact.max(),
         }
     )
+    return table.assign(bounds=(bounds != 0).sum(0)) if bounds.any() else table
+
+
+def describe_bounds(labels: np.ndarray, bounds: np.ndarray, names: Sequence[str]) -> str:
+    """Say how many labels are bounds; "" where none is.
+
+    Examples
+    --------
+    >>> describe_bounds(np.array([[5.0], [8.0], [np.nan]]), np.array([[0], [1], [0]]), ["pIC50"])
+    '1 of 2 labels are bounds (pIC50: 1 above, 0 below)'
+    """
+    if not bounds.any():
+        return ""
+    each = [f"{name}: {(column > 0).sum():,} above, {(column < 0).sum():,} below"
+            for name, column in zip(names, bounds.T, strict=True) if column.any()]  # fmt: skip
+    total = f"{(bounds != 0).sum():,} of {(~np.isnan(labels)).sum():,} labels are bounds"
+    return f"{total} ({'; '.join(each[:5])}{'; ..' if len(each) > 5 else ''})"
 
 
 def count_reasons(rejects: pd.DataFrame) -> pd.DataFrame:

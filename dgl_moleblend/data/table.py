@@ -31,8 +31,8 @@ class MoleculeTable:
         The input rows that are not in the table.
     featurizer : FeaturizerConfig, optional
         Settings that the molecules were featurized with, where they are known.
-    classes : mapping of task to (str, str), optional
-        Of labels that were words: those for class 0 and class 1.
+    classes : mapping of task to tuple of str, optional
+        Of labels that were words: those for class 0, class 1, ..
 
     Examples
     --------
@@ -52,7 +52,7 @@ class MoleculeTable:
         sources: Sequence[str] = ("",),
         rejects: pd.DataFrame | None = None,
         featurizer: FeaturizerConfig | None = None,
-        classes: Mapping[str, tuple[str, str]] | None = None,
+        classes: Mapping[str, tuple[str, ...]] | None = None,
     ) -> None:
         self._featurizer = featurizer
         self._classes = dict(classes or {})
@@ -97,6 +97,7 @@ class MoleculeTable:
             line=int(views.line[k]),
             id=views.id[k].as_py(),
             smiles=views.smiles[k].as_py(),
+            bounds=None if views.bounds is None else views.bounds[k],
         )
 
     def molecule(self, index: int) -> MoleculeArrays:
@@ -132,6 +133,12 @@ class MoleculeTable:
         return self._vector([v.labels for v in self._views], np.empty((0, len(self.task_names))))
 
     @functools.cached_property
+    def bounds(self) -> np.ndarray:
+        """1 where a value is above its label, -1 below, 0 where it is the label, shape (N, t), int8."""
+        parts = [np.zeros(v.labels.shape, np.int8) if v.bounds is None else v.bounds for v in self._views]
+        return self._vector(parts, np.empty((0, len(self.task_names)), np.int8))
+
+    @functools.cached_property
     def rows(self) -> np.ndarray:
         """Input row of every molecule, shape (N,), int64."""
         return self._vector([v.row for v in self._views], np.empty(0, np.int64))
@@ -162,8 +169,8 @@ class MoleculeTable:
         return self._featurizer
 
     @property
-    def classes(self) -> dict[str, tuple[str, str]]:
-        """Of labels that were words: those for class 0 and class 1."""
+    def classes(self) -> dict[str, tuple[str, ...]]:
+        """Of labels that were words: those for class 0, class 1, .."""
         return self._classes
 
     @property

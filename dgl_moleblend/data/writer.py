@@ -48,8 +48,8 @@ class StoreWriter:
     featurizer : FeaturizerConfig
     task_names, sources : sequence of str
         Names of the labels, and files that are read.
-    classes : mapping of task to (str, str), optional
-        Of labels that were words: those for class 0 and class 1.
+    classes : mapping of task to tuple of str, optional
+        Of labels that were words: those for class 0, class 1, ..
     shard_size : int
         Input rows per shard.
     arguments : dict
@@ -72,7 +72,7 @@ class StoreWriter:
         featurizer: FeaturizerConfig,
         task_names: Sequence[str],
         sources: Sequence[str],
-        classes: Mapping[str, tuple[str, str]] | None = None,
+        classes: Mapping[str, tuple[str, ...]] | None = None,
         shard_size: int = 20_000,
         arguments: dict[str, Any] | None = None,
         versions: dict[str, str] | None = None,

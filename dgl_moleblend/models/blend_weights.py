@@ -30,7 +30,7 @@ def blend_weights(predictions: np.ndarray, labels: np.ndarray, task_type: str, *
         a prediction and its label is present.
     labels : ndarray, shape (N, t)
         NaN = missing.
-    task_type : {"regression", "classification"}
+    task_type : {"regression", "classification", "multiclass"}
     by_task : bool
         Whether each task has weights of its own, with the shared ones as its first guess.
 
@@ -98,7 +98,7 @@ class _Task(NamedTuple):
 
     @classmethod
     def of(cls, said: np.ndarray, truth: np.ndarray, task_type: str) -> "_Task":
-        if task_type == "classification":
+        if task_type != "regression":
             return cls(said.clip(_CLIP, 1 - _CLIP), truth, None)
         return cls(said, truth, float(truth.var()) or 1.0)
 

@@ -6,6 +6,7 @@ import scipy  # whose parts are imported where they are used
 from dgl_moleblend.errors import DataError
 
 NUM_FOLDS = 4
+_LEAST_WEIGHT = 1e-6  # of a mean of 1
 _ROUNDS = 50
 
 
@@ -136,3 +137,25 @@ def fit_logistic(values: np.ndarray, labels: np.ndarray) -> tuple[float, float]:
             break
     slope = float(weights[0] / width)
     return (slope, float(weights[1] - slope * centre)) if slope > 0 else flat
+
+
+def usable_weights(weights: np.ndarray) -> np.ndarray:
+    """Return weights of mean 1, none so small that noise, which is the penalty over the weight, has no number.
+
+    >>> usable_weights(np.array([1.0, 3.0, 0.0])).round(6).tolist()
+    [0.75, 2.25, 1e-06]
+    """
+    return np.maximum(weights / weights.mean(), _LEAST_WEIGHT)
+
+
+def mean_and_scale(labels: np.ndarray, weights: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Return mean and standard deviation of each column, missing labels left out, weighted where there are weights.
+
+    >>> mean_and_scale(np.array([[0.0], [4.0], [np.nan]]), np.array([3.0, 1.0, 1.0]))[0].tolist()
+    [1.0]
+    """
+    if weights is None:
+        return np.nanmean(labels, axis=0), np.nanstd(labels, axis=0)
+    counts = np.where(np.isnan(labels), 0.0, weights[:, None])
+    mean = (counts * np.nan_to_num(labels)).sum(0) / counts.sum(0)
+    return mean, np.sqrt((counts * np.nan_to_num(labels - mean) ** 2).sum(0) / counts.sum(0))

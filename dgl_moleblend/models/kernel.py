@@ -11,7 +11,7 @@ from typing_extensions import Self
 
 from dgl_moleblend.chem.feature_table import FeatureTable
 from dgl_moleblend.errors import CheckpointError, ConfigError
-from dgl_moleblend.models.folds import check_training_labels, fit_logistic, make_folds
+from dgl_moleblend.models.folds import check_training_labels, fit_logistic, make_folds, mean_and_scale, usable_weights
 from dgl_moleblend.models.kernel_sum import CONSTANT, KernelSum
 from dgl_moleblend.models.ridge import Loss, RidgeFit, fit_exact, fit_nystroem, squared_error
 
@@ -80,6 +80,7 @@ class KernelModel:
         *,
         names: Sequence[str] | None = None,
         seed: int = 0,
+        weights: np.ndarray | None = None,
     ) -> Self:
         """Learn from training rows; weights, and the penalty of each task, are chosen by cross-validation on them.
 
@@ -96,6 +97,8 @@ class KernelModel:
             The features to use; by default all that the table has.
         seed : int
             Of random folds, and of the reference molecules of a large set.
+        weights : ndarray, shape (N,), optional
+            What each molecule counts for, at least 0: its noise is the penalty over its weight (of mean 1).
 
         Raises
         ------
@@ -107,24 +110,28 @@ class KernelModel:
         rows = len(features)
         labels = check_training_labels(labels, rows, task_type)
         folds = make_folds(rows, folds, seed=seed)
-        mean, scale = np.nanmean(labels, axis=0), np.nanstd(labels, axis=0)
+        counts = None if weights is None else usable_weights(weights)
+        mean, scale = mean_and_scale(labels, counts)
         scale = np.where(scale > 1e-12 * np.maximum(1, np.abs(mean)), scale, 1.0)
         target = (labels - mean) / scale
         loss = squared_error if task_type == "regression" else _log_loss
-        weights = _choose_weights(features, names, target, folds, loss, seed)
+        shares = _choose_weights(features, names, target, folds, loss, seed, counts)
         exact = rows <= MAX_EXACT
         reference = np.arange(rows) if exact else _choose_reference(labels, task_type, seed)
-        kernel = KernelSum.of(features if exact else features.take(reference), names, weights)
+        kernel = KernelSum.of(features if exact else features.take(reference), names, shares)
         cross = kernel.between() if exact else kernel(features)
         if exact:
-            found = fit_exact(cross, target, folds, loss)
+            found = fit_exact(cross, target, folds, loss, counts)
         else:
-            found = fit_nystroem(cross, cross[reference], target, folds, loss)
+            found = fit_nystroem(cross, cross[reference], target, folds, loss, counts)
         present, deviation = ~np.isnan(labels[reference]), None
         arrays = {"coefficients": found.coefficients, "penalty": found.penalty, "present": present}
+        if counts is not None:
+            arrays["counts"] = counts[reference]
         if task_type == "regression":
             arrays |= {"mean": mean, "scale": scale}
-            arrays["variance"] = _variances(cross[reference], found, target[reference], exact=exact)
+            counted = arrays.get("counts", np.ones(len(reference)))
+            arrays["variance"] = _variances(cross[reference], found, target[reference], counted, exact=exact)
             out_of_fold = found.out_of_fold * scale + mean
             if found.variance is not None:
                 deviation = np.sqrt(arrays["variance"] * found.variance) * scale
@@ -246,9 +253,10 @@ class KernelModel:
         factors = []
         for rows, penalty in zip(self.arrays["present"].T, self.arrays["penalty"], strict=True):
             key = rows.tobytes() + penalty.tobytes()
+            counts = self.arrays.get("counts", np.ones(len(rows)))
             if key not in known:
                 matrix = kernel[np.ix_(rows, rows)].astype(np.float64)
-                matrix[np.diag_indices(len(matrix))] += penalty
+                matrix[np.diag_indices(len(matrix))] += penalty / counts[rows]
                 known[key] = scipy.linalg.cholesky(matrix, lower=True, overwrite_a=True)
             factors.append(known[key])
         return factors
@@ -270,7 +278,8 @@ class KernelModel:
         damaged = {"fix": "restore the folder, or train the model again"}
         curve = ("mean", "scale", "variance") if settings["task_type"] == "regression" else ("slope", "offset")
         try:
-            own = {name: arrays[name] for name in ("coefficients", "present", "penalty", *curve)}
+            optional = ("counts",) if "counts" in arrays else ()
+            own = {name: arrays[name] for name in ("coefficients", "present", "penalty", *curve, *optional)}
             kernel = KernelSum.from_state(arrays, settings)
         except KeyError as error:
             raise CheckpointError(f"the kernel machine lacks the array {error.args[0]!r}", **damaged) from None
@@ -279,23 +288,29 @@ class KernelModel:
             said = f"coefficients have shape {shape}, there are {len(kernel)} reference molecules"
             raise CheckpointError(said, **damaged)
         for name, array in own.items():
-            expected = shape if name in ("coefficients", "present") else shape[1:]
+            expected = shape if name in ("coefficients", "present") else shape[:1] if name == "counts" else shape[1:]
             if array.shape != expected:
                 raise CheckpointError(f"{name!r} has shape {array.shape}, expected {expected}", **damaged)
         own["present"] = own["present"].astype(bool)
         return cls(settings["task_type"], kernel, own, settings["exact"])
 
 
-def _log_loss(held_out: np.ndarray, target: np.ndarray) -> float:
+def _log_loss(held_out: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Return the log loss of the probabilities that a logistic curve makes of held-out values; class 1 is positive."""
     labels = (target > 0).astype(float)
     slope, offset = fit_logistic(held_out, labels)
     value = slope * held_out + offset
-    return float((np.logaddexp(0, value) - labels * value).mean())
+    return float(np.average(np.logaddexp(0, value) - labels * value, weights=weights))
 
 
 def _choose_weights(
-    features: FeatureTable, names: Sequence[str], target: np.ndarray, folds: np.ndarray, loss: Loss, seed: int
+    features: FeatureTable,
+    names: Sequence[str],
+    target: np.ndarray,
+    folds: np.ndarray,
+    loss: Loss,
+    seed: int,
+    counts: np.ndarray | None,
 ) -> np.ndarray:
     """Return the features' weights, with the share of the dense ones that cross-validation prefers, for all tasks."""
     dense = np.array([features.is_dense(name) for name in names])
@@ -311,7 +326,8 @@ def _choose_weights(
 
     def error(share: float) -> float:
         kernel = sum(weight * kernel for weight, kernel in zip(weights(share), kernels, strict=True)) + CONSTANT
-        return float(np.mean(fit_exact(kernel, target[np.ix_(rows, tasks)], folds[rows], loss).loss))
+        own = None if counts is None else counts[rows]
+        return float(np.mean(fit_exact(kernel, target[np.ix_(rows, tasks)], folds[rows], loss, own).loss))
 
     best, least = _START, error(SHARES[_START])
     for places in (range(_START + 1, len(SHARES)), range(_START - 1, -1, -1)):
@@ -323,14 +339,16 @@ def _choose_weights(
     return weights(SHARES[best])
 
 
-def _variances(kernel: np.ndarray, found: RidgeFit, target: np.ndarray, *, exact: bool) -> np.ndarray:
+def _variances(
+    kernel: np.ndarray, found: RidgeFit, target: np.ndarray, counts: np.ndarray, *, exact: bool
+) -> np.ndarray:
     """Return the likeliest variance of each task's signal, in units of its labels' variance."""
     variances = np.empty(len(found.penalty))
     for task, (penalty, y) in enumerate(zip(found.penalty, target.T, strict=True)):
         rows = np.flatnonzero(~np.isnan(y))
         alpha = found.coefficients[rows, task]
         if not exact:
-            matrix = kernel[np.ix_(rows, rows)] + penalty * np.eye(len(rows))
+            matrix = kernel[np.ix_(rows, rows)] + np.diag(penalty / counts[rows])
             alpha = scipy.linalg.solve(matrix, y[rows], assume_a="pos")
         variances[task] = max(float(alpha @ y[rows]) / max(len(rows), 1), 1e-6)
     return variances

@@ -12,6 +12,7 @@ from dgl_moleblend.config import EncoderConfig, check
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.models.given import given
 from dgl_moleblend.models.heads import PropertyHead
+from dgl_moleblend.models.spread import OUTPUTS
 from dgl_moleblend.nn.encoder import MoleBlendEncoder, init_weights
 from dgl_moleblend.nn.readout import READOUTS, readout
 from dgl_moleblend.pairs.batch import RelationBatch
@@ -50,6 +51,8 @@ class MoleBlendPredictor(nn.Module):
         Which of "spd", "bond_path" and "distance" enter; ("spd", "bond_path") is a 2D model.
     dropout : float
         Rate in the property head.
+    spread : {"gaussian", "quantile"}, optional
+        What the head says beside each prediction, of how far off it may be; see `dgl_moleblend.models.spread`.
 
     Examples
     --------
@@ -69,8 +72,10 @@ class MoleBlendPredictor(nn.Module):
         readout: str = "token",
         relations: Sequence[str] = RELATIONS,
         dropout: float = 0.0,
+        spread: str | None = None,
     ) -> None:
         super().__init__()
+        check(spread is None or spread in OUTPUTS, "spread", spread, f"None or one of {', '.join(OUTPUTS)}")
         check(n_tasks >= 1, "n_tasks", n_tasks, "at least 1")
         check(readout in READOUTS, "readout", readout, f"one of {READOUTS}")
         check(
@@ -83,7 +88,8 @@ class MoleBlendPredictor(nn.Module):
         self.readout = readout
         self.relations = tuple(relations)
         self.encoder = encoder
-        self.head = PropertyHead(encoder.config.feat_size, n_tasks, dropout)
+        self.spread = spread
+        self.head = PropertyHead(encoder.config.feat_size, n_tasks * OUTPUTS.get(spread or "", 1), dropout)
         self.head.apply(init_weights)
 
     @classmethod
@@ -132,6 +138,7 @@ class MoleBlendPredictor(nn.Module):
             "readout": self.readout,
             "relations": list(self.relations),
             "dropout": self.head.dropout.p,
+            **({} if self.spread is None else {"spread": self.spread}),
         }
         config = {"encoder": self.encoder.config.to_dict(), "predictor": settings}
         return model_folder.save(folder, self, config, "predictor", extra)
@@ -178,11 +185,17 @@ class MoleBlendPredictor(nn.Module):
         """
         data, atom_feat = given(graph, feat if feat is not None else node_feats, edge_feats)
         encoded = self.encoder(data, relations=self.relations, atom_feat=atom_feat, pair_weight=eweight)
+        found = self.read_out(encoded.atoms, encoded.token, encoded.view.atom_mask)
+        return found if self.spread is None else found[..., 0]
+
+    def outputs(self, batch: RelationBatch) -> Float[Tensor, "b t"] | Float[Tensor, "b t k"]:
+        """Return what `read_out` does: with a `spread` all that the head says, its prediction first."""
+        encoded = self.encoder(batch, relations=self.relations)
         return self.read_out(encoded.atoms, encoded.token, encoded.view.atom_mask)
 
     def read_out(
         self, atoms: Float[Tensor, "b n d"], token: Float[Tensor, "b d"], atom_mask: Bool[Tensor, "b n"]
-    ) -> Float[Tensor, "b t"]:
+    ) -> Float[Tensor, "b t"] | Float[Tensor, "b t k"]:
         """Predict from the encoder's states.
 
         Parameters
@@ -195,9 +208,11 @@ class MoleBlendPredictor(nn.Module):
 
         Returns
         -------
-        Tensor, shape (b, t)
-            See `forward`.
+        Tensor, shape (b, t), or (b, t, k) with a `spread`
+            See `forward` and `outputs`.
         """
         if self.readout == "token":
-            return self.head(token)
-        return readout(self.head(atoms), self.head(token), atom_mask, self.readout)
+            found = self.head(token)
+        else:
+            found = readout(self.head(atoms), self.head(token), atom_mask, self.readout)
+        return found if self.spread is None else found.unflatten(-1, (self.n_tasks, OUTPUTS[self.spread]))

@@ -12,14 +12,14 @@ _START = 3
 _SPARSE = 0.5  # share of missing labels from which on a task is solved by itself
 _BAND = 1024  # rows or columns worked on at a time
 _JITTER = 1e-4  # added to a kernel's diagonal, for molecules that are alike
-Loss = Callable[[np.ndarray, np.ndarray], float]
+Loss = Callable[[np.ndarray, np.ndarray, np.ndarray | None], float]
 Evaluated = tuple[np.ndarray, np.ndarray, np.ndarray | None]
 """Of a penalty and some tasks: coefficients, held-out predictions and their variances."""
 
 
-def squared_error(held_out: np.ndarray, target: np.ndarray) -> float:
+def squared_error(held_out: np.ndarray, target: np.ndarray, weights: np.ndarray | None = None) -> float:
     """Return the mean squared error, of rows whose prediction and label are present."""
-    return float(((held_out - target) ** 2).mean())
+    return float(np.average((held_out - target) ** 2, weights=weights))
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,13 @@ class RidgeFit:
     variance: np.ndarray | None = None
 
 
-def fit_exact(kernel: np.ndarray, target: np.ndarray, folds: np.ndarray, loss: Loss = squared_error) -> RidgeFit:
+def fit_exact(
+    kernel: np.ndarray,
+    target: np.ndarray,
+    folds: np.ndarray,
+    loss: Loss = squared_error,
+    weights: np.ndarray | None = None,
+) -> RidgeFit:
     r"""Choose each task's penalty by cross-validation and fit all rows with it.
 
     With :math:`P = (K + \lambda I)^{-1}`, the residuals of rows R that are left out together are
@@ -62,7 +68,10 @@ def fit_exact(kernel: np.ndarray, target: np.ndarray, folds: np.ndarray, loss: L
         Standardised; NaN = missing, at least one a task is not.
     folds : ndarray of int, shape (N,)
     loss : callable
-        Of held-out predictions and the labels of one task; the penalty of the smallest is kept.
+        Of held-out predictions, the labels of one task, and weights; the penalty of the smallest is kept.
+    weights : ndarray, shape (N,), optional
+        Above 0: the noise of a row is the penalty over its weight. The variance of a held-out label is that of a row
+        of weight 1.
 
     References
     ----------
@@ -78,11 +87,12 @@ def fit_exact(kernel: np.ndarray, target: np.ndarray, folds: np.ndarray, loss: L
     present = ~np.isnan(target)
     filled = np.where(present, target, 0.0)
     sparse = present.mean(0) < _SPARSE
+    share = np.ones(len(kernel)) if weights is None else 1 / weights
 
     def evaluate(penalty: float, tasks: np.ndarray) -> Evaluated:
         coefficients, held_out = np.zeros_like(filled[:, tasks]), np.full_like(filled[:, tasks], np.nan)
         variance = np.full_like(held_out, np.nan)
-        inverse = None if sparse[tasks].all() else _inverse(kernel, penalty)
+        inverse = None if sparse[tasks].all() else _inverse(kernel, penalty * share)
         for k, task in enumerate(tasks):
             if not sparse[task]:
                 assert inverse is not None
@@ -90,16 +100,24 @@ def fit_exact(kernel: np.ndarray, target: np.ndarray, folds: np.ndarray, loss: L
                 coefficients[:, k], held_out[:, k], variance[:, k] = found
                 continue
             rows = np.flatnonzero(present[:, task])
-            own = _inverse(kernel[np.ix_(rows, rows)], penalty)
+            own = _inverse(kernel[np.ix_(rows, rows)], penalty * share[rows])
             found = _one(own, filled[rows, task], rows >= 0, folds[rows])
             coefficients[rows, k], held_out[rows, k], variance[rows, k] = found
+        if weights is not None:  # of the noise of a row of weight 1, as a new one's is
+            variance += penalty * (1 - share[:, None])
         return coefficients, held_out, variance
 
-    return _search(evaluate, target, len(kernel), loss, variances=True)
+    return _search(evaluate, target, len(kernel), loss, weights, variances=True)
 
 
 def _search(
-    evaluate: Callable[[float, np.ndarray], Evaluated], target: np.ndarray, n: int, loss: Loss, *, variances: bool
+    evaluate: Callable[[float, np.ndarray], Evaluated],
+    target: np.ndarray,
+    n: int,
+    loss: Loss,
+    weights: np.ndarray | None,
+    *,
+    variances: bool,
 ) -> RidgeFit:
     """Walk up the penalties and then down, with the tasks that still gain, and keep what is best for each."""
     t, nothing = target.shape[1], np.full_like(target, np.nan)
@@ -111,7 +129,8 @@ def _search(
         gains = []
         for k, task in enumerate(tasks):
             rows = ~np.isnan(held_out[:, k])
-            now = loss(held_out[rows, k], target[rows, task]) if rows.any() else np.inf
+            own = None if weights is None else weights[rows]
+            now = loss(held_out[rows, k], target[rows, task], own) if rows.any() else np.inf
             if now < best.loss[task] or place == _START:
                 best.coefficients[:, task], best.out_of_fold[:, task] = coefficients[:, k], held_out[:, k]
                 if best.variance is not None and variance is not None:
@@ -131,8 +150,8 @@ def _search(
     return best
 
 
-def _inverse(kernel: np.ndarray, penalty: float) -> np.ndarray:
-    """Return the inverse of kernel + penalty, by Cholesky, both halves filled."""
+def _inverse(kernel: np.ndarray, penalty: np.ndarray) -> np.ndarray:
+    """Return the inverse of kernel + penalty of each row, by Cholesky, both halves filled."""
     matrix = kernel.astype(np.float64, order="F")
     matrix[np.diag_indices(len(matrix))] += penalty
     factor, failed = scipy.linalg.lapack.dpotrf(matrix, lower=1, overwrite_a=1)
@@ -177,7 +196,12 @@ def _solve(inverse: np.ndarray, product: np.ndarray, rows: np.ndarray) -> tuple[
 
 
 def fit_nystroem(
-    cross: np.ndarray, between: np.ndarray, target: np.ndarray, folds: np.ndarray, loss: Loss = squared_error
+    cross: np.ndarray,
+    between: np.ndarray,
+    target: np.ndarray,
+    folds: np.ndarray,
+    loss: Loss = squared_error,
+    weights: np.ndarray | None = None,
 ) -> RidgeFit:
     """Fit functions of the kernels to n of the N molecules, learned from all N: time grows with N n ** 2.
 
@@ -187,7 +211,7 @@ def fit_nystroem(
         From training rows to reference molecules.
     between : ndarray, shape (n, n)
         Between reference molecules.
-    target, folds, loss
+    target, folds, loss, weights
         See `fit_exact`.
 
     References
@@ -202,12 +226,14 @@ def fit_nystroem(
         columns[start : start + _BAND] = scipy.linalg.solve_triangular(
             root, cross[start : start + _BAND].T, lower=True
         ).T
+    root_weights = np.ones(len(cross), np.float32) if weights is None else np.sqrt(weights).astype(np.float32)
+    weighed, aims = columns * root_weights[:, None], target * root_weights[:, None]
     present = ~np.isnan(target)
     patterns, pattern = np.unique(present, axis=1, return_inverse=True)
     pattern = np.ravel(pattern)
     grams = []  # of each pattern of missing labels and each fold
     for rows in patterns.T:
-        parts = [columns[rows & (folds == fold)] for fold in range(folds.max() + 1)]
+        parts = [weighed[rows & (folds == fold)] for fold in range(folds.max() + 1)]
         grams.append([(part.T @ part).astype(np.float64) for part in parts])
 
     def evaluate(penalty: float, tasks: np.ndarray) -> Evaluated:
@@ -216,16 +242,16 @@ def fit_nystroem(
             among = np.flatnonzero(pattern[tasks] == number)
             rows, parts = patterns[:, number], grams[number]
             gram = sum(parts) + penalty * np.eye(len(matrix))
-            moment = columns[rows].T @ target[np.ix_(rows, tasks[among])]
-            weights = scipy.linalg.cho_solve(scipy.linalg.cho_factor(gram, lower=True), moment)
-            coefficients[:, among] = scipy.linalg.solve_triangular(root, weights, lower=True, trans=1)
+            moment = weighed[rows].T @ aims[np.ix_(rows, tasks[among])]
+            slopes = scipy.linalg.cho_solve(scipy.linalg.cho_factor(gram, lower=True), moment)
+            coefficients[:, among] = scipy.linalg.solve_triangular(root, slopes, lower=True, trans=1)
             for fold, part in enumerate(parts):
                 inside = np.flatnonzero(rows & (folds == fold))
                 if not 0 < len(inside) < rows.sum():
                     continue
-                rest = moment - columns[inside].T @ target[np.ix_(inside, tasks[among])]
-                weights = scipy.linalg.cho_solve(scipy.linalg.cho_factor(gram - part, lower=True), rest)
-                held_out[np.ix_(inside, among)] = columns[inside] @ weights
+                rest = moment - weighed[inside].T @ aims[np.ix_(inside, tasks[among])]
+                slopes = scipy.linalg.cho_solve(scipy.linalg.cho_factor(gram - part, lower=True), rest)
+                held_out[np.ix_(inside, among)] = columns[inside] @ slopes
         return coefficients, held_out, None
 
-    return _search(evaluate, target, len(matrix), loss, variances=False)
+    return _search(evaluate, target, len(matrix), loss, weights, variances=False)

@@ -9,6 +9,7 @@ import numpy as np
 METRICS = {
     "regression": ("rmse", "mae", "r2", "spearman", "pearson"),
     "classification": ("roc_auc", "pr_auc", "mcc", "f1", "balanced_accuracy", "accuracy"),
+    "multiclass": ("roc_auc", "mcc", "balanced_accuracy", "accuracy", "pr_auc", "f1"),
 }
 """Scores of each type of task; the first chooses the model unless another is asked for."""
 SCALED = "scaled"
@@ -50,13 +51,15 @@ def score(
 ) -> dict[str, Any]:
     """Score predictions against the labels that are present.
 
-    MCC, F1, accuracy and balanced accuracy call a molecule class 1 from a probability of 0.5 on.
+    MCC, F1, accuracy and balanced accuracy call a molecule class 1 from a probability of 0.5 on; of several classes,
+    the most probable one.
 
     Parameters
     ----------
     prediction, labels : ndarray, shape (rows, t)
-        Values in the unit of the target, or probabilities and 0 / 1; NaN labels are missing.
-    task_type : {"regression", "classification"}
+        Values in the unit of the target, or probabilities and 0 / 1; NaN labels are missing. Of multiclass a column is
+        a class.
+    task_type : {"regression", "classification", "multiclass"}
     names : sequence of t str
     scale : sequence of t float, optional
         Deviation of each task's training labels.
@@ -68,7 +71,8 @@ def score(
         for several regression tasks, also "scaled": the mean RMSE in units of `scale`, in which every task counts;
         "tasks": the same for each task, with its number of labels; "left_out": how many tasks have no such score,
         because only one class (or fewer than two values, for r2 and correlations) is present. A correlation is 0 where
-        all predictions are the same.
+        all predictions are the same. Of multiclass "tasks" holds each class against the rest; areas and F1 are their
+        mean (macro), MCC, accuracy and balanced accuracy those of all classes together.
 
     Examples
     --------
@@ -76,17 +80,25 @@ def score(
     >>> result["roc_auc"], result["mcc"], result["left_out"]["roc_auc"]
     (1.0, 1.0, 0)
     """
-    score_one = _score_classes if task_type == "classification" else _score_values
     tasks: dict[str, dict[str, Any]] = {}
     prediction, labels = np.asarray(prediction, np.float64), np.asarray(labels, np.float64)  # squares may be large
-    for name, predicted, label in zip(names, prediction.T, labels.T, strict=True):
+    called = prediction >= THRESHOLD
+    if task_type == "multiclass":
+        called = prediction.argmax(1)[:, None] == np.arange(len(names))
+    for name, predicted, label, call in zip(names, prediction.T, labels.T, called.T.astype(float), strict=True):
         present = ~np.isnan(label)
-        found = score_one(predicted[present], label[present])
+        if task_type == "regression":
+            found = _score_values(predicted[present], label[present])
+        else:
+            found = _score_classes(predicted[present], label[present], call[present])
         tasks[name] = {"labels": int(present.sum()), **{m: found.get(m) for m in METRICS[task_type]}}
     result: dict[str, Any] = {}
     for metric in METRICS[task_type]:
         values = [value for task in tasks.values() if (value := task[metric]) is not None]
         result[metric] = float(np.mean(values)) if values else None
+    if task_type == "multiclass":
+        known = ~np.isnan(labels).any(1)
+        result |= _score_together(prediction[known].argmax(1), labels[known].argmax(1))
     if scale is not None and task_type == "regression" and len(names) > 1:
         each = [task["rmse"] / one for task, one in zip(tasks.values(), scale, strict=True) if task["rmse"] is not None]
         result[SCALED] = float(np.mean(each)) if each else None
@@ -95,12 +107,26 @@ def score(
     return result
 
 
-def _score_classes(predicted: np.ndarray, label: np.ndarray) -> dict[str, float]:
+def _score_together(called: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    """Score classes that are told, of any number of them."""
+    from sklearn import metrics
+
+    if len(np.unique(truth)) < 2:
+        return {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # that a class is told which is not there
+        return {
+            "mcc": float(metrics.matthews_corrcoef(truth, called)),
+            "balanced_accuracy": float(metrics.balanced_accuracy_score(truth, called)),
+            "accuracy": float(metrics.accuracy_score(truth, called)),
+        }
+
+
+def _score_classes(predicted: np.ndarray, label: np.ndarray, called: np.ndarray) -> dict[str, float]:
     from sklearn import metrics
 
     if len(np.unique(label)) < 2:
         return {}
-    called = (predicted >= THRESHOLD).astype(float)
     return {
         "roc_auc": float(metrics.roc_auc_score(label, predicted)),
         "pr_auc": float(metrics.average_precision_score(label, predicted)),

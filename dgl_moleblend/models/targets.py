@@ -1,6 +1,6 @@
 """What is predicted: the type of task, its labels, and the scaling of regression targets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,26 +11,70 @@ from typing_extensions import Self
 from dgl_moleblend.errors import CheckpointError, DataError
 
 LARGEST_LABEL = 1e15
-TASK_TYPES = ("regression", "classification")
+TASK_TYPES = ("regression", "classification", "multiclass")
+MOST_CLASSES = 20
+"""Of a multiclass label."""
+_FEW = 5  # so many whole numbers may be classes
 
 
-def find_task_type(labels: np.ndarray) -> str:
-    """Return "classification" if every label present is 0 or 1, else "regression".
+def find_task_type(labels: np.ndarray, names: Sequence[str], words: Mapping[str, Sequence[str]] | None = None) -> str:
+    """Return what labels are: "classification" if all are 0 or 1, "multiclass" if they are words, else "regression".
 
     Parameters
     ----------
     labels : ndarray, shape (rows, t)
         NaN = missing.
+    names : sequence of t str
+    words : mapping of name to words, optional
+        Of labels that were words: those for 0, 1, ..
+
+    Raises
+    ------
+    DataError
+        If all labels are a few whole numbers, such as 0, 1 and 2, which may be classes or amounts; it asks.
 
     Examples
     --------
-    >>> find_task_type(np.array([[0.0], [1.0], [np.nan]]))
+    >>> find_task_type(np.array([[0.0], [1.0], [np.nan]]), ["active"])
     'classification'
-    >>> find_task_type(np.array([[-11.01], [1.0]]))
+    >>> find_task_type(np.array([[-11.01], [1.0]]), ["logS"])
     'regression'
+    >>> find_task_type(np.array([[0.0], [1.0], [2.0]]), ["tier"], {"tier": ["high", "low", "medium"]})
+    'multiclass'
     """
+    words = words or {}
+    if any(len(words.get(name, ())) > 2 for name in names):
+        return "multiclass"
+    columns = [np.unique(column[~np.isnan(column)]) for column in labels.T]
+    if all(name in words or _may_be_classes(values) for name, values in zip(names, columns, strict=True)):
+        for name, values in zip(names, columns, strict=True):
+            if len(values) > 2:
+                raise _ask(name, values)
     present = labels[~np.isnan(labels)]
     return "classification" if len(present) and np.isin(present, (0, 1)).all() else "regression"
+
+
+def _may_be_classes(values: np.ndarray) -> bool:
+    """Whether sorted values are a few whole numbers without a gap, from -1, 0 or 1 on."""
+    return len(values) <= _FEW and (len(values) == 0 or values[0] in (-1, 0, 1)) and bool((np.diff(values) == 1).all())
+
+
+def _ask(name: str, values: np.ndarray) -> DataError:
+    asked = "--task-type multiclass or --task-type regression (task_type= in Python)"
+    if values.tolist() == [-1, 0, 1]:
+        return DataError(f"the labels of {name!r} are -1, 0 and 1: three classes, amounts, or two classes and -1 for"
+                         " a label that is missing", fix=f"say which: --missing-label -1, or {asked}")  # fmt: skip
+    text = f"{', '.join(f'{value:g}' for value in values[:-1])} and {values[-1]:g}"
+    return DataError(f"the labels of {name!r} are {text}: these may be classes, or amounts", fix=f"say which: {asked}")
+
+
+def exact_labels(labels: np.ndarray, bounds: np.ndarray) -> np.ndarray:
+    """Return labels that are the value; NaN where one is a bound, above or below which the value lies.
+
+    >>> exact_labels(np.array([[5.0], [8.0]]), np.array([[0], [1]])).ravel().tolist()
+    [5.0, nan]
+    """
+    return np.where(bounds == 0, labels, np.nan)
 
 
 def check_labels(labels: np.ndarray, task_type: str, names: Sequence[str]) -> None:
@@ -40,29 +84,40 @@ def check_labels(labels: np.ndarray, task_type: str, names: Sequence[str]) -> No
     ----------
     labels : ndarray, shape (rows, t)
         NaN = missing.
-    task_type : {"regression", "classification"}
+    task_type : {"regression", "classification", "multiclass"}
     names : sequence of t str
 
     Raises
     ------
     DataError
-        If one is infinite or beyond `LARGEST_LABEL` or, for classification, neither 0 nor 1; the message names it.
+        If one is infinite or beyond `LARGEST_LABEL` or, for classification, neither 0 nor 1; the message names it. For
+        multiclass, if there are several labels, or one is no whole number, or they are all the same or too many.
     """
+    if task_type == "multiclass" and len(names) > 1:
+        raise DataError(f"{len(names)} properties are given, and a model of several classes has one",
+                        fix="name one, and train a model for each")  # fmt: skip
     for name, column in zip(names, labels.T, strict=True):
         if np.isinf(column).any():
             raise DataError(f"{name!r} holds an infinite label", fix="correct it, or leave the cell empty")
         if len(large := column[np.abs(np.nan_to_num(column, posinf=0.0, neginf=0.0)) > LARGEST_LABEL]):
             raise DataError(f"{name!r} holds {large[0]:g}, and labels go up to {LARGEST_LABEL:g}: errors are squared "
                             "in single precision", fix="give it in another unit, or its logarithm")  # fmt: skip
-        odd = column[~np.isnan(column) & ~np.isin(column, (0, 1))]
+        present = np.unique(column[~np.isnan(column)])
+        odd = present[~np.isin(present, (0, 1))]
         if task_type == "classification" and len(odd):
             raise DataError(
                 f"{name!r} holds {odd[0]:g}, but labels of a classification are 0, 1 or empty",
-                fix="write the classes as 0 and 1, or ask for a regression",
+                fix="write the classes as 0 and 1, or ask for multiclass, or a regression",
             )
+        if task_type == "multiclass" and len(broken := present[present % 1 != 0]):
+            raise DataError(f"{name!r} holds {broken[0]:g}, but classes are whole numbers, words or empty",
+                            fix="write them so, or ask for a regression")  # fmt: skip
+        if task_type == "multiclass" and not 2 <= len(present) <= MOST_CLASSES:
+            raise DataError(f"{name!r} holds {len(present)} different values, and a model tells 2 to {MOST_CLASSES}"
+                            " classes", fix="put rare ones together, or ask for a regression")  # fmt: skip
 
 
-def check_presence(train: np.ndarray, validation: np.ndarray, names: Sequence[str]) -> None:
+def check_presence(train: np.ndarray, validation: np.ndarray, names: Sequence[str], which: str = "") -> None:
     """Check that there is something to learn from, and to choose a model by.
 
     Parameters
@@ -70,6 +125,8 @@ def check_presence(train: np.ndarray, validation: np.ndarray, names: Sequence[st
     train, validation : ndarray, shape (rows, t)
         NaN = missing.
     names : sequence of t str
+    which : str
+        Said of the labels, if there are others: " that is no bound".
 
     Raises
     ------
@@ -80,10 +137,10 @@ def check_presence(train: np.ndarray, validation: np.ndarray, names: Sequence[st
     for name, column in zip(names, train.T, strict=True):
         if np.isnan(column).all():
             raise DataError(
-                f"no training row has a label for {name!r}", fix="leave this target out, or split otherwise"
+                f"no training row has a label for {name!r}{which}", fix="leave this target out, or split otherwise"
             )
     if np.isnan(validation).all():
-        raise DataError("no validation row has a label", fix="split otherwise")
+        raise DataError(f"no validation row has a label{which}", fix="split otherwise")
     if (np.nanmin(train, 0) == np.nanmax(train, 0)).all():
         first = next(iter(train[~np.isnan(train[:, 0]), 0]))
         whose = repr(names[0]) if len(names) == 1 else f"{names[0]!r} (and of each of the others alike)"
@@ -164,5 +221,17 @@ class LabelScaling:
 
 
 def to_prediction(output: Float[Tensor, "b t"], task_type: str, scaling: LabelScaling) -> Float[Tensor, "b t"]:
-    """From what the predictor returns to values in the unit of the target (float64), or to probabilities of class 1."""
+    """From what the predictor returns to values in the unit of the target (float64), or to probabilities."""
+    if task_type == "multiclass":
+        return output.float().softmax(-1)
     return output.float().sigmoid() if task_type == "classification" else scaling.restore(output.double())
+
+
+def to_shares(said: Float[np.ndarray, "n t"]) -> Float[np.ndarray, "n t"]:
+    """From what was said of each class against the rest to probabilities that add up to 1.
+
+    >>> to_shares(np.array([[0.2, 0.2, 0.6], [0.0, 0.0, 0.0]])).round(2).tolist()
+    [[0.2, 0.2, 0.6], [0.33, 0.33, 0.33]]
+    """
+    said = np.maximum(said, 1e-9)
+    return said / said.sum(1, keepdims=True)

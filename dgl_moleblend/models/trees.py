@@ -93,6 +93,7 @@ class TreeModel:
         kind: str = "trees",
         seed: int = 0,
         jobs: int = 1,
+        weights: np.ndarray | None = None,
     ) -> Self:
         """Grow trees on training rows, and fewer on all but one fold each, for `out_of_fold`.
 
@@ -110,6 +111,8 @@ class TreeModel:
             Of the trees, and of random folds.
         jobs : int
             Threads.
+        weights : ndarray, shape (N,), optional
+            What each molecule counts for, at least 0.
 
         Raises
         ------
@@ -137,11 +140,12 @@ class TreeModel:
         out_of_fold, forests = np.full_like(labels, np.nan), []
         for tasks, rows in zip(groups, patterns.T, strict=True):
             y = labels[:, tasks]
-            forests.append(grow(x[rows], y[rows], recipe.trees))
+            forests.append(grow(x[rows], y[rows], recipe.trees, None if weights is None else weights[rows]))
             for number in np.unique(folds[rows]):
                 inside, outside = rows & (folds == number), rows & (folds != number)
                 if outside.any():
-                    held_out = grow(x[outside], y[outside], recipe.trees_in_fold).predict(x[inside])
+                    own = None if weights is None else weights[outside]
+                    held_out = grow(x[outside], y[outside], recipe.trees_in_fold, own).predict(x[inside])
                     out_of_fold[np.ix_(inside, tasks)] = held_out
         return cls(kind, task_type, counted, scalers, columns, tuple(forests), groups, out_of_fold)
 
@@ -234,15 +238,17 @@ class _Grower(NamedTuple):
     seed: int
     jobs: int
 
-    def __call__(self, x: np.ndarray, y: np.ndarray, trees: int) -> Forest:
+    def __call__(self, x: np.ndarray, y: np.ndarray, trees: int, weights: np.ndarray | None = None) -> Forest:
         from sklearn import ensemble
 
+        if weights is not None and weights.any():  # a row of weight 0 would have a leaf of its own
+            x, y, weights = x[weights > 0], y[weights > 0], weights[weights > 0]
         grown = getattr(ensemble, self.recipe.grower)(
             n_estimators=max(min(_FEWEST, trees), int(trees * max(self.share, _LEAST))),
             max_features=self.recipe.share,
             n_jobs=self.jobs,
             random_state=self.seed,
-        ).fit(x, y if y.shape[1] > 1 else y[:, 0])
+        ).fit(x, y if y.shape[1] > 1 else y[:, 0], None if weights is None or not weights.any() else weights)
         return Forest.from_trees([tree.tree_ for tree in grown.estimators_])
 
 

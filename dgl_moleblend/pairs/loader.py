@@ -18,6 +18,7 @@ from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.molecule_targets import MoleculeTargets
 from dgl_moleblend.data.rows import Sample
+from dgl_moleblend.data.sites import SiteValues
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import write_atomically
 from dgl_moleblend.pairs.batch import MoleculeBatch, TensorStruct
@@ -39,12 +40,15 @@ class TrainingBatch(TensorStruct):
         Number of the molecule in the data set.
     row : Tensor, shape (b,), int64
         Number of its input row.
+    bounds : Tensor, shape (b, t), int8
+        1 where the value is above its label, -1 below, 0 where it is the label.
     """
 
     molecules: MoleculeBatch
     labels: Float[Tensor, "b t"]
     index: Integer[Tensor, " b"]
     row: Integer[Tensor, " b"]
+    bounds: Integer[Tensor, "b t"]
 
 
 def collate(
@@ -66,6 +70,7 @@ def collate(
         labels=torch.from_numpy(np.stack([sample.labels for sample in samples])),
         index=torch.as_tensor(np.arange(len(samples)) if index is None else np.asarray(index, np.int64)),
         row=torch.as_tensor([sample.row for sample in samples]),
+        bounds=torch.from_numpy(np.stack([sample.relations for sample in samples])),
     )
 
 
@@ -200,7 +205,7 @@ class BucketSampler(Sampler[BatchPlan]):
 class _Batches(Dataset[TrainingBatch]):
     """A data set whose items are whole batches, so that workers collate them."""
 
-    def __init__(self, dataset: MoleculeDataset, targets: MoleculeTargets | None = None) -> None:
+    def __init__(self, dataset: MoleculeDataset, targets: MoleculeTargets | SiteValues | None = None) -> None:
         self.dataset = dataset
         self.targets = targets
 
@@ -229,7 +234,7 @@ def make_loader(
     pin_memory: bool = False,
     rank: int | None = None,
     world_size: int | None = None,
-    targets: MoleculeTargets | None = None,
+    targets: MoleculeTargets | SiteValues | None = None,
 ) -> DataLoader[TrainingBatch]:
     r"""Return a loader of `TrainingBatch`es that is the same for any number of workers.
 
@@ -246,8 +251,8 @@ def make_loader(
         Whether batches are put in page-locked memory for CUDA.
     batch_size, shuffle, seed, bucket, drop_last, max_pairs, rank, world_size
         See `BucketSampler`.
-    targets : MoleculeTargets, optional
-        Of these very molecules; they take the place of the labels.
+    targets : MoleculeTargets or SiteValues, optional
+        Of these very molecules; they take the place of the labels, of sites as rows of all sites of the batch.
 
     Examples
     --------
@@ -307,6 +312,8 @@ def make_inference_loader(
 def save_graphs(dataset: MoleculeDataset, path: str | os.PathLike[str], *, batch_size: int = 32) -> None:
     """Write a data set as DGLGraphs for `dgl.load_graphs`, in its order, with "labels" (N, t) and "rows" (N,).
 
+    Where some labels are bounds, also "bounds" (N, t): 1 where the value is above its label, -1 below, else 0.
+
     Parameters
     ----------
     dataset : MoleculeDataset
@@ -333,6 +340,8 @@ def save_graphs(dataset: MoleculeDataset, path: str | os.PathLike[str], *, batch
         if len(np.unique(exact)) > len(np.unique(rounded)):
             log.warning("labels of %r differ by less than float32 can tell, and became equal in %s", name, path)
     tensors = {"labels": torch.from_numpy(labels), "rows": torch.from_numpy(dataset.rows.copy())}
+    if (bounds := dataset.bounds).any():
+        tensors["bounds"] = torch.from_numpy(bounds.astype(np.int8))
 
     def write(temporary: Path) -> None:
         try:

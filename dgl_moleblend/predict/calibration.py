@@ -1,10 +1,9 @@
-"""How far off predictions may be: intervals and probabilities, calibrated on the validation rows of a model folder."""
+"""How far off predictions may be: intervals and probabilities, calibrated on rows that a model did not learn from."""
 
 import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from os import PathLike
 from pathlib import Path
 from typing import Any
 
@@ -12,16 +11,17 @@ import numpy as np
 import pandas as pd
 from typing_extensions import Self
 
-from dgl_moleblend import folder as model_folder
 from dgl_moleblend.checksums import check_file, renew
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.files import CALIBRATION_FILE, PREDICTIONS_FILE, write_atomically
+from dgl_moleblend.files import PREDICTIONS_FILE, write_atomically
+from dgl_moleblend.models.uncertainty import score_columns
 from dgl_moleblend.predict.intervals import TaskCalibration, to_logit
-from dgl_moleblend.predict.members import member_folders
 from dgl_moleblend.predict.tables import predicted
 
 COVERAGES = (0.5, 0.8, 0.9, 0.95)
 """Coverages whose share of covered test rows is written down."""
+MEMBERS = "members"
+"""Stands for all models of a folder in `Calibration.deviation_of`: what they differ by, and say of themselves."""
 _FOLDS = 5
 _LEAST_TO_SPREAD = 30  # validation rows from which on intervals may differ in width
 _CLIP = 1e-12  # keeps the logarithm of a probability finite
@@ -33,15 +33,24 @@ class Calibration:
 
     Parameters
     ----------
-    task_type : {"regression", "classification"}
+    task_type : {"regression", "classification", "multiclass"}
     tasks : mapping of str to TaskCalibration
     deviation_of : str, optional
-        The member that says what is possible of a molecule, where a task has `deviations`: its folder's name.
+        The member that says what is possible of a molecule, where a task has `deviations`: its folder's name; or
+        `MEMBERS`.
+    source : str, optional
+        The file whose rows calibrated; by default those of validation.
     """
 
     task_type: str
     tasks: Mapping[str, TaskCalibration]
     deviation_of: str | None = None
+    source: str | None = None
+
+    @property
+    def rows_are(self) -> str:
+        """What the rows are called that calibrated."""
+        return "validation rows" if self.source is None else f"rows of {self.source}"
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -68,7 +77,7 @@ class Calibration:
                 tasks[name] = TaskCalibration(
                     int(values["rows"]), tuple(np.sort(residuals).tolist()), platt, dict(values["test"]), wide
                 )
-            return cls(str(document["task_type"]), tasks, document.get("deviation_of"))
+            return cls(str(document["task_type"]), tasks, document.get("deviation_of"), document.get("source"))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise CheckpointError(
                 f"{path.name} is no calibration: {error}",
@@ -88,7 +97,8 @@ class Calibration:
             }
             for name, task in self.tasks.items()
         }
-        return {"task_type": self.task_type, "tasks": tasks, "deviation_of": self.deviation_of}
+        source = {} if self.source is None else {"source": self.source}
+        return {"task_type": self.task_type, "tasks": tasks, "deviation_of": self.deviation_of, **source}
 
     def write(self, path: Path) -> None:
         """Write the file that `read` reads."""
@@ -119,9 +129,9 @@ def calibrate(
         Columns split ("validation", "test"), and NAME and NAME_predicted of every property; NaN = missing label. With
         `deviation_of` also NAME_deviation, in the unit of the property.
     names : sequence of str
-    task_type : {"regression", "classification"}
+    task_type : {"regression", "classification", "multiclass"}
     deviation_of : str, optional
-        The member of the model whose deviations these are.
+        The member of the model whose deviations these are, or `MEMBERS`. They are looked at where all rows have one.
 
     References
     ----------
@@ -132,12 +142,13 @@ def calibrate(
         table = table.drop(columns=[deviation_column(name) for name in names], errors="ignore")
     for name in names:
         label, value, deviation = _known(table, name, "validation")
-        if task_type == "classification":
-            tasks[name] = TaskCalibration(len(label), platt=_platt(value, label))
+        if task_type != "regression":  # of several classes, one by one, they would no longer add up to 1
+            platt = _platt(value, label) if task_type == "classification" else None
+            tasks[name] = TaskCalibration(len(label), platt=platt)
             continue
         error = np.abs(label - value)
         wide = _spread(error, deviation)
-        residuals = np.sort(error if wide is None else error / deviation)
+        residuals = np.sort(error if wide is None or deviation is None else error / deviation)
         fitted = TaskCalibration(len(label), tuple(residuals.tolist()), deviations=wide)
         tasks[name] = replace(fitted, test=_count(fitted, *_known(table, name, "test")))
     used = any(task.deviations for task in tasks.values())
@@ -174,19 +185,40 @@ def deviation_column(name: str) -> str:
     return f"{name}_deviation"
 
 
-def _known(table: pd.DataFrame, name: str, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return labels, predictions and deviations (1 where there are none) of the rows that have a label."""
-    names = [name, predicted(name), *([deviation_column(name)] if deviation_column(name) in table else [])]
-    part = table.loc[table["split"] == split, names].dropna().to_numpy(float)
-    return part[:, 0], part[:, 1], part[:, 2] if len(names) == 3 else np.ones(len(part))
+def score_uncertainty(table: pd.DataFrame, names: Sequence[str]) -> dict[str, Any]:
+    """Score NAME_deviation of predictions.csv, for metrics.json, by its test rows, or validation rows where none test.
+
+    Returns
+    -------
+    dict
+        "uncertainty": "part" ("test" or "validation") and "tasks", see `models.uncertainty.score_columns`; {} where no
+        deviation is known.
+    """
+    part = "test" if (table["split"] == "test").any() else "validation"
+    rows = table[table["split"] == part]
+    known = [name for name in names if deviation_column(name) in rows]
+    label, value, deviation = (
+        [rows[column(name)].to_numpy(float) for name in known] for column in (str, predicted, deviation_column)
+    )
+    tasks = score_columns(label, value, deviation, known)
+    return {"uncertainty": {"part": part, "tasks": tasks}} if tasks else {}
 
 
-def _spread(error: np.ndarray, deviation: np.ndarray) -> tuple[float, float, float] | None:
+def _known(table: pd.DataFrame, name: str, split: str) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
+    """Return labels, predictions and deviations (None where they are not all known) of the rows that have a label."""
+    rows = table[table["split"] == split].dropna(subset=[name, predicted(name)])
+    column = deviation_column(name)
+    known = column in rows and len(rows) and rows[column].notna().all()
+    deviation = rows[column].to_numpy(float) if known else None
+    return rows[name].to_numpy(float), rows[predicted(name)].to_numpy(float), deviation
+
+
+def _spread(error: np.ndarray, deviation: np.ndarray | None) -> tuple[float, float, float] | None:
     """Return the 5, 50 and 95 % quantiles of deviations, or None where errors are as likely with one width for all.
 
     Errors are taken for Laplace's, whose likelihood is the mean absolute one.
     """
-    if len(error) < _LEAST_TO_SPREAD or not (deviation > 0).all() or not error.any():
+    if deviation is None or len(error) < _LEAST_TO_SPREAD or not (deviation > 0).all() or not error.any():
         return None
     relative = error / deviation
     alike = np.log(error.mean()) + error / error.mean()
@@ -198,9 +230,9 @@ def _spread(error: np.ndarray, deviation: np.ndarray) -> tuple[float, float, flo
     return low, middle, high
 
 
-def _count(task: TaskCalibration, label: np.ndarray, value: np.ndarray, deviation: np.ndarray) -> dict[str, Any]:
+def _count(task: TaskCalibration, label: np.ndarray, value: np.ndarray, deviation: np.ndarray | None) -> dict[str, Any]:
     """Return how many test rows there are, and the share of them in the interval of each coverage."""
-    if not len(label):
+    if not len(label) or (task.deviations and deviation is None):
         return {}
     error = np.abs(label - value)
     covered = {str(c): float(np.mean(error <= task.half_width(c, deviation))) for c in COVERAGES}
@@ -229,97 +261,3 @@ def _platt(probability: np.ndarray, label: np.ndarray) -> tuple[float, float] | 
 def _log_losses(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
     probability = np.clip(probability, _CLIP, 1 - _CLIP)
     return -np.where(label == 1, np.log(probability), np.log1p(-probability))
-
-
-def held_out(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
-    """Return what models predicted for rows that they did not learn from: the mean where several held out a row.
-
-    With several seeds on one split, that is the ensemble itself. With folds, each row is held out by one model: its
-    residuals, pooled over the folds, stand for those of the mean (which are seldom larger), without the guarantee.
-
-    Parameters
-    ----------
-    tables : sequence of DataFrame
-        predictions.csv of each model.
-
-    Returns
-    -------
-    DataFrame
-        The only table, or the mean of several.
-    """
-    if len(tables) == 1:
-        return tables[0]
-    together = pd.concat(tables, ignore_index=True)
-    values = together.select_dtypes("number").columns.difference(["row", "id"])
-    return together.groupby(["split", "row", "smiles"], dropna=False)[list(values)].mean().reset_index()
-
-
-def find_calibration(folders: Sequence[Path]) -> Calibration | None:
-    """Return the calibration of a model or ensemble.
-
-    Parameters
-    ----------
-    folders : sequence of Path
-        Each of a model, or with an ensemble.json; predictions are the mean over all of them.
-
-    Returns
-    -------
-    Calibration or None
-        That of calibration.json of the only folder; else computed from predictions.csv of all models; else None.
-
-    Raises
-    ------
-    CheckpointError
-        If a file is damaged.
-    """
-    if len(folders) == 1 and (folders[0] / CALIBRATION_FILE).is_file():
-        return Calibration.read(folders[0] / CALIBRATION_FILE)
-    models = [model for folder in folders for model in member_folders(folder)]
-    if not all((model / PREDICTIONS_FILE).is_file() for model in models):
-        return None
-    tables = [pd.read_csv(check_file(model / PREDICTIONS_FILE)) for model in models]
-    table = held_out(tables)
-    extra = model_folder.read(models[0], kinds=("predictor",)).extra
-    missing = [name for name in extra["task_names"] if not {name, predicted(name)} <= {*table.columns}]
-    if missing:
-        raise CheckpointError(
-            f"{PREDICTIONS_FILE} holds no numbers for {', '.join(map(repr, missing))}",
-            where=str(models[0]),
-            fix="restore the file; or delete it, and predictions come without intervals",
-        )
-    found = calibrate(table, extra["task_names"], extra["task_type"])
-    both = (
-        table.groupby(["row", "smiles"], dropna=False)["split"].nunique() > 1
-    )  # validation row of one fold, test row of another
-    return count_in_folds(found, tables) if found.task_type == "regression" and both.any() else found
-
-
-def write_calibration(folder: str | PathLike[str]) -> Path:
-    """Write calibration.json from the files of a model folder, or of the folder of an ensemble.
-
-    Parameters
-    ----------
-    folder : path
-        That `finetune` wrote: config.json with predictions.csv, or ensemble.json with such folders.
-
-    Returns
-    -------
-    Path
-        The file.
-
-    Raises
-    ------
-    CheckpointError
-        If a model has no predictions.csv.
-    """
-    path = Path(folder, CALIBRATION_FILE)
-    path.unlink(missing_ok=True)  # it is about the run that was here before
-    found = find_calibration([Path(folder)])
-    if found is None:
-        raise CheckpointError(
-            f"{PREDICTIONS_FILE} of the validation rows is missing",
-            where=str(folder),
-            fix="make the model with `dgl-moleblend finetune`",
-        )
-    found.write(path)
-    return path

@@ -15,6 +15,7 @@ from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.models.kernel import KernelModel
+from dgl_moleblend.models.targets import to_shares
 from dgl_moleblend.models.trees import TreeModel
 from dgl_moleblend.predict.features import COLUMNS, STATES, Features
 
@@ -34,11 +35,12 @@ class FeatureModel:
     featurizer : FeaturizerConfig
         How molecules were turned into numbers for the encoder whose states are a feature, and for networks beside it.
     task_names : tuple of t str
-    task_type : {"regression", "classification"}
+    task_type : {"regression", "classification", "multiclass"}
     encoder : Path, optional
         Folder of the encoder whose states are a feature.
-    classes : mapping of task to (str, str)
-        Of properties whose labels were words: those for class 0 and class 1, whose probability is predicted.
+    classes : mapping of task to words
+        Of properties whose labels were words: those for class 0 and class 1, whose probability is predicted; of
+        multiclass those of all classes, whose columns the tasks are.
     """
 
     model: KernelModel | TreeModel
@@ -130,7 +132,7 @@ class FeatureModel:
         progress: bool = True,
         accelerator: str = "auto",
     ) -> Float[np.ndarray, "n t"]:
-        """Return predictions (N, t): in the unit of the target, or probabilities of class 1.
+        """Return predictions (N, t): in the unit of the target, or probabilities of class 1, or of each class.
 
         Parameters
         ----------
@@ -143,4 +145,11 @@ class FeatureModel:
         if not len(dataset):
             return np.empty((0, len(self.task_names)))
         source = features or Features(dataset, progress=progress, accelerator=accelerator)
-        return self.model.predict(self.features(source))
+        return self.values(self.features(source))
+
+    def values(self, features: FeatureTable) -> Float[np.ndarray, "n t"]:
+        """Return predictions (N, t) for features."""
+        if not len(features):
+            return np.empty((0, len(self.task_names)))
+        found = self.model.predict(features)
+        return to_shares(found) if self.task_type == "multiclass" else found

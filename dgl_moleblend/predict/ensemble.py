@@ -18,7 +18,8 @@ from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.unusual import joined, warnings
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.files import CALIBRATION_FILE, TRAINING_SET_FILE
-from dgl_moleblend.predict.calibration import Calibration, find_calibration
+from dgl_moleblend.predict.calibrated import find_calibration
+from dgl_moleblend.predict.calibration import MEMBERS, Calibration, deviation_column
 from dgl_moleblend.predict.classical import MODELS, FeatureModel
 from dgl_moleblend.predict.features import Features
 from dgl_moleblend.predict.members import check_members, member_folders, member_weights, units_of
@@ -133,22 +134,38 @@ class Ensemble:
         return self._predict(dataset, progress=progress, accelerator=accelerator)[0]
 
     def _predict(self, dataset: MoleculeDataset, **shared: Any) -> tuple[np.ndarray, np.ndarray | None]:
-        """Return what members predict, (m, N, t), and how far off that may be, (N, t), where one of them knows it."""
+        """Return what members predict, (m, N, t), and how far off that may be, (N, t), where it is known."""
         check_featurizer(self.featurizer, dataset)
         features, values, deviation = Features(dataset, **shared), [], None
         asked = self.members if len(dataset) else ()
         features.describe(
             name for one in asked if isinstance(one, FeatureModel) for name in one.model.required_features
         )
+        variances: list[np.ndarray] = []
         for member in self.members:
-            if member is self.knows_deviation:
+            if isinstance(member, PropertyModel) and member.has_deviation:
+                value, own = member.predict_with_deviation(dataset, **shared)
+                variances.append(own**2)
+            elif member is self.knows_deviation:
                 value, deviation = member.predict_with_deviation(features)
             elif isinstance(member, FeatureModel):
                 value = member.predict(dataset, features=features, **shared)
             else:
                 value = member.predict(dataset, **shared)
             values.append(value)
+        wanted = self.calibration is not None and self.calibration.deviation_of == MEMBERS
+        if len(variances) == len(values) or wanted:
+            apart = [self._spread(one) for one in np.moveaxis(np.stack(values), -1, 0)] if len(values) > 1 else []
+            own_variance = np.mean(variances, axis=0) if variances else 0.0
+            deviation = np.sqrt(own_variance + (np.stack(apart, -1) ** 2 if apart else 0.0))
         return np.stack(values), deviation
+
+    def _spread(self, values: Float[np.ndarray, "m n"]) -> Float[np.ndarray, " n"]:
+        """Return what members differ by: the standard deviation, weighted where the mean is."""
+        if self.weights is None or len(set(self.weights)) == 1:
+            return values.std(0, ddof=1)
+        weights = np.asarray(self.weights)[:, None] / sum(self.weights)
+        return np.sqrt((weights * (values - (weights * values).sum(0)) ** 2).sum(0))
 
     def predict_table(
         self,
@@ -171,13 +188,15 @@ class Ensemble:
         Returns
         -------
         DataFrame
-            In the order of the input: row, source, line, id, smiles; for each property NAME_predicted, NAME_spread
-            (several models: the standard deviation over them, of probabilities before calibration for classes), and
-            NAME_lower and NAME_upper (regression with a calibration: the interval, infinite where there are too few
-            validation rows for the coverage); similarity (Tanimoto, to the nearest training molecule), nearest (its
-            SMILES), where the training set is known; warning (of a molecule unlike the training set, or with something
-            beyond the vocabulary: an isotope, a dummy atom, a charge beyond 5); and reason: why a row has no
-            prediction, else "".
+            In the order of the input: row, source, line, id, smiles; of several classes NAME_predicted, the most
+            probable one, and what follows of NAME=CLASS for each; for each property NAME_predicted, NAME_spread
+            (several models: the standard deviation over them, of probabilities before calibration for classes),
+            NAME_deviation (regression: how far off the model may be, where widths of intervals go by that, or it was
+            trained to tell, as by ``--loss gaussian``), NAME_lower and NAME_upper (regression with a calibration: the
+            interval, infinite where there are too few validation rows for the coverage); similarity (Tanimoto, to the
+            nearest training molecule), nearest (its SMILES), where the training set is known; warning (of a molecule
+            unlike the training set, or with something beyond the vocabulary: an isotope, a dummy atom, a charge beyond
+            5); and reason: why a row has no prediction, else "".
         """
         columns = self.predict_columns(dataset, coverage=coverage, progress=progress, accelerator=accelerator)
         return align(dataset, columns)
@@ -194,6 +213,7 @@ class Ensemble:
         check(0 < coverage < 1, "coverage", coverage, "between 0 and 1")
         values, deviation = self._predict(dataset, progress=progress, accelerator=accelerator)
         columns: dict[str, Any] = {}
+        told = dict(self.members[0].classes).items() if self.members[0].task_type == "multiclass" else ()
         equal = self.weights is None or len(set(self.weights)) == 1
         weights = None if equal else np.asarray(self.weights)
         for k, name in enumerate(self.task_names):
@@ -201,13 +221,16 @@ class Ensemble:
             one = values[..., k]  # (m, N); np.average takes no N = 0
             mean = one.mean(0) if weights is None else (weights[:, None] * one).sum(0) / weights.sum()
             columns[predicted(name)] = mean if task is None else task.rescale(mean)
-            if len(values) > 1 and weights is None:
-                columns[f"{name}_spread"] = one.std(0, ddof=1)
-            elif len(values) > 1 and weights is not None:
-                columns[f"{name}_spread"] = np.sqrt((weights[:, None] * (one - mean) ** 2).sum(0) / weights.sum())
+            if len(values) > 1:
+                columns[f"{name}_spread"] = self._spread(one)
+            if deviation is not None:
+                columns[deviation_column(name)] = deviation[:, k]
             if task is not None and self.members[0].task_type == "regression":
                 width = task.half_width(coverage, deviation[:, k] if deviation is not None else None)
                 columns |= {f"{name}_lower": mean - width, f"{name}_upper": mean + width}
+        for name, words in told:
+            shares = np.stack([columns[predicted(task)] for task in self.task_names], 1)
+            columns = {predicted(name): np.asarray(words, object)[shares.argmax(1)], **columns}
         if self.training_set is not None:
             similarity, molecule = self.training_set.find(dataset.structures)
             columns |= {"similarity": similarity, **({} if molecule is None else {"nearest": molecule})}
@@ -239,7 +262,7 @@ def _find_deviation(
     CheckpointError
         If the calibration names one that is not there, or has no deviations.
     """
-    if calibration.deviation_of is None:
+    if calibration.deviation_of in (None, MEMBERS):
         return None
     for path, member in zip(paths, members, strict=True):
         if path.name == calibration.deviation_of and isinstance(member, FeatureModel) and member.has_deviation:

@@ -1,5 +1,6 @@
 """Features of a data set's molecules: fingerprints, descriptors, an encoder's states, columns; each made once."""
 
+import logging
 from collections.abc import Iterable, Sequence
 from os import PathLike
 
@@ -9,6 +10,7 @@ from dgl_moleblend.chem.feature_table import FeatureTable
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import DataError
 
+log = logging.getLogger(__name__)
 STATES = "states"
 """Name of the feature that holds the states of a frozen encoder."""
 COLUMNS = "columns"
@@ -115,4 +117,9 @@ class Features:
                 f"the model needs the columns {', '.join(map(repr, missing))}, which these molecules have not",
                 fix="give a table that has them, read with --features or, for a data set, as labels",
             )
-        return self.dataset.select_tasks(columns).labels.astype(np.float32)
+        chosen = self.dataset.select_tasks(columns)
+        for column, bounds in zip(columns, chosen.bounds.T, strict=True):
+            if bounds.any():
+                count = int((bounds != 0).sum())
+                log.warning("%d values of column %r are bounds (>, <); as features they are missing", count, column)
+        return np.where(chosen.bounds == 0, chosen.labels, np.nan).astype(np.float32)

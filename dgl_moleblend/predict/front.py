@@ -12,7 +12,7 @@ from jaxtyping import Float
 from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.inputs import open_inputs
 from dgl_moleblend.files import ENSEMBLE_FILE
-from dgl_moleblend.folder import KINDS, NETWORKS, read
+from dgl_moleblend.folder import KINDS, NETWORKS, SITES, read
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.predict.embedding import EmbeddingModel, read_model
 from dgl_moleblend.predict.ensemble import COVERAGE, Ensemble
@@ -20,6 +20,7 @@ from dgl_moleblend.predict.jobs import Prediction
 from dgl_moleblend.predict.members import is_model
 from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.screen import Files
+from dgl_moleblend.predict.sites import SiteModel, SitePrediction
 from dgl_moleblend.readers.molecules import MoleculeReader
 
 Saved = str | os.PathLike[str]
@@ -48,22 +49,29 @@ class SavedModel:
         self.name = ", ".join(map(str, folders))
         self._ensemble: Ensemble | None = None
         self._embedding: EmbeddingModel | None = None
+        self._sites: SiteModel | None = None
         if len(folders) == 1 and not os.path.isfile(Path(folders[0], ENSEMBLE_FILE)):
             found = read(folders[0], kinds=KINDS)
+            if found.kind == SITES:
+                self._sites = SiteModel.from_pretrained(folders[0])
+                predictor = self._sites.predictor
+                self._embedding = EmbeddingModel(predictor.encoder, self._sites.featurizer, predictor.relations, "mean")
+                return
             if found.kind in NETWORKS and (found.kind != "predictor" or "task_names" not in found.extra):
                 self._embedding = EmbeddingModel.from_pretrained(folders[0])
                 return
         self._ensemble = Ensemble.from_pretrained(folders)
         if len(self._ensemble.members) == 1 and isinstance(self._ensemble.members[0], PropertyModel):
-            predictor = self._ensemble.members[0].predictor
+            network = self._ensemble.members[0].predictor
             self._embedding = EmbeddingModel(
-                predictor.encoder, self._ensemble.featurizer, predictor.relations, predictor.readout, strict=True
+                network.encoder, self._ensemble.featurizer, network.relations, network.readout, strict=True
             )
 
     @property
     def task_names(self) -> tuple[str, ...]:
         """Names of the properties that it predicts."""
-        return () if self._ensemble is None else self._ensemble.task_names
+        known = self._ensemble or self._sites
+        return () if known is None else known.task_names
 
     @property
     def featurizer(self) -> FeaturizerConfig:
@@ -73,6 +81,8 @@ class SavedModel:
         return known.featurizer
 
     def __repr__(self) -> str:
+        if self._sites is not None:
+            return f"<{self.name}: {', '.join(self.task_names)} of {self._sites.level}s>"
         if self._ensemble is None:
             assert self._embedding is not None
             encoder = self._embedding.encoder
@@ -100,6 +110,10 @@ class SavedModel:
         CheckpointError
             If the model is a pretrained one, which predicts none.
         """
+        if self._sites is not None:
+            check(coverage == COVERAGE, "coverage", coverage, "left out: values of atoms and bonds have no intervals")
+            return self._sites.predict_any(molecules, smiles_column=smiles_column, workers=workers, progress=progress,
+                                           accelerator=accelerator)  # fmt: skip
         ensemble = self._ensemble or Ensemble.from_pretrained(self._folders)  # which says what is missing
         return _predict(ensemble, molecules, coverage, smiles_column, workers, progress, accelerator)
 
@@ -133,9 +147,15 @@ class SavedModel:
         DataError
             If a file is missing or damaged.
         """
-        job = Prediction(tuple(str(folder) for folder in self._folders), coverage, accelerator)
-        reader = MoleculeReader(files, smiles_column=smiles_column, task_columns=job.ensemble.feature_columns,
-                                keep_cells=True)  # fmt: skip
+        job: Prediction | SitePrediction
+        columns: tuple[str, ...] = ()
+        if self._sites is not None:
+            check(coverage == COVERAGE, "coverage", coverage, "left out: values of atoms and bonds have no intervals")
+            job = SitePrediction(str(self._folders[0]), accelerator)
+        else:
+            job = Prediction(tuple(str(folder) for folder in self._folders), coverage, accelerator)
+            columns = job.ensemble.feature_columns
+        reader = MoleculeReader(files, smiles_column=smiles_column, task_columns=columns, keep_cells=True)
         for _, table in Files(reader).steps(job, workers=workers, progress=progress):
             table.attrs.clear()  # types of the columns, which are for our own files
             yield table
@@ -262,7 +282,7 @@ def predict(
         One row for each input, in their order and with the index of a Series or DataFrame: smiles, the columns of
         `Ensemble.predict_table` (NAME_predicted, NAME_spread, NAME_lower, NAME_upper, similarity, nearest, warning),
         and reason: why there is no prediction (NaN), else "". Rows of a file or data set begin with row, source, line,
-        id.
+        id. Of a model of atoms or bonds NAME_predicted holds lists, see `finetune_atoms`, None where there is none.
 
     Raises
     ------
@@ -276,8 +296,7 @@ def predict(
     )
     check(not swapped, "molecules", molecules, "molecules, and stand behind the model: predict(model, molecules)")
     if not isinstance(model, SavedModel):
-        ensemble = Ensemble.from_pretrained(model)
-        return _predict(ensemble, molecules, coverage, smiles_column, workers, progress, accelerator)
+        model = SavedModel(model)
     return model.predict(molecules, coverage=coverage, smiles_column=smiles_column, workers=workers,
                          progress=progress, accelerator=accelerator)  # fmt: skip
 

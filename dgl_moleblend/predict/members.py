@@ -98,3 +98,16 @@ def check_members(folder: str | PathLike[str]) -> None:
 def is_model(path: str | PathLike[str]) -> bool:
     """Whether a path is the folder of a saved model or of an ensemble."""
     return Path(path, model_folder.WEIGHTS_FILE).is_file() or Path(path, ENSEMBLE_FILE).is_file()
+
+
+def predicts_sites(folder: str | PathLike[str]) -> bool:
+    """Whether a folder holds a model of atoms or bonds, and not of molecules.
+
+    Raises
+    ------
+    CheckpointError
+        If its config.json is damaged.
+    """
+    if not Path(folder, model_folder.CONFIG_FILE).is_file():
+        return False
+    return model_folder.read(folder, kinds=model_folder.KINDS).kind == model_folder.SITES

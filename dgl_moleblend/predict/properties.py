@@ -4,16 +4,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from os import PathLike
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
+from torch import Tensor
 
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.models.predictor import MoleBlendPredictor
+from dgl_moleblend.models.spread import deviation_of
 from dgl_moleblend.models.targets import LabelScaling, to_prediction
+from dgl_moleblend.pairs.batch import RelationBatch
 from dgl_moleblend.predict.inference import BATCH_SIZE, infer
 
 
@@ -27,10 +32,11 @@ class PropertyModel:
     featurizer : FeaturizerConfig
         How molecules were, and are to be, turned into numbers.
     task_names : tuple of t str
-    task_type : {"regression", "classification"}
+    task_type : {"regression", "classification", "multiclass"}
     scaling : LabelScaling
-    classes : mapping of task to (str, str)
-        Of properties whose labels were words: those for class 0 and class 1, whose probability is predicted.
+    classes : mapping of task to words
+        Of properties whose labels were words: those for class 0 and class 1, whose probability is predicted; of
+        multiclass those of all classes, whose columns the tasks are.
     """
 
     predictor: MoleBlendPredictor
@@ -91,7 +97,7 @@ class PropertyModel:
         progress: bool = True,
         accelerator: str = "auto",
     ) -> Float[np.ndarray, "n t"]:
-        """Return predictions (N, t): in the unit of the target, or probabilities of class 1.
+        """Return predictions (N, t): in the unit of the target, or probabilities of class 1, or of each class.
 
         Raises
         ------
@@ -111,6 +117,33 @@ class PropertyModel:
             progress=progress,
             accelerator=accelerator,
         )
+
+    @property
+    def has_deviation(self) -> bool:
+        """Whether the network says how far off it may be for each molecule."""
+        return self.predictor.spread is not None and self.task_type == "regression"
+
+    def predict_with_deviation(
+        self, dataset: MoleculeDataset, **how: Any
+    ) -> tuple[Float[np.ndarray, "n t"], Float[np.ndarray, "n t"]]:
+        """Return predictions and how far off they may be, each (N, t), in the unit of the target; see `predict`.
+
+        Of a model that `has_deviation`. Over conformers, the mean of values and of variances.
+        """
+        check_featurizer(self.featurizer, dataset)
+        kind = self.predictor.spread
+        assert kind is not None
+        if not len(dataset):
+            return np.empty((0, len(self.task_names))), np.empty((0, len(self.task_names)))
+        scale = self.scaling.scale
+
+        def compute(relations: RelationBatch) -> Tensor:
+            outputs = self.predictor.outputs(relations).double()
+            deviation = deviation_of(outputs, kind) * outputs.new_tensor(scale)
+            return torch.stack([self.scaling.restore(outputs[..., 0]), deviation**2], 1)
+
+        found = infer(self.predictor, compute, dataset, description="predict", **how)
+        return found[:, 0], np.sqrt(found[:, 1])
 
 
 def check_featurizer(expected: FeaturizerConfig, dataset: MoleculeDataset) -> None:

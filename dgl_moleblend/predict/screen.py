@@ -177,7 +177,7 @@ class Featurized:
 
 
 def _featurize_and_compute(
-    about: tuple[Job, tuple[str, ...], dict[str, tuple[str, str]]],
+    about: tuple[Job, tuple[str, ...], dict[str, tuple[str, ...]]],
     task: Task,
     featurize: Callable[[Task], Chunk] = run_task,
 ) -> pd.DataFrame:
@@ -188,7 +188,7 @@ def _featurize_and_compute(
 
 
 def _featurize_and_compute_beside(
-    about: tuple[Job, tuple[str, ...], dict[str, tuple[str, str]]], workers: int, task: Task
+    about: tuple[Job, tuple[str, ...], dict[str, tuple[str, ...]]], workers: int, task: Task
 ) -> pd.DataFrame:
     """Do all of a step in one of several processes of a machine."""
     _share_cpus(workers)

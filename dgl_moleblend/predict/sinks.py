@@ -1,6 +1,7 @@
 """Where tables go, step by step: to a text or Parquet file that appears whole, to standard output, or its best rows."""
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from os import PathLike
@@ -73,6 +74,7 @@ def open_text(file: TextIO, form: str = "csv", digits: int | None = None) -> Ite
 
     def write(table: pd.DataFrame) -> None:
         nonlocal begun
+        table = _with_short_lists(table, digits, as_text=form == "csv")
         if form == "csv":
             table.to_csv(file, index=False, header=not begun, lineterminator="\n",
                          float_format=None if digits is None else f"%.{digits}g")  # fmt: skip
@@ -89,6 +91,20 @@ def open_text(file: TextIO, form: str = "csv", digits: int | None = None) -> Ite
     yield write
     if form == "json":
         file.write("]")
+
+
+def _with_short_lists(table: pd.DataFrame, digits: int | None, *, as_text: bool) -> pd.DataFrame:
+    """Round the numbers of lists; as text, a list is JSON, as in what `finetune --atom-targets` reads."""
+    new = {}
+    for name in (name for name, column in table.items() if column.dtype == object):
+        if any(isinstance(value, list) for value in table[name]):
+            rows = [value if digits is None or not isinstance(value, list) else
+                    [float(f"{one:.{digits}g}") if isinstance(one, float) else one for one in value]
+                    for value in table[name]]  # fmt: skip
+            if as_text:
+                rows = [json.dumps(value, default=str) if isinstance(value, list) else value for value in rows]
+            new[str(name)] = pd.Series(rows, index=table.index, dtype=object)
+    return table.assign(**new) if new else table
 
 
 def _objects(table: pd.DataFrame, digits: int | None, *, lines: bool) -> str:

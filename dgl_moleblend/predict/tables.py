@@ -19,6 +19,11 @@ def predicted(name: str) -> str:
     return f"{name}_predicted"
 
 
+def bound_columns(name: str) -> tuple[str, str]:
+    """Return the names of the columns of labels that are bounds: what a value is above, and what it is below."""
+    return f"{name}_above", f"{name}_below"
+
+
 def align(
     dataset: MoleculeDataset,
     columns: Mapping[str, Sequence[Any] | np.ndarray],
@@ -48,7 +53,8 @@ def align(
     tables = [table for table in (kept, rejects) if len(table)] or [kept]
     table = pd.concat(tables, ignore_index=True).reindex(columns=list(kept.columns))
     table["line"] = table["line"].astype("Int64").where(table["line"] >= 0)
-    for name in {"nearest", "warning"} & {*table.columns}:
+    texts = {name for name, values in columns.items() if name != "embedding" and np.asarray(values).dtype.kind in "OU"}
+    for name in texts | ({"nearest", "warning"} & {*table.columns}):
         table[name] = table[name].astype(object).fillna("")  # all NaN where there are rejects alone
     return table.sort_values("row", kind="stable", ignore_index=True)
 
@@ -125,7 +131,8 @@ def place_beside(
         frame[new.get(name, name)] = pd.Series(values, index=table.index, dtype=object)
     place = [*table.columns].index("smiles") + 1
     found = pd.concat([table.iloc[:, :place], frame, table.iloc[:, place:]], axis=1)
-    found.attrs["types"] = {new.get(name, name): kind for name, kind in types.items()}
+    own = table.attrs.get("types", {})
+    found.attrs["types"] = {**own, **{new.get(name, name): kind for name, kind in types.items()}}
     return found
 
 

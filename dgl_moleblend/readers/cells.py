@@ -1,8 +1,8 @@
-"""Cells of a table -> labels: numbers, one of two classes, or missing."""
+"""Cells of a table -> labels: numbers, one of some classes, or missing."""
 
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 MISSING = frozenset(("", "na", "n/a", "nan", "-nan", "null", "none", "<na>", "#n/a", "#na", "1.#qnan", "-1.#ind"))
 """Texts that stand for a missing label, in lower case."""
@@ -16,6 +16,8 @@ _KNOWN = (("inactive", "active"), ("no", "yes"), ("false", "true"), ("negative",
           ("n", "y"), ("f", "t"), ("fail", "pass"), ("nontoxic", "toxic"),
           ("non-toxic", "toxic"), ("-", "+"))  # fmt: skip
 """Words for two classes, in small letters: class 0 and class 1."""
+MOST_CLASSES = 20
+"""Words in a column; of more it is text."""
 _WORD = re.compile(r"[^\W\d_].{0,39}|[+-]")
 
 
@@ -75,23 +77,23 @@ def has_decimal_commas(cells: Iterable[object]) -> bool:
     return is_proved
 
 
-def find_classes(cells: Iterable[object], *, known: bool = False) -> tuple[str, str] | None:
-    """Return the words for class 0 and class 1 in a column of two words; None if it is something else.
+def find_classes(cells: Iterable[object], *, known: bool = False) -> tuple[str, ...] | None:
+    """Return the words for class 0, class 1, .. in a column of words; None if it is something else.
 
     Parameters
     ----------
     cells : iterable
         Of one column.
     known : bool
-        Whether words must be such as everybody means two classes by (active, yes, positive, ..). Of others, of which
-        the column must hold both, the first by the alphabet is class 0.
+        Whether words must be two such as everybody means classes by (active, yes, positive, ..). Of others, of which
+        there are two at least, class 0 is the first by the alphabet.
 
     Examples
     --------
     >>> find_classes(["Active", "", "inactive"]), find_classes(["yes"]), find_classes(["binder", "agonist"])
     (('inactive', 'Active'), ('no', 'yes'), ('agonist', 'binder'))
-    >>> find_classes(["1.2", "n.d."]), find_classes(["low", "high", "medium"]), find_classes([">10", "<5"])
-    (None, None, None)
+    >>> find_classes(["low", "high", "medium", "Low"]), find_classes(["1.2", "n.d."]), find_classes([">10", "<5"])
+    (('high', 'low', 'medium'), None, None)
     """
     words: dict[str, str] = {}
     for cell in cells:
@@ -102,40 +104,46 @@ def find_classes(cells: Iterable[object], *, known: bool = False) -> tuple[str, 
         if not isinstance(cell, str) or not _WORD.fullmatch(text):
             return None
         words.setdefault(folded, text)
-        if len(words) > 2:
+        if len(words) > (2 if known else MOST_CLASSES):
             return None
     for pair in _KNOWN:
         if words and set(words) <= set(pair) and (len(words) == 2 or len(pair[0]) > 1):  # "-" alone may mean nothing
             return words.get(pair[0], pair[0]), words.get(pair[1], pair[1])
-    if len(words) < 2 or known:
-        return None
-    first, second = sorted(words)
-    return words[first], words[second]
+    return None if len(words) < 2 or known else tuple(words[word] for word in sorted(words))
 
 
-def read_label(cell: object, classes: tuple[str, str] | None = None, *, comma: bool = False) -> float | None:
-    """Return a label as a number, or 0 and 1 for two classes; NaN where it is missing, None where it is neither."""
-    if classes is None or not isinstance(cell, str):
-        return number(cell, comma=comma)
+def class_of(cell: object, classes: Sequence[str]) -> float | None:
+    """Return the number of a class by its word; NaN where it is missing, None where it is neither.
+
+    >>> class_of(" Active", ("inactive", "Active")), class_of(None, ("no", "yes")), class_of("x", ("no", "yes"))
+    (1.0, nan, None)
+    """
+    if not isinstance(cell, str):
+        return number(cell)
     folded = cell.strip().casefold()
     names = [name.casefold() for name in classes]
     return float(names.index(folded)) if folded in names else math.nan if folded in MISSING else None
 
 
-def why_no_label(cell: object, name: str, classes: tuple[str, str] | None = None, *, comma: bool = False) -> str:
+def why_no_label(cell: object, name: str, classes: Sequence[str] | None = None, *, comma: bool = False) -> str:
     """Say why a cell of a column is no label.
 
     Examples
     --------
-    >>> why_no_label(">10", "y")
-    "the label '>10' in column 'y' is not a finite number"
+    >>> why_no_label("10 nM", "y")
+    "the label '10 nM' in column 'y' is not a finite number"
+    >>> why_no_label("lo", "y", ("high", "low", "medium"))
+    "the label 'lo' in column 'y' is none of 'high', 'low', 'medium'"
     >>> why_no_label("7,50", "y")
     "the label '7,50' in column 'y' has a comma: write numbers with a decimal point, or pass --decimal ,
     if all have a decimal comma; marks for thousands are not read"
     """
     text = f"the label {str(cell)[:100]!r} in column {name!r}"
     if classes is not None:
-        return f"{text} is neither {classes[0]!r} nor {classes[1]!r}"
+        words = list(map(repr, classes))
+        return f"{text} is " + (
+            f"neither {words[0]} nor {words[1]}" if len(words) == 2 else f"none of {', '.join(words)}"
+        )
     if comma:
         return f"{text} is not a finite number with a decimal comma (--decimal says which mark numbers have)"
     if _COMMA.fullmatch(str(cell).strip()):

@@ -75,7 +75,7 @@ class UniMolReader:
 
     def __init__(self, path: str | os.PathLike[str], task_names: Sequence[str] | None = None) -> None:
         self._path = os.fspath(path)
-        self.classes: dict[str, tuple[str, str]] = {}
+        self.classes: dict[str, tuple[str, ...]] = {}
         if not os.path.isfile(self._path):
             raise DataError("there is no such file", where=self._path, fix="name the .lmdb file")
         self.total_bytes: int | None = None

@@ -7,7 +7,8 @@ from typing import Any
 import pandas as pd
 
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.readers.cells import find_classes, read_label, why_no_label
+from dgl_moleblend.readers.bounds import read_label
+from dgl_moleblend.readers.cells import find_classes
 from dgl_moleblend.readers.records import Record
 
 SOURCE = "SMILES"
@@ -21,10 +22,12 @@ class MoleculeList:
     molecules : sequence
         None, NaN and ``pandas.NA`` stand for no molecule.
     labels : mapping of task to a value for each molecule, optional
-        Numbers, texts that are such, or words for two classes; None, NaN and what files have for a missing label stand
-        for none.
+        Numbers, texts that are such, bounds (">8"), or words for classes; None, NaN and what files have for a missing
+        label stand for none.
     ids : sequence, optional
         Identifiers of the molecules.
+    relations : mapping of task to a relation for each molecule, optional
+        ">", "<", "=", ..: which labels are bounds.
 
     Raises
     ------
@@ -47,14 +50,16 @@ class MoleculeList:
         molecules: Sequence[Any],
         labels: Mapping[str, Sequence[Any]] | None = None,
         ids: Sequence[Any] | None = None,
+        relations: Mapping[str, Sequence[Any]] | None = None,
     ) -> None:
         self._molecules, self._labels, self._ids = molecules, dict(labels or {}), ids
+        self._relations = dict(relations or {})
         self.task_names = tuple(self._labels)
         for name, values in {**self._labels, **({} if ids is None else {"identifiers": ids})}.items():
             if len(values) != len(molecules):
                 raise DataError(f"there are {len(molecules):,} molecules and {len(values):,} values of {name!r}",
                                 fix="give one value for every molecule, NaN where there is none")  # fmt: skip
-        self.classes: dict[str, tuple[str, str]] = {}
+        self.classes: dict[str, tuple[str, ...]] = {}
         for name, values in self._labels.items():
             if (classes := find_classes(None if is_missing(value) else value for value in values)) is not None:
                 self.classes[name] = classes
@@ -80,14 +85,18 @@ class MoleculeList:
             error = f"there is no molecule: {value}"
         else:
             mol = value
-        stage, labels = "read" if error else None, []
+        stage, labels, bounds = "read" if error else None, [], []
         for name, values in self._labels.items():
-            classes = self.classes.get(name)
-            found = math.nan if is_missing(values[row]) else read_label(values[row], classes)
-            if found is None and error is None:
-                stage, error = "labels", why_no_label(values[row], name, classes)
-            labels.append(math.nan if found is None else found)
-        return Record(row, SOURCE, -1, smiles=smiles, mol=mol, labels=tuple(labels), stage=stage, error=error, **known)
+            relation = self._relations[name][row] if name in self._relations else None
+            found = read_label(None if is_missing(values[row]) else values[row], name, self.classes.get(name),
+                               None if is_missing(relation) else relation)  # fmt: skip
+            if isinstance(found, str):
+                stage, error = (stage, error) if error is not None else ("labels", found)
+                found = (math.nan, 0)
+            labels.append(found[0])
+            bounds.append(found[1])
+        return Record(row, SOURCE, -1, smiles=smiles, mol=mol, labels=tuple(labels),
+                      bounds=tuple(bounds) if any(bounds) else (), stage=stage, error=error, **known)  # fmt: skip
 
 
 def is_missing(value: Any) -> bool:

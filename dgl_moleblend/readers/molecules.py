@@ -31,6 +31,9 @@ class MoleculeReader:
         warning.
     missing_labels : sequence of float
         Numbers that stand for a missing label, besides blank and NaN.
+    relation_column : str, optional
+        Column that says of the one column of labels which of them are bounds (>, <, ..), "" for none. By default those
+        that are named after their labels, as "Standard Relation" is beside "Standard Value" (`bounds.find_relations`).
     keep_cells : bool
         Whether records hold every cell of their row.
 
@@ -40,8 +43,10 @@ class MoleculeReader:
         Columns of the first file, or properties of its first records.
     task_names : tuple of str
         Columns that the labels come from; the first file decides what patterns stand for.
-    classes : dict of str to (str, str)
-        Of labels that are words (Active, Inactive): those for class 0 and class 1, as the first file's first rows say.
+    classes : dict of str to tuple of str
+        Of labels that are words (Active, Inactive): those for class 0, class 1, .., as the first file's first rows say.
+    relations : dict of str to str
+        Of labels beside which the first file has a column of relations: that column.
     cell_types : dict of str to Arrow type or None
         Of all columns of all files, where cells are kept; None is text. A name that stands twice in a file has a number
         behind it the second time: "x", "x.2". Columns "smiles" and "id" that records have theirs from are left out.
@@ -76,12 +81,13 @@ class MoleculeReader:
         sheet: str | None = None,
         decimal: str | None = None,
         charge: int | None = None,
+        relation_column: str | None = None,
         keep_cells: bool = False,
     ) -> None:
         names = [inputs] if isinstance(inputs, str | os.PathLike) else list(inputs)
         self._options = FileOptions(input_format, encoding, sheet, decimal, charge)
         self._names = expand_inputs(names)
-        self._smiles_column, self._id_column = smiles_column, id_column
+        self._smiles_column, self._id_column, self._relation_column = smiles_column, id_column, relation_column
         self._missing = frozenset(map(float, missing_labels))
         self.bytes_read = 0
         self.total_bytes: int | None = None
@@ -91,7 +97,9 @@ class MoleculeReader:
         try:
             wanted = [task_columns] if isinstance(task_columns, str) else task_columns
             self.task_names = first.find_tasks(wanted, smiles_column, id_column)
-            first.bind(smiles_column, id_column, self.task_names, {})
+            first.bind(smiles_column, id_column, self.task_names, {}, relation_column=relation_column)
+            self.relations = first.find_relations(self.task_names, relation_column)
+            self._unread = first.unread_relations(self.task_names) if relation_column is None else []
             first.keeps_cells = keep_cells
             self.classes = first.find_classes(self.task_names)
             self._commas = first.find_commas(self.task_names)
@@ -113,12 +121,16 @@ class MoleculeReader:
         for name in self._names[1:]:
             table = Table(Source(name), self._options)
             try:
-                table.bind(self._smiles_column, self._id_column, self.task_names, self.classes)
+                self._bind(table)
                 for column, kind in table.cell_types().items():
                     same = self.cell_types.setdefault(column, kind) == kind
                     self.cell_types[column] = kind if same else None
             finally:
                 table.close()
+
+    def _bind(self, table: Table) -> None:
+        table.bind(self._smiles_column, self._id_column, self.task_names, self.classes, self._commas,
+                   relation_column=self._relation_column)  # fmt: skip
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -133,6 +145,7 @@ class MoleculeReader:
             "id_column": self._id_column,
             **self._options.arguments(),
             "missing_labels": sorted(self._missing),
+            **({"relations": self.relations} if self.relations else {}),
         }
 
     def __iter__(self) -> Iterator[Record]:
@@ -140,10 +153,16 @@ class MoleculeReader:
         done = 0
         for column in sorted(self._commas):
             log.warning("the numbers in column %r have a decimal comma (--decimal . reads a point)", column)
+        for task, column in self.relations.items():
+            log.warning("column %r says which labels of %r are bounds (--relation-column '' reads none)", column, task)
+        for column in self._unread:
+            log.warning(
+                "column %r may say which labels are bounds; it is not read (--relation-column reads it)", column
+            )
         for name in self._names:
             table = self._stdin if name == "-" and self._stdin else Table(Source(name), self._options)
             try:
-                table.bind(self._smiles_column, self._id_column, self.task_names, self.classes, self._commas)
+                self._bind(table)
                 table.keeps_cells = self._keep_cells
                 for record in table.records(row, self._missing):
                     self.bytes_read = done + table.source.position()

@@ -30,7 +30,7 @@ class PairedReader:
         SDF files.
     labels : path
         CSV, TSV, Excel or Parquet file.
-    task_columns, smiles_column, id_column, encoding, missing_labels, sheet, decimal
+    task_columns, smiles_column, id_column, encoding, missing_labels, sheet, decimal, relation_column
         Of the table; see `MoleculeReader`. SMILES and identifiers are optional.
 
     Raises
@@ -62,16 +62,19 @@ class PairedReader:
         missing_labels: Sequence[float] = (),
         sheet: str | None = None,
         decimal: str | None = None,
+        relation_column: str | None = None,
     ) -> None:
         self._structures = MoleculeReader(inputs, input_format="sdf")
         (self._labels_path,) = expand_inputs([labels])
         self._missing = frozenset(map(float, missing_labels))
         self._columns = {"smiles_column": smiles_column, "id_column": id_column}
         self._options = FileOptions(encoding=encoding, sheet=sheet, decimal=decimal)
+        self._relation_column = relation_column
         with closing(Table(Source(self._labels_path), self._options)) as table:
             self.task_names = table.find_tasks(task_columns, smiles_column, id_column)
             self.classes = table.find_classes(self.task_names)
             self._commas = table.find_commas(self.task_names)
+            self.relations = table.find_relations(self.task_names, relation_column)
             self._bind(table)
         self.bytes_read = 0
         self.total_bytes = self._structures.total_bytes
@@ -79,7 +82,7 @@ class PairedReader:
     def _bind(self, table: Table) -> None:
         columns = self._columns
         table.bind(columns["smiles_column"], columns["id_column"], self.task_names, self.classes, self._commas,
-                   needs_smiles=False)  # fmt: skip
+                   relation_column=self._relation_column, needs_smiles=False)  # fmt: skip
 
     @property
     def sources(self) -> tuple[str, ...]:
@@ -96,6 +99,7 @@ class PairedReader:
             "labels": self._labels_path,
             "labels_content": content_of(self._labels_path),
             "missing_labels": sorted(self._missing),
+            **({"relations": self.relations} if self.relations else {}),
         }
 
     def __iter__(self) -> Iterator[Record]:
@@ -133,7 +137,8 @@ class PairedReader:
             fault = ("pair", f"the structure is {structure.id!r}, the row of the table {row.id!r}")
         elif row.stage:
             fault = (row.stage, row.error or "")
-        record = dataclasses.replace(structure, id=row.id or structure.id, smiles=row.smiles, labels=row.labels)
+        record = dataclasses.replace(structure, id=row.id or structure.id, smiles=row.smiles, labels=row.labels,
+                                     bounds=row.bounds)  # fmt: skip
         return _with_fault(record, fault)
 
 

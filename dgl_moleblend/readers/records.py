@@ -35,6 +35,8 @@ class Record:
         Elements and conformers of the molecule that the SMILES is of, where a file gives them as numbers.
     labels : tuple of float
         One value per task; NaN = missing.
+    bounds : tuple of int
+        Per task 1 where the value is above its label, -1 below, 0 where it is the label; () where all are 0.
     stage, error : str or None
         Set if the row cannot be used: "read" or "labels", and the reason.
     cells : mapping of str to object, optional
@@ -53,6 +55,7 @@ class Record:
     atoms: tuple[str, ...] | None = None
     positions: np.ndarray | None = None
     labels: tuple[float, ...] = ()
+    bounds: tuple[int, ...] = ()
     stage: str | None = None
     error: str | None = None
     cells: Mapping[str, object] | None = None
@@ -92,7 +95,7 @@ class Reader(Protocol):
     def task_names(self) -> tuple[str, ...]: ...  # noqa: D102
 
     @property
-    def classes(self) -> Mapping[str, tuple[str, str]]: ...  # noqa: D102
+    def classes(self) -> Mapping[str, tuple[str, ...]]: ...  # noqa: D102
 
     def arguments(self) -> dict[str, object]: ...  # noqa: D102
 

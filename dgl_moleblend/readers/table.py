@@ -4,11 +4,20 @@ import fnmatch
 import itertools
 import logging
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from typing import Any
 
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.readers.cells import find_classes, has_decimal_commas, number, read_label, why_no_label
+from dgl_moleblend.readers.bounds import (
+    find_relations,
+    names_relations,
+    read_bounded,
+    read_label,
+    read_relation,
+    without_relation,
+)
+from dgl_moleblend.readers.cells import find_classes, has_decimal_commas, number
 from dgl_moleblend.readers.columns import apart, find_column, find_id, find_smiles, listed, nearest
 from dgl_moleblend.readers.delimited import open_csv, open_tsv
 from dgl_moleblend.readers.excel import open_excel
@@ -162,10 +171,10 @@ class Table:
                 if row.error is not None or isinstance(cells, Mapping):
                     continue
                 for name in [*open_still]:
-                    value = number(cells[self.columns.index(name)])
-                    if value is None or not math.isnan(value):
+                    found = read_bounded(cells[self.columns.index(name)])
+                    if found is None or not math.isnan(found[0]):
                         open_still.remove(name)
-                        numbers |= {name} if value is not None else set()
+                        numbers |= {name} if found is not None else set()
                 if not open_still:
                     break
         finally:
@@ -187,7 +196,8 @@ class Table:
         numbers: list[str] = []
         for name in self.columns:
             cells = self._peek(name)
-            values = [number(cell, comma=self.has_commas(name)) for cell in cells]
+            found = [read_bounded(cell, comma=self.has_commas(name)) for cell in cells]
+            values = [None if one is None else one[0] for one in found]
             blank = all(math.isnan(value) for value in values if value is not None)
             if (None not in values and not blank) or find_classes(cells, known=True) is not None:
                 numbers.append(name)
@@ -198,26 +208,66 @@ class Table:
         if self._options.decimal is not None:
             return self._options.decimal == ","
         if name not in self._commas:
-            self._commas[name] = has_decimal_commas(self._peek(name))
+            self._commas[name] = has_decimal_commas(map(without_relation, self._peek(name)))
         return self._commas[name]
 
     def find_commas(self, task_names: Sequence[str]) -> frozenset[str]:
         """Return those labels whose numbers have a decimal comma."""
         return frozenset(name for name in task_names if self.has_commas(name))
 
-    def find_classes(self, task_names: Sequence[str]) -> dict[str, tuple[str, str]]:
-        """Return the words for class 0 and class 1 of those labels that are words."""
-        found = {name: find_classes(self._peek(name)) for name in task_names}
-        return {name: classes for name, classes in found.items() if classes is not None}
+    def find_relations(self, task_names: Sequence[str], wanted: str | None) -> dict[str, str]:
+        """Return the column of relations of each label that has one: which of its values are bounds."""
+        try:
+            return find_relations(self.columns, task_names, wanted)
+        except DataError as error:
+            raise DataError(error.what, where=self.source.name, fix=error.fix) from None
+
+    def unread_relations(self, task_names: Sequence[str]) -> list[str]:
+        """Return columns of relations, with bounds in the first rows, that are not read as such of any label."""
+        if not task_names:
+            return []
+        known = {*task_names, *self.find_relations(task_names, None).values()}
+        return [name for name in self.columns if name not in known and names_relations(name)
+                and any(read_relation(cell) for cell in self._peek(name))]  # fmt: skip
+
+    def find_classes(self, task_names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return the words for class 0, class 1, .. of those labels that are words.
+
+        All rows are looked at, as a file may be sorted by class; unless the first have words that everybody knows.
+        """
+        found = {}
+        for name in task_names:
+            cells = self._peek(name)
+            classes = find_classes(cells, known=True)
+            if classes is None:
+                with closing(self._behind(name)) as others:
+                    classes = find_classes(itertools.chain(cells, others)) or find_classes(cells)
+            if classes is not None:
+                found[name] = classes
+        return found
+
+    def _behind(self, name: str) -> Generator[object]:
+        """Yield the cells of a column behind the first rows."""
+        if len(self.peeked) < PEEK or self.source.name in ("-", "stdin"):
+            return
+        again = Table(Source(self.source.name), self._options)
+        try:
+            for row in itertools.islice(again.rows(), PEEK, None):
+                if row.error is None:
+                    cells = row.cells
+                    yield cells.get(name, "") if isinstance(cells, Mapping) else cells[self.columns.index(name)]
+        finally:
+            again.close()
 
     def bind(
         self,
         smiles_column: str | None,
         id_column: str | None,
         task_names: Sequence[str],
-        classes: Mapping[str, tuple[str, str]],
+        classes: Mapping[str, Sequence[str]],
         commas: Collection[str] = (),
         *,
+        relation_column: str | None = None,
         needs_smiles: bool = True,
     ) -> None:
         """Look up the wanted columns; take note of the words for classes, and of labels with a decimal comma."""
@@ -237,6 +287,8 @@ class Table:
         self._task_names = task_names
         self._classes = [classes.get(name) for name in task_names]
         self._with_comma = [name in commas for name in task_names]
+        relations = self.find_relations(task_names, relation_column)
+        self._relation_keys = [self._key("relation", relations.get(name)) for name in task_names]
 
     def _key(
         self, role: str, wanted: str | None, find: Callable[[Sequence[str]], str | None] | None = None
@@ -285,15 +337,20 @@ class Table:
         if self.format == "xyz":
             self._say(f"bonds are found from the positions by RDKit; total charge {row.charge} (charge=N in a comment"
                       " line, or --charge, sets it)", row.line)  # fmt: skip
-        labels = []
-        for name, key, classes, comma in zip(
-            self._task_names, self._task_keys, self._classes, self._with_comma, strict=True
+        labels, bounds = [], []
+        for name, key, classes, relation_key, comma in zip(
+            self._task_names, self._task_keys, self._classes, self._relation_keys, self._with_comma, strict=True
         ):
-            value = read_label(get(key), classes, comma=comma)
-            if value is None and error is None:
-                stage, error = "labels", why_no_label(get(key), name, classes, comma=comma)
-            labels.append(math.nan if value is None or value in missing else value)
+            relation = None if relation_key is None else get(relation_key)
+            found = read_label(get(key), name, classes, relation, comma=comma)
+            if isinstance(found, str):
+                stage, error = (stage, error) if error is not None else ("labels", found)
+                found = (math.nan, 0)
+            is_missing = found[0] in missing
+            labels.append(math.nan if is_missing else found[0])
+            bounds.append(0 if is_missing else found[1])
         return Record(**fixed, id=identifier, smiles=smiles, structure=row.structure, labels=tuple(labels),
+                      bounds=tuple(bounds) if any(bounds) else (),
                       structure_format=self.format if self.has_structures else "sdf", charge=row.charge,
                       stage=stage, error=error)  # type: ignore[arg-type]  # fmt: skip
 

@@ -86,6 +86,7 @@ def parity(
     similarity: np.ndarray | None = None,
     half_widths: np.ndarray | None = None,
     coverage: float = 0.9,
+    bounds: np.ndarray | None = None,
 ) -> Figure:
     """Draw predicted against measured values, one panel a target.
 
@@ -103,6 +104,9 @@ def parity(
         around the line of equal values, else a bar on each point.
     coverage : float
         Of the intervals, for the legend.
+    bounds : ndarray, shape (rows, t, 2), optional
+        What measured values are above, and below, where that is all that is known; NaN = nothing. Drawn as triangles
+        that point to where the value lies.
     """
     figure, axes = _panels(len(names))
     captions = [caption] * len(names) if isinstance(caption, str) else caption
@@ -116,8 +120,13 @@ def parity(
             points = axis.scatter(x, y, c=shade, cmap="viridis_r", vmin=0, vmax=1, plotnonfinite=True, **style)
             points.cmap = points.cmap.with_extremes(bad="grey")
             figure.colorbar(points, ax=axis, shrink=0.8, label="similarity to the training molecules")
-        if len(x):
-            ends = [min(x.min(), y.min()), max(x.max(), y.max())]
+        sides = [] if bounds is None else [_present(bounds[:, k, side], predicted[:, k]) for side in (0, 1)]
+        for (bound, value), marker, text in zip(sides, "><", ("above", "below"), strict=False):
+            if len(bound):
+                axis.scatter(bound, value, marker=marker, s=22, facecolors="none", edgecolors=COLORS[1], linewidths=0.9,
+                             label=f"measured {text} this")  # fmt: skip
+        if len(every := np.concatenate([x, y, *(value for pair in sides for value in pair)])):
+            ends = [every.min(), every.max()]
             margin = 0.04 * (ends[1] - ends[0]) or 1.0
             axis.set(xlim=(ends[0] - margin, ends[1] + margin), ylim=(ends[0] - margin, ends[1] + margin))
             axis.plot(ends, ends, color="grey", linewidth=1)

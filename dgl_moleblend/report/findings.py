@@ -23,14 +23,14 @@ _FEW = 50  # with fewer test labels, a score is said to be rough
 
 def findings(run: Results) -> list[str]:
     """Say in sentences what the scores mean, and what new predictions can be held to."""
-    return [*_meaning(run), *_calibration(run)]
+    return [*_meaning(run), *_bounds(run), *_calibration(run)]
 
 
 def _meaning(run: Results) -> list[str]:
     scores, constant = run.metrics[run.part], run.metrics["mean_predictor"][run.part]
     several = len(run.tasks) > 1
     scored = len(run.tasks) - scores["left_out"].get(run.metrics["metric"], 0)
-    over = f", on average over {scored} properties" if several else ""
+    over = f", on average over {scored} {'classes' if run.one_of else 'properties'}" if several else ""
     labels = sum(task["labels"] for task in scores["tasks"].values())
     sentences = []
     if run.part == "validation":
@@ -38,7 +38,9 @@ def _meaning(run: Results) -> list[str]:
             "No row was left for testing. The scores are those of the validation rows, which also chose the weights: "
             "they flatter the model."
         )
-    if run.classifies:
+    if run.one_of:
+        sentences += _meaning_of_one_class(run, scores, constant)
+    elif run.classifies:
         sentences += _meaning_of_classes(run, scores, over)
     else:
         if not several:
@@ -62,12 +64,45 @@ def _meaning(run: Results) -> list[str]:
                 f"The model is better than always predicting the training mean for {better} of {len(run.tasks)} "
                 f"properties (by their RMSE, {run.part} rows)."
             )
-    if labels < _FEW * len(run.tasks):
+    labels //= max(1, len(run.tasks) if run.one_of else 1)  # every class has them all
+    several = several and not run.one_of
+    if labels < _FEW * (len(run.tasks) if several else 1):
         each = f" ({labels / len(run.tasks):.0f} a property)" if several else ""
         sentences.append(
             f"There are only {labels:,} {run.part} labels{each}: these scores are rough, and another split would give "
             "others."
         )
+    return sentences
+
+
+def _bounds(run: Results) -> list[str]:
+    """Say how many labels are bounds, what was made of them, and how many predictions lie on their right side."""
+    counts = run.metrics.get("bounds")
+    if not counts:
+        return []
+    text = f"{counts['bounds']:,} of {counts['labels']:,} labels are bounds (above or below a value): predictions on " \
+           "their right side cost nothing in training, and no score counts them"  # fmt: skip
+    right = total = 0
+    for task in run.tasks:
+        value, bounds = run.values(task)[0], run.bounds(task)
+        total += int((~np.isnan(bounds)).sum())
+        right += int((value[:, 0] > bounds[:, 0]).sum() + (value[:, 0] < bounds[:, 1]).sum())
+    return [
+        text + (f"; {right:,} of {total:,} among the {run.part} rows are predicted on that side." if total else ".")
+    ]
+
+
+def _meaning_of_one_class(run: Results, scores: Mapping[str, Any], constant: Mapping[str, Any]) -> list[str]:
+    """Say how often the right one of several classes is told."""
+    if scores["accuracy"] is None:
+        return [f"All {run.part} rows are of one class, so there is nothing to tell."]
+    text = f"The most probable of {len(run.tasks)} classes is the right one for {scores['accuracy']:.0%} of the" \
+           f" {run.part} molecules; always the largest class is for {constant['accuracy']:.0%}."  # fmt: skip
+    ranked = {name: task["roc_auc"] for name, task in scores["tasks"].items() if task["roc_auc"] is not None}
+    worst = min(ranked, key=lambda name: ranked[name])
+    sentences = [text, f"The class hardest to tell from the rest is {worst} (ROC AUC {number(ranked[worst])})."]
+    if scores["mcc"] <= 0 or scores["roc_auc"] <= _GUESS:
+        sentences.append("This is hardly better than a guess: do not rely on this model.")
     return sentences
 
 
@@ -109,7 +144,7 @@ def _calibration(run: Results) -> list[str]:
     if not tasks:
         return []
     if run.classifies:
-        return [_rescaling(tasks)]
+        return [] if run.one_of else [_rescaling(tasks)]
     name, needed = f"{COVERAGE:.0%} interval", math.ceil(COVERAGE / (1 - COVERAGE) - 1e-9)
     several = len(run.tasks) > 1
     wide = {task: found for task, found in tasks.items() if math.isfinite(np.max(found.half_width(COVERAGE)))}
@@ -125,7 +160,7 @@ def _calibration(run: Results) -> list[str]:
         text += f" for {of_all} {len(run.tasks)} properties, taken from the errors of the validation rows; "
         covers = f"it covers {share:.0%} of the test rows of a property on average"
         if any("folds" in found.test for found in tested):
-            covers += ", each fold's by the interval of its own validation rows"
+            covers += f", each {_each(run)}'s by the interval of its own validation rows"
     else:
         (found,) = wide.values()
         width, rows = np.atleast_1d(found.half_width(COVERAGE)), found.test.get("rows", 0)
@@ -140,8 +175,8 @@ def _calibration(run: Results) -> list[str]:
         if tested and (folds := found.test.get("folds")):
             each = [fold["covered"][str(COVERAGE)] for fold in folds]
             covers = (
-                f"in each fold, the interval of its own validation rows covers {min(each):.0%} to {max(each):.0%} of "
-                f"its test rows, together {round(share * rows):,} of {rows:,} ({share:.0%}{chance})"
+                f"in each {_each(run)}, the interval of its own validation rows covers {min(each):.0%} to "
+                f"{max(each):.0%} of its test rows, together {round(share * rows):,} of {rows:,} ({share:.0%}{chance})"
             )
     sentences = [text + (covers if tested else "no test row says how much it covers") + "."]
     if short:
@@ -172,6 +207,10 @@ def _why_short(run: Results) -> str:
         f"The test rows{of_split} are not like the validation rows: for molecules unlike those, expect the interval to "
         "be too narrow."
     )
+
+
+def _each(run: Results) -> str:
+    return "split" if run.replicates else "fold"
 
 
 def _named(names: Sequence[str]) -> str:

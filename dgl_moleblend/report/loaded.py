@@ -12,10 +12,19 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from dgl_moleblend.checksums import check_file
 from dgl_moleblend.config import check
 from dgl_moleblend.data.inputs import path_of
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.files import METRICS_FILE, REPORT_FILE, make_folder, read_json
+from dgl_moleblend.files import (
+    METRICS_FILE,
+    PREDICTIONS_FILE,
+    REJECTS_FILE,
+    REPORT_FILE,
+    SPLIT_FILE,
+    make_folder,
+    read_json,
+)
 from dgl_moleblend.predict.ensemble import COVERAGE
 from dgl_moleblend.predict.front import Saved, SavedModel
 from dgl_moleblend.predict.properties import PropertyModel
@@ -75,13 +84,16 @@ class LoadedModel(SavedModel):
 
     @property
     def predictions(self) -> pd.DataFrame:
-        """Held-out rows: row, id, smiles, split, and each label beside its prediction.
+        """Held-out rows (of values of atoms or bonds, a row each): row, id, smiles, split, label beside prediction.
 
         Raises
         ------
         DataError
             If there are none, or a file is damaged.
         """
+        if self._sites is not None:
+            return pd.read_csv(check_file(self._file(PREDICTIONS_FILE)), dtype={"id": str, "smiles": str},
+                               keep_default_na=False, na_values=dict.fromkeys(self.task_names, ""))  # fmt: skip
         return self._results().predictions
 
     @property
@@ -93,11 +105,10 @@ class LoadedModel(SavedModel):
         DataError
             If it was not fine-tuned, or a file is damaged.
         """
-        results = self._results()
-        split = results.split.assign(row=results.split["row"].astype(int), reason="")
-        tables = [split[["row", "split", "reason"]]]
-        if results.rejects is not None:
-            lost = results.rejects.assign(row=results.rejects["row"].astype(int), split="rejected")
+        split, rejects = self._divided()
+        tables = [split.assign(row=split["row"].astype(int), reason="")[["row", "split", "reason"]]]
+        if rejects is not None:
+            lost = rejects.assign(row=rejects["row"].astype(int), split="rejected")
             tables.append(lost[["row", "split", "reason"]])
         table = pd.concat(tables).set_index("row").sort_index()
         every = pd.RangeIndex(int(table.index.max()) + 1, name="row")
@@ -147,6 +158,7 @@ class LoadedModel(SavedModel):
         """
         from dgl_moleblend.report.predictions import write_predictions
 
+        check(self._sites is None, "model", self.name, "a model of molecules: a page has no room for lists")
         how: dict[str, Any] = {"coverage": coverage, "smiles_column": smiles_column, "workers": workers,
                                "progress": progress, "accelerator": accelerator}  # fmt: skip
         if (file := path_of(molecules)) and os.path.isfile(file):
@@ -225,7 +237,8 @@ class LoadedModel(SavedModel):
         scores = results.metrics[results.part]["tasks"]
         captions = [f"{results.part}, RMSE {scores[name]['rmse']:.3g}" if scores[name].get("rmse") is not None else ""
                     for name in results.tasks]  # fmt: skip
-        return _shown(parity(*_values(results), results.tasks, captions, None, results.half_widths, COVERAGE))
+        bounds = np.stack([results.bounds(name) for name in results.tasks], 1)
+        return _shown(parity(*_values(results), results.tasks, captions, None, results.half_widths, COVERAGE, bounds))
 
     def plot_roc(self) -> "Figure":
         """Draw ROC curves of the test rows (of the validation rows where there are none).
@@ -262,13 +275,16 @@ class LoadedModel(SavedModel):
 
     @property
     def _classifies(self) -> bool:
-        return self._ensemble is not None and self._ensemble.members[0].task_type == "classification"
+        return self._ensemble is not None and self._ensemble.members[0].task_type != "regression"
 
     def _attribute(self, molecule: Any) -> tuple[Any, pd.DataFrame]:
         from dgl_moleblend.chem.compact import prepare
         from dgl_moleblend.pairs.graph import MoleculeFeaturizer
         from dgl_moleblend.predict.attribution import attribute
 
+        check(
+            self._sites is None, "model", self.name, "a model of molecules: this one predicts each atom or bond itself"
+        )
         members = () if self._ensemble is None else self._ensemble.members
         networks = [one for one in members if isinstance(one, PropertyModel)]
         check(0 < len(networks) == len(members), "model", self.name,
@@ -288,7 +304,18 @@ class LoadedModel(SavedModel):
         table.attrs |= {name: mean(name).tolist() for name in ("prediction", "baseline")}
         return mol, table
 
+    def _divided(self) -> tuple[pd.DataFrame, pd.DataFrame | None]:
+        """Return which row is in which part, and the rejected rows."""
+        if self._sites is None:
+            results = self._results()
+            return results.split, results.rejects
+        split, rejected = pd.read_csv(check_file(self._file(SPLIT_FILE))), self._own_folder() / REJECTS_FILE
+        rejects = pd.read_csv(check_file(rejected), keep_default_na=False) if rejected.is_file() else None
+        return split, rejects
+
     def _results(self) -> Results:
+        check(self._sites is None, "model", self.name, "a model of molecules: this one is of atoms or bonds, and has"
+              " metrics, predictions, rows and plot_losses()")  # fmt: skip
         self._file(METRICS_FILE)
         return read_results(self._own_folder())
 

@@ -21,10 +21,12 @@ from dgl_moleblend.report.results import Results, kept_epoch, main_curves, read_
 from dgl_moleblend.report.verdict import verdict
 from dgl_moleblend.report.words import (
     CANDIDATE_NAMES,
+    CLASSES_HELP,
     METRIC_HELP,
     METRIC_NAMES,
     SKELETON,
     SPLITS,
+    UNCERTAINTY_HELP,
     in_words,
     number,
     score_text,
@@ -72,7 +74,7 @@ def write_report(folder: Path) -> Path:
         "report.html.jinja",
         run=run,
         name=folder.resolve().name,
-        title=title_of(run.tasks),
+        title=title_of([*run.one_of] or run.tasks),
         place=shlex.quote(str(folder)),
         one_model=_one_network(run),
         counts=_counts(run),
@@ -87,10 +89,13 @@ def write_report(folder: Path) -> Path:
         each_main=IN_SIGHT,
         metric_names=METRIC_NAMES,
         candidate_names=CANDIDATE_NAMES,
+        uncertainty=run.metrics.get("uncertainty"),
+        uncertainty_help=UNCERTAINTY_HELP,
         learning=_learning(run, kept),
         kept=kept,
         skeleton=SKELETON,
         together=_together(run),
+        matrix=_matrix(run),
         each=[_task(run, task) for task in run.tasks] if len(run.tasks) <= MANY_TASKS else [],
         folded=_folds(run),
         many_tasks=MANY_TASKS,
@@ -118,8 +123,16 @@ def _counts(run: Results) -> list[tuple[str, int, str]]:
     rows, molecules = run.metrics["rows"], int(run.settings["molecules"])
     rejected = len(run.rejects) if run.rejects is not None else 0
     counts = [("rows in the input", molecules + rejected, "")]
-    if run.folds:
+    if run.replicates:
+        tested = run.predictions["row"].nunique()
+        note = f"in the test part of one split at least, together {rows['test']:,} times; in another part of the others"
+        counts.append(("tested", tested, note))
+        rows = {"test": tested}
+    elif run.folds:
         counts.append(("test", rows["test"], "each in one fold, and trained on or validated with in the others"))
+    elif run.folds_beside_test:
+        counts += [("validation", rows["validation"], "each in one fold, and trained on in the others"),
+                   ("test", rows["test"], "in no fold; predicted by the mean of all models, at the end")]  # fmt: skip
     else:
         counts += [
             ("train", rows["train"], "the model learned from these"),
@@ -136,18 +149,19 @@ def _counts(run: Results) -> list[tuple[str, int, str]]:
         ]
     unused = molecules - sum(rows.values())
     if unused:
-        counts.append(("not used", unused, "in no part of the split"))
+        why = "in no part of the split" if not run.replicates else "tested in none of the splits"
+        counts.append(("not used" if not run.replicates else "not tested", unused, why))
     return [*counts, ("rejected", rejected, "no molecule could be made of these" if rejected else "")]
 
 
 def _split(run: Results) -> dict[str, Any]:
     facts = run.extra.get("facts", {})
     kind = facts.get("split")
-    of_one_fold = ("fold", "duplicates") if run.folds else ()
+    of_one_fold = ("fold", "replicate", "duplicates") if run.folds or run.folds_beside_test else ()
     others = {key: value for key, value in facts.items() if key not in ("split", "split_variant", *of_one_fold)}
     return {
         "kind": kind,
-        "variant": facts.get("split_variant"),
+        "variant": run.metrics.get("split_variant", facts.get("split_variant")),
         "text": SPLITS.get(kind, "") if isinstance(kind, str) else "",
         "facts": in_words(_flat(others)),
     }
@@ -164,11 +178,14 @@ def _scores(run: Results) -> list[dict[str, Any]]:
         if run.folds:
             columns = [source["test"].get(metric) for source in sources]
         left_out = run.metrics["test"]["left_out"].get(metric, 0) if run.metrics["rows"]["test"] else 0
-        note = f"{left_out} of {len(run.tasks)} properties have no test {METRIC_NAMES[metric]}" if left_out else ""
-        rows.append(
-            {"key": metric, "name": METRIC_NAMES[metric], "help": METRIC_HELP[metric], "values": columns, "note": note}
-        )  # fmt: skip
+        note = f"{left_out} of {len(run.tasks)} {_kind(run)} have no test {METRIC_NAMES[metric]}" if left_out else ""
+        says = (CLASSES_HELP if run.one_of else METRIC_HELP)[metric]
+        rows.append({"key": metric, "name": METRIC_NAMES[metric], "help": says, "values": columns, "note": note})
     return rows
+
+
+def _kind(run: Results) -> str:
+    return "classes" if run.one_of else "properties"
 
 
 def _learning(run: Results, kept: int | None) -> list[Picture]:
@@ -206,18 +223,30 @@ def _together(run: Results) -> list[Picture]:
     scores = run.metrics[run.part]
     if _folds(run):
         areas = {task: one["roc_auc"] for task, one in scores["tasks"].items() if one["roc_auc"] is not None}
-        alt = f"ROC AUC of {len(areas)} properties; mean area {number(scores['roc_auc'])}"
+        alt = f"ROC AUC of {len(areas)} {_kind(run)}; mean area {number(scores['roc_auc'])}"
         few = [task for task in areas if (run.shown[task] == 1).sum() < _FEW_OF_CLASS]
         why = f"hollow: fewer than {_FEW_OF_CLASS} molecules of class 1, rough"
         drawn = figures.score_dots(areas, "area under the ROC curve", 0.5, few, why)
         return [Picture.of(drawn, f"{alt}; {len(few)} hollow, of few molecules of class 1")] if areas else []
     return [
         Picture.of(figures.roc(values, labels, run.tasks),
-                 f"ROC curves of {len(run.tasks)} properties; mean area {number(scores['roc_auc'])}"),
+                 f"ROC curves of {len(run.tasks)} {_kind(run)}; mean area {number(scores['roc_auc'])}"),
         Picture.of(figures.precision_recall(values, labels, run.tasks),
-                 f"precision-recall curves of {len(run.tasks)} properties; mean average precision"
+                 f"precision-recall curves of {len(run.tasks)} {_kind(run)}; mean average precision"
                  f" {number(scores['pr_auc'])}"),
     ]  # fmt: skip
+
+
+def _matrix(run: Results) -> dict[str, Any] | None:
+    """Count how often each of several classes (a row) was told as each (a column), of the rows shown; else None."""
+    if not run.one_of:
+        return None
+    known = run.shown.dropna(subset=run.tasks)
+    truth, told = (known[names].to_numpy(float).argmax(1) for names in (run.tasks, [*map(predicted, run.tasks)]))
+    counts = np.zeros((len(run.tasks), len(run.tasks)), int)
+    np.add.at(counts, (truth, told), 1)
+    ((name, words),) = run.one_of.items()
+    return {"name": name, "words": words, "counts": counts.tolist()}
 
 
 def _task(run: Results, task: str) -> dict[str, Any]:
@@ -236,18 +265,23 @@ def _task(run: Results, task: str) -> dict[str, Any]:
             alt = f"{task}: predicted against measured, {present.sum()} {run.part} molecules; {caption}"
             spread = f"{task}: distribution of predicted minus measured, {present.sum()} {run.part} molecules"
             found["pictures"] = [
-                Picture.of(figures.parity(value, label, [task], caption, similarity, widths, COVERAGE), alt),
+                Picture.of(
+                    figures.parity(
+                        value, label, [task], caption, similarity, widths, COVERAGE, run.bounds(task)[:, None]
+                    ),
+                    alt,
+                ),
                 Picture.of(figures.residuals(value, label, [task]), spread),
             ]
         return found
     positive, call = label[present, 0] == 1, value[present, 0] >= 0.5
     found["positive"] = int(positive.sum())
-    found["confusion"] = {
+    found["confusion"] = None if run.one_of else {
         "found": int((positive & call).sum()),
         "missed": int((positive & ~call).sum()),
         "false": int((~positive & call).sum()),
         "right": int((~positive & ~call).sum()),
-    }
+    }  # fmt: skip
     found["too_few"] = _folds(run) and int(positive.sum()) < _FEW_OF_CLASS
     if score["roc_auc"] is not None and not found["too_few"]:
         about = f"{present.sum()} {run.part} molecules, {positive.sum()} of class 1"
@@ -278,7 +312,7 @@ def _similarity(run: Results) -> Picture | None:
     errors = _errors(run) * (1 if several or run.classifies else run.extra["scaling"]["scale"][0])
     label = "absolute error" if not run.classifies else "distance of probability from class"
     if several:
-        label += ", mean over properties" + ("" if run.classifies else " / deviation")
+        label += f", mean over {_kind(run)}" + ("" if run.classifies else " / deviation")
     similarity = run.shown["similarity"].to_numpy(float)
     alt = f"{label} against the Tanimoto similarity of Morgan fingerprints to the nearest training molecule"
     return Picture.of(figures.error_by_similarity(similarity, errors.mean(axis=1).to_numpy(), label), alt)

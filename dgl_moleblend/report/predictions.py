@@ -51,15 +51,17 @@ def write_predictions(
     computed = {f"{name}_{what}" for name in tasks for what in ("predicted", "spread", "lower", "upper")}
     own = [name for name in table.columns if name not in {*computed, *_PLACE, *_LAST}]
     kept, lost = table[table["reason"] == ""], table[table["reason"] != ""]
-    classifies = ensemble.members[0].task_type == "classification"
+    classifies = ensemble.members[0].task_type != "regression"
+    one_of = ensemble.members[0].classes if ensemble.members[0].task_type == "multiclass" else {}
     forms = {name: ".3f" if classifies else _form(kept, name) for name in tasks}
     left_out = _left_out(kept, lost, own)
     page = render(
         "predictions.html.jinja",
-        title=title_of(tasks),
+        title=title_of([*one_of] or tasks),
         model=model,
         tasks=[_head(ensemble, name) for name in tasks],
         classifies=classifies,
+        one_of=one_of,
         counts={"rows": len(table), "molecules": len(kept), "rejected": len(lost),
                 "warned": int((kept["warning"] != "").sum()) if "warning" in table else None},
         coverage=coverage,

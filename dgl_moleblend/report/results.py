@@ -26,7 +26,7 @@ from dgl_moleblend.models.scores import METRICS
 from dgl_moleblend.predict.calibration import Calibration, deviation_column
 from dgl_moleblend.predict.ensemble import COVERAGE
 from dgl_moleblend.predict.intervals import TaskCalibration
-from dgl_moleblend.predict.tables import predicted
+from dgl_moleblend.predict.tables import bound_columns, predicted
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,12 @@ class Results:
     @property
     def classifies(self) -> bool:
         """Whether the properties are classes."""
-        return self.extra["task_type"] == "classification"
+        return self.extra["task_type"] != "regression"
+
+    @property
+    def one_of(self) -> dict[str, list[str]]:
+        """What several classes are of, and what they are called, where each is one of `tasks`; else nothing."""
+        return self.extra["classes"] if self.extra["task_type"] == "multiclass" else {}
 
     @property
     def runs(self) -> dict[str, Any]:
@@ -67,8 +72,24 @@ class Results:
 
     @property
     def folds(self) -> bool:
-        """Whether each of several models was tested on another part of the molecules."""
+        """Whether each of several models was tested on molecules of its own: another fold, or its own split."""
         return "out_of_fold" in self.metrics
+
+    @property
+    def replicates(self) -> bool:
+        """Whether each of several models has a split of its own, so that a row can be tested more than once."""
+        return "replicates" in self.metrics
+
+    @property
+    def folds_beside_test(self) -> bool:
+        """Whether each of several models validates another part of the molecules, and all are tested on the same."""
+        return "folds" in self.metrics and not self.folds
+
+    @property
+    def learned_from(self) -> int:
+        """The number of molecules that were trained on, by one of the models at least."""
+        rows = self.metrics["rows"]
+        return int(rows["train"] + (rows["validation"] if self.candidates or self.folds_beside_test else 0))
 
     @cached_property
     def part(self) -> str:
@@ -89,6 +110,11 @@ class Results:
     def values(self, task: str) -> tuple[np.ndarray, np.ndarray]:
         """Predictions and labels of the rows shown, each of shape (rows, 1)."""
         return self.shown[[predicted(task)]].to_numpy(float), self.shown[[task]].to_numpy(float)
+
+    def bounds(self, task: str) -> np.ndarray:
+        """Return what values of the rows shown are above, and below, shape (rows, 2); NaN where no bound is known."""
+        columns = [self.shown.get(name, pd.Series(np.nan, self.shown.index)) for name in bound_columns(task)]
+        return np.stack([column.to_numpy(float) for column in columns], 1)
 
     @cached_property
     def half_widths(self) -> np.ndarray:
@@ -165,9 +191,11 @@ def _read_several(folder: Path) -> Results:
         metrics |= {"mean_predictor": {"validation": nothing, "test": constant}}
         metrics["rows"] = {"train": 0, "validation": 0, "test": len(predictions)}
     else:
-        metrics["rows"] = first.metrics["rows"]
+        metrics["rows"] = metrics.get("rows", first.metrics["rows"])
     run = replace(first, folder=folder, metrics=metrics, predictions=predictions,
                   calibration=_read_calibration(folder))  # fmt: skip
+    if run.folds_beside_test:
+        run = replace(run, split=_read_table(folder / SPLIT_FILE, ("row", "split")))
     if not run.folds:
         _check_agreement(run)
     return run
@@ -197,7 +225,7 @@ def _read_blend(folder: Path, extra: dict[str, Any]) -> Results:
 
 def _read_predictions(folder: Path, tasks: Sequence[str]) -> pd.DataFrame:
     numbers = [column for task in tasks for column in (task, predicted(task))]
-    optional = ("similarity", *map(deviation_column, tasks))
+    optional = ("similarity", *map(deviation_column, tasks), *(name for task in tasks for name in bound_columns(task)))
     return _read_table(folder / PREDICTIONS_FILE, ("row", "id", "smiles", "split"), numbers, optional)
 
 

@@ -14,6 +14,9 @@ def describe(ensemble: Ensemble, coverage: float) -> list[str]:
     """Say how many models predicted, and what was calibrated, on how many rows."""
     texts = [f"mean of {len(ensemble.members)} models"] if len(ensemble.members) > 1 else []
     classes = ensemble.members[0].classes
+    if ensemble.members[0].task_type == "multiclass":
+        return texts + [f"{name}: the most probable of {', '.join(map(repr, words))}; their probabilities are as the"
+                        " models give them" for name, words in classes.items()]  # fmt: skip
     texts += [f"{name}: probability of {one!r} ({zero!r} is class 0)" for name, (zero, one) in classes.items()]
     for name, task in ({} if ensemble.calibration is None else ensemble.calibration.tasks).items():
         if ensemble.members[0].task_type == "classification":
@@ -28,7 +31,7 @@ def describe(ensemble: Ensemble, coverage: float) -> list[str]:
         wide = f"{width[0]:.3g}" if len(width) == 1 else f"{width[0]:.3g} to {width[-1]:.3g}"
         text = f"{name}: interval of +-{wide} for a coverage of {coverage:.0%}, by {task.rows:,} validation rows"
         if (share := task.test.get("covered", {}).get(str(coverage))) is not None:
-            which = "those of the folds" if "folds" in task.test else "it"
+            which = "those of the single models" if "folds" in task.test else "it"
             text += f"; {which} held {share:.0%} of {task.test['rows']:,} test rows"
         texts.append(text)
     return texts

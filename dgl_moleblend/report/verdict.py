@@ -37,7 +37,7 @@ def verdict(run: Results) -> Verdict:
     if value is None:
         return Verdict("unknown", f"No {METRIC_NAMES[metric]} can be computed for the {run.part} rows.")
     word = "good" if value >= _GOOD[metric] else "fair" if value >= _FAIR[metric] else "poor"
-    several = ", the mean over properties" if len(run.tasks) > 1 else ""
+    several = f", the mean over {'classes' if run.one_of else 'properties'}" if len(run.tasks) > 1 else ""
     reason = (
         f"{METRIC_NAMES[metric]} {value:.2f}".replace("-", "\N{MINUS SIGN}")
         + f" on {run.part} rows{several}; good from {_GOOD[metric]:.2f}, fair from {_FAIR[metric]:.2f}."

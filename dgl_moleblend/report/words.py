@@ -40,16 +40,41 @@ METRIC_HELP = {
     "balanced_accuracy": "mean share of class 0 and of class 1 that is told right at 0.5; 1 is perfect, 0.5 a guess",
     "accuracy": "share that is told right at a probability of 0.5; always the larger class gives its share",
 }
+CLASSES_HELP = METRIC_HELP | {
+    "roc_auc": "how often a molecule of a class is ranked above the others, mean over the classes; 0.5 is a guess",
+    "pr_auc": "average precision of each class against the rest, mean over the classes; 1 is perfect",
+    "mcc": "Matthews' correlation of the most probable class with the true one; 1 is perfect, 0 a guess",
+    "f1": "harmonic mean of precision and recall of the most probable class, mean over the classes; 1 is perfect",
+    "balanced_accuracy": "mean share of each class that is told right; 1 is perfect, always the same gives 1 / classes",
+    "accuracy": "share that is told right; always the largest class gives its share",
+}
+"""The same of several classes."""
+UNCERTAINTY_HELP = {
+    "nll": ("NLL", "mean negative log likelihood of the errors, were they Gaussian with these deviations; lower is "
+            "better"),
+    "ence": ("ENCE", "how far root mean square errors are from the deviations of bins of like deviation, as a share of "
+             "these; 0 is perfect"),
+    "miscalibration_area": ("miscalibration area", "between the coverage that such deviations promise and the one they "
+                            "have; 0 is perfect, 0.5 the worst"),
+}  # fmt: skip
 SPLITS = {
     "scaffold": "Molecules with the same ring scaffold are in the same part, so that test molecules have scaffolds "
     "that were not trained on. This is harder than a random split, and closer to how a model meets new chemistry.",
     "random": "Molecules were divided at random. Near relatives of test molecules may have been trained on: expect "
     "larger errors for new chemistry.",
+    "scaffold_balanced": "Whole ring scaffolds were divided at random, the largest among the training molecules: test "
+    "molecules have scaffolds that were not trained on.",
+    "cluster": "Whole clusters of molecules that are alike (by their fingerprints) were divided at random, so that "
+    "test molecules are unlike those trained on, though some at the rim of a cluster may be near one. This is harder "
+    "than a random split.",
     "molecular_weight": "Molecules were divided by molecular weight.",
     "stratified": "Molecules were divided so that every part has the same range of labels.",
     "consecutive": "Molecules were divided in the order of the input.",
     "column": "A column of the input says which molecules train, validate and test.",
     "file": "Molecules of some files were kept for validation or testing.",
+    "list": "A table beside the input says which molecules train, validate and test.",
+    "group": "Whole groups, which a column names, were divided at random: none is in two parts.",
+    "time": "The oldest molecules trained, the newest tested, which is closest to how a model meets new chemistry.",
 }
 
 SKELETON = (

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted
 from typing_extensions import Self
 
 from dgl_moleblend import shipped
 from dgl_moleblend.config import FeaturizerConfig, TrainingConfig, check
 from dgl_moleblend.data.splits import Split
+from dgl_moleblend.data.weights import check_weights
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.loaded import LoadedModel, load
@@ -57,7 +58,7 @@ class FittedModel(TakesMolecules):
         self.accelerator = accelerator
         self.random_state = random_state
 
-    def _fit(self, X: Any, labels: np.ndarray, task_type: str) -> Self:  # noqa: N803
+    def _fit(self, X: Any, labels: np.ndarray, task_type: str, sample_weight: Any = None) -> Self:  # noqa: N803
         check(self.head in HEADS, "head", self.head, f"one of {', '.join(map(repr, HEADS))}")
         seed = int(check_random_state(self.random_state).randint(2**31 - 1))
         names = {f"y{k}": labels[:, k].tolist() for k in range(labels.shape[1])}
@@ -68,6 +69,9 @@ class FittedModel(TakesMolecules):
         rows = len(found.dataset)
         if rows < 3:
             raise DataError(f"there are too few molecules to learn from: n_samples={rows}", fix="give more")
+        weights = None
+        if sample_weight is not None:
+            weights = check_weights(found.dataset, _check_sample_weight(sample_weight, X)[found.place], "sample_weight")
         order = np.random.default_rng(seed).permutation(rows)
         held_out = max(1, round(_VALIDATION_SHARE * rows))
         parts = {"train": np.sort(order[held_out:]), "validation": np.sort(order[:held_out]), "test": order[:0]}
@@ -75,7 +79,7 @@ class FittedModel(TakesMolecules):
         out = Path(temporary.name, "model")
         run(found.dataset, Split(parts, {"split": "random", "split_variant": "scikit-learn's rows"}), out,
             encoder=self.encoder, head=self.head, fast=self.fast and self.head == "auto", features=self.features,
-            training=self.training, seed=seed, task_type=task_type, report=False,
+            training=self.training, seed=seed, task_type=task_type, report=False, weights=weights,
             compute=Compute(self.accelerator, progress=self.progress))  # fmt: skip
         self._files = read_files(out)
         self._take(out, temporary)

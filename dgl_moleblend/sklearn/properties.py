@@ -50,8 +50,8 @@ class MoleBlendRegressor(RegressorMixin, FittedModel):
     array([5.])
     """
 
-    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
-        """Fit to numbers y, shape (m,) or (m, t); in (m, t), NaN is a missing label.
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
+        """Fit to numbers y, shape (m,) or (m, t); in (m, t), NaN is a missing label; `sample_weight`, (m,), at least 0.
 
         Raises
         ------
@@ -62,7 +62,7 @@ class MoleBlendRegressor(RegressorMixin, FittedModel):
         """
         labels = _check_y(self, X, y)
         self._is_column = labels.ndim == 1
-        return self._fit(X, labels.reshape(len(labels), -1), "regression")
+        return self._fit(X, labels.reshape(len(labels), -1), "regression", sample_weight)
 
     def predict(self, X: Any) -> np.ndarray:  # noqa: N803
         """Return numbers, shape (m,) or (m, t), NaN where there is no molecule.
@@ -102,8 +102,8 @@ class MoleBlendClassifier(ClassifierMixin, FittedModel):
     ['amine']
     """
 
-    def fit(self, X: Any, y: Any) -> Self:  # noqa: N803
-        """Fit to classes y, shape (m,).
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Self:  # noqa: N803
+        """Fit to classes y, shape (m,); `sample_weight`, shape (m,), at least 0.
 
         Raises
         ------
@@ -118,7 +118,7 @@ class MoleBlendClassifier(ClassifierMixin, FittedModel):
         if len(self.classes_) < 2:
             raise DataError(f"the labels are of one class, {self.classes_[0]!r}", fix="give rows of another class, too")
         hot = np.eye(len(self.classes_))[index.ravel()]
-        return self._fit(X, hot[:, 1:] if len(self.classes_) == 2 else hot, "classification")
+        return self._fit(X, hot[:, 1:] if len(self.classes_) == 2 else hot, "classification", sample_weight)
 
     def predict_proba(self, X: Any) -> np.ndarray:  # noqa: N803
         """Return probabilities of `classes_`, shape (m, k), NaN where there is no molecule.

@@ -27,11 +27,12 @@ from dgl_moleblend.files import (
     write_json,
 )
 from dgl_moleblend.models.blend_weights import blend, blend_weights
+from dgl_moleblend.models.censored import fit_with_bounds
 from dgl_moleblend.models.kernel import KernelModel
 from dgl_moleblend.models.scores import score
-from dgl_moleblend.models.targets import LabelScaling
+from dgl_moleblend.models.targets import LabelScaling, to_shares
 from dgl_moleblend.models.trees import TreeModel
-from dgl_moleblend.predict.calibration import calibrate, deviation_column
+from dgl_moleblend.predict.calibration import calibrate, deviation_column, score_uncertainty
 from dgl_moleblend.predict.classical import FeatureModel
 from dgl_moleblend.predict.features import COLUMNS, STATES, Features
 from dgl_moleblend.predict.properties import PropertyModel
@@ -39,17 +40,10 @@ from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.request import Compute, Task
+from dgl_moleblend.train.checked import Request, check_request, count_bounds, split_facts
 from dgl_moleblend.train.comparison import Comparison, network_training
 from dgl_moleblend.train.ensemble import remove_runs
-from dgl_moleblend.train.finetune import (
-    Request,
-    check_one_device,
-    check_request,
-    finetune,
-    split_facts,
-    split_table,
-    tabulate,
-)
+from dgl_moleblend.train.finetune import check_one_device, finetune, split_table, tabulate
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.plan import RunPlan
 from dgl_moleblend.train.result import FinetuneResult
@@ -100,11 +94,12 @@ def finetune_auto(
     resume: bool = False,
     overwrite: bool = False,
     report: bool = True,
+    weights: np.ndarray | None = None,
     tell: Callable[[str], None] = lambda text: None,
 ) -> FinetuneResult:
     """Compare kinds of models by cross-validation on training and validation rows, and keep their weighted mean.
 
-    Test rows are looked at once, at the end. Folds are made as the split was: by scaffold for a scaffold split.
+    Test rows are looked at once, at the end. Folds are made as the split was: by scaffold or cluster where it was so.
 
     Parameters
     ----------
@@ -129,6 +124,9 @@ def finetune_auto(
         See `finetune`.
     report : bool
         Whether to write report.html.
+    weights : ndarray, shape (molecules,), optional
+        What each molecule counts for when a model is fitted; scores, and what models weigh in the mean, are not
+        weighted.
     tell : callable, optional
         Is given a line as each candidate is done.
 
@@ -150,12 +148,14 @@ def finetune_auto(
         start.keep_from(out)
     parts = Split.of(split).parts
     rows = len(parts.get("train", ())) + len(parts.get("validation", ()))
-    request = check_request(dataset, split, tasks, training or network_training(rows))
+    request = check_request(dataset, split, tasks, training or network_training(rows), weights)
+    together = stays_together(request.facts)
+    by = {} if together in (None, "scaffold") else {"by": together}  # plans from before there were others have no entry
     uses_start = {"frozen", "network"} & {*comparison.candidates}
     plan = RunPlan.of(
         "comparison", request.dataset, [request.parts], comparison.columns, start=start if uses_start else None,
         training=request.training, compute=compute, tasks=request.tasks,
-        work={**comparison.to_dict(), "by_scaffold": by_scaffold(request.facts)},
+        work={**comparison.to_dict(), "by_scaffold": together == "scaffold", **by}, weights=request.weights,
     )  # fmt: skip
     if overwrite and not resume:
         remove_runs(out)
@@ -199,16 +199,16 @@ class _Comparison:
     def __post_init__(self) -> None:
         self.dataset, self.parts, self.config = self.request.dataset, self.request.parts, self.request.training
         self.task_type = self.request.task_type
-        self.labels = self.dataset.labels.astype(np.float64)
+        self.labels = self.request.exact
         self.rows = np.concatenate([self.parts["train"], self.parts["validation"]])
         self.folds = self.make_folds(FOLDS)
 
     def make_folds(self, count: int) -> np.ndarray:
-        """Return the fold of each of `rows`: whole scaffolds where the split was by scaffold, else at random."""
+        """Return the fold of each of `rows`: whole scaffolds or clusters where the split was so, else at random."""
         from dgl_moleblend.data.folds import divide_rows
 
         known = self.dataset.subset(self.rows)
-        return divide_rows(known, count, by_scaffold=by_scaffold(self.request.facts), seed=self.config.seed)
+        return divide_rows(known, count, by=stays_together(self.request.facts), seed=self.config.seed)
 
     def mean(self) -> Candidate:
         """Predict the mean of the other folds' labels."""
@@ -255,6 +255,7 @@ class _Comparison:
                     self.dataset, Split(inner, self.request.facts), self.out / name, tasks=self.request.tasks,
                     start=self.start, training=self.config.replace(seed=self.config.seed + k),
                     compute=self.compute.replace(workers=0), resume=is_finished(self.out / name) is False, report=False,
+                    weights=self.request.weights,
                 )  # fmt: skip
             model = PropertyModel.from_pretrained(self.out / name)
             asked = np.concatenate([inner["validation"], test])
@@ -273,17 +274,21 @@ class _Comparison:
         began = time.perf_counter()
         encoder = self.start.source if self.start is not None and STATES in names else None
         table = self.features.table(names, encoder=encoder, columns=self.comparison.columns)
-        model = model_class.fit(table.take(self.rows), self.labels[self.rows], self.task_type, self.folds,
-                         seed=self.config.seed, **settings)  # fmt: skip
+        known, weights = table.take(self.rows), self.request.weights
+        weights = None if weights is None else weights[self.rows]
+
+        kind = "regression" if self.task_type == "regression" else "classification"  # each class against the rest
+
+        def fit(labels: np.ndarray) -> Any:
+            return model_class.fit(known, labels, kind, self.folds, seed=self.config.seed,
+                                   weights=weights, **settings)  # fmt: skip
+
+        given = self.dataset.subset(self.rows)
+        model = fit_with_bounds(fit, given.labels.astype(np.float64), given.bounds)
         featurizer = self.dataset.featurizer or FeaturizerConfig()
-        saved = FeatureModel(
-            model,
-            featurizer,
-            self.dataset.task_names,
-            self.task_type,
-            None if encoder is None else Path(encoder),
-            self.dataset.classes,
-        )
+        encoder_folder = None if encoder is None else Path(encoder)
+        saved = FeatureModel(model, featurizer, self.dataset.task_names, self.task_type, encoder_folder,
+                             self.dataset.classes)  # fmt: skip
         saved.save_pretrained(self.out / name)
         test, deviation = table.take(self.parts["test"]), None
         assert model.out_of_fold is not None
@@ -291,8 +296,9 @@ class _Comparison:
             values, spread = model.predict_with_deviation(test)
             deviation = model.out_of_fold_deviation, spread
         else:
-            values = model.predict(test) if len(test) else np.empty((0, self.labels.shape[1]))
-        return Candidate(model.out_of_fold, values, time.perf_counter() - began, (name,), deviation)
+            values = saved.values(test)
+        out_of_fold = to_shares(model.out_of_fold) if self.task_type == "multiclass" else model.out_of_fold
+        return Candidate(out_of_fold, values, time.perf_counter() - began, (name,), deviation)
 
 
 def _finish(
@@ -331,7 +337,7 @@ def _finish(
     metrics["mean_predictor"] = {
         part: scored(np.tile(constant, (len(index), 1)), index) for part, index in work.parts.items() if part != "train"
     }
-    metrics |= split_facts(work.request.facts)
+    metrics |= {**split_facts(work.request.facts), **count_bounds(work.dataset, work.parts), **work.request.weighed}
     members = {
         folder: weight[name] / len(one.folders) for name, one in found.items() for folder in one.folders
         if weight[name] > 0
@@ -343,9 +349,9 @@ def _finish(
     featurizer = work.dataset.featurizer or FeaturizerConfig()
     facts = work.request.facts
     extra = {"task_names": names, "task_type": work.task_type, "featurizer": featurizer.to_dict(),
+             **({"classes": dict(work.dataset.classes)} if work.dataset.classes else {}),
              "scaling": {"mean": list(scaling.mean), "scale": list(scaling.scale)}, "facts": facts,
              "units": {task.name: task.unit for task in work.request.tasks if task.unit}}  # fmt: skip
-    write_json(out / METRICS_FILE, metrics)
     table = tabulate(work.dataset, work.parts, {"validation": held_out[validation], "test": test})
     training_set = write_training_set(out, work.dataset.subset(work.rows).structures)
     if training_set is not None:
@@ -360,6 +366,8 @@ def _finish(
                             dict(zip(("validation", "test"), deviation, strict=True)))  # fmt: skip
         every[[deviation_column(name) for name in names]] = possible[[predicted(name) for name in names]]
         deviation_of = "kernel"
+        metrics |= score_uncertainty(every, names)
+    write_json(out / METRICS_FILE, metrics)
     calibration = calibrate(every, names, work.task_type, deviation_of)
     if calibration.deviation_of is not None:  # the widths of intervals go by it
         table = table.merge(every[["row", *map(deviation_column, names)]], on="row", how="left", validate="1:1")
@@ -377,9 +385,10 @@ def _finish(
     return FinetuneResult(out, metrics, table)
 
 
-def by_scaffold(facts: Mapping[str, object] | None) -> bool:
-    """Whether molecules were divided by scaffold, as folds then are."""
-    return (facts or {}).get("split") == "scaffold"
+def stays_together(facts: Mapping[str, object]) -> str | None:
+    """Return what a split did not divide, as folds then do not: "scaffold", "scaffold_balanced" or "cluster"."""
+    kind = facts.get("split")
+    return str(kind) if kind in ("scaffold", "scaffold_balanced", "cluster") else None
 
 
 def _short(scores: Mapping[str, Any]) -> dict[str, Any]:

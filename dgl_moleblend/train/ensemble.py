@@ -1,4 +1,4 @@
-"""Several fine-tuning runs in one folder: seeds of one split, or folds; what they score alone and together."""
+"""Several fine-tuning runs in one folder: seeds of one split, folds, new splits; their scores alone and together."""
 
 import shutil
 from collections.abc import Mapping, Sequence
@@ -20,18 +20,21 @@ from dgl_moleblend.files import (
     SPLIT_FILE,
     write_json,
 )
-from dgl_moleblend.models.scores import METRICS, score, shared_metrics
-from dgl_moleblend.predict.calibration import write_calibration
+from dgl_moleblend.models.scores import METRICS, shared_metrics
+from dgl_moleblend.predict.calibrated import write_calibration
+from dgl_moleblend.predict.calibration import score_uncertainty
 from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.request import Compute
-from dgl_moleblend.train.finetune import SPLITS, check_one_device, check_request, finetune, split_facts, split_table
+from dgl_moleblend.train.checked import SPLITS, check_request, count_bounds, split_facts
+from dgl_moleblend.train.finetune import check_one_device, finetune, split_table
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.plan import Parts, RunPlan
 from dgl_moleblend.train.result import FinetuneResult, read_result
 from dgl_moleblend.train.run import close_run, is_finished, open_run, read_run
 from dgl_moleblend.train.start import Start
+from dgl_moleblend.train.unseen import apart, beside_test, to_scores, with_deviations
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -81,17 +84,20 @@ def finetune_seeds(
     work = _Runs("seeds", dataset, runs, Path(out), settings)
     results = work.finetune_each(resume=resume, overwrite=overwrite)
     tables = [result.predictions for result in results.values()]
-    table, names = tables[0].copy(), work.dataset.task_names
+    table, names = tables[0].copy(), work.names
     columns = [predicted(name) for name in names]
     table[columns] = np.mean([one[columns].to_numpy(float) for one in tables], axis=0)
     first = next(iter(results.values())).metrics
+    if first["task_type"] == "regression":
+        table = with_deviations(table, tables, names)
     scores: dict[str, Any] = {
-        name: _score(table[table["split"] == name], names, first["task_type"], first["label_scale"])
+        name: to_scores(table[table["split"] == name], names, first["task_type"], first["label_scale"])
         for name in SPLITS[1:]
     }
     scores["mean_predictor"] = first["mean_predictor"]
     request = next(iter(work.requests.values()))
-    return _finish(work.out, results, scores, table, split_table(dataset, request.parts), split_facts(request.facts))
+    facts = {**split_facts(request.facts), **count_bounds(work.dataset, request.parts)}
+    return _finish(work.out, results, scores, table, split_table(dataset, request.parts), facts)
 
 
 @holds_its_folder
@@ -107,14 +113,15 @@ def finetune_folds(
     """Fit a model for each fold, into ``fold-0``, ``fold-1``, ..; then score the test rows of all folds together.
 
     `out` itself receives what `finetune_seeds` leaves there, but of all test rows; its split.csv says in which fold
-    each row is tested.
+    each row is tested. Where all folds have the same test rows (a test file, say), these are scored by the mean of all
+    models, and the validation rows each by the model that did not learn from it.
 
     Parameters
     ----------
     dataset, out
         See `dgl_moleblend.train.finetune.finetune`.
     folds : sequence of Split, or of mappings
-        Each as `split` of `finetune`; `dgl_moleblend.data.splits.split_into_folds` makes them.
+        Each as `split` of `finetune`; `dgl_moleblend.data.folds.split_into_folds` and `folds_beside_test` make them.
     resume, overwrite, **settings
         As `finetune_seeds`.
 
@@ -122,7 +129,8 @@ def finetune_folds(
     -------
     FinetuneResult
         Scores "out_of_fold" of all test rows, each predicted by the model that never saw it, and "mean" and
-        "deviation" of the folds; predictions of all test rows, with their fold.
+        "deviation" of the folds; predictions of all test rows, with their fold. Or, of folds that share their test
+        rows, "validation" and "test".
 
     Raises
     ------
@@ -133,23 +141,63 @@ def finetune_folds(
     seed = (settings.get("training") or TrainingConfig()).seed
     work = _Runs("folds", dataset, {f"fold-{k}": (fold, seed) for k, fold in enumerate(folds)}, Path(out), settings)
     results = work.finetune_each(resume=resume, overwrite=overwrite)
-    tables = [
-        result.predictions[result.predictions["split"] == "test"].assign(fold=k)
-        for k, result in enumerate(results.values())
-    ]
-    table = pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
-    task_type, names = next(iter(results.values())).metrics["task_type"], work.dataset.task_names
-    labels = work.dataset.labels.astype(np.float64)
-    scale = np.mean([result.metrics["label_scale"] for result in results.values()], axis=0)  # of the folds' trainings
-    requests = list(work.requests.values())
-    means = np.stack([np.nanmean(labels[request.parts["train"]], axis=0) for request in requests])  # (folds, t)
-    constant = table.assign(**{predicted(name): means[table["fold"], k] for k, name in enumerate(names)})
-    scores: dict[str, Any] = {
-        "out_of_fold": _score(table, names, task_type, scale),
-        "mean_predictor": {"out_of_fold": _score(constant, names, task_type, scale)},
-    }
-    shared = {name: value for name, value in split_facts(requests[0].facts).items() if name != "duplicates"}
-    return _finish(work.out, results, scores, table, table[["row", "fold"]], shared | {"folds": len(folds)})
+    tests = [np.sort(request.parts["test"]) for request in work.requests.values()]
+    if len(tests[0]) and all(np.array_equal(tests[0], test) for test in tests[1:]):
+        table, scores = beside_test(results, work.names, work.means)
+        divided = table[["row", "split", "fold"]]
+        return _finish(work.out, results, scores, table, divided, work.facts | {"folds": len(folds)})
+    table, scores = apart(results, work.names, work.means, "fold")
+    return _finish(work.out, results, scores, table, table[["row", "fold"]], work.facts | {"folds": len(folds)})
+
+
+@holds_its_folder
+def finetune_replicates(
+    dataset: "MoleculeDataset",
+    splits: "Sequence[Split | Parts]",
+    out: str | PathLike[str],
+    *,
+    resume: bool = False,
+    overwrite: bool = False,
+    **settings: Any,
+) -> FinetuneResult:
+    """Fit a model for each of several splits, into ``replicate-0``, ..; say how scores differ between them.
+
+    Model number k has the seed of the training config + k. `out` itself receives what `finetune_folds` leaves there:
+    predictions of the test rows of every split, with their replicate; split.csv has a column for each.
+
+    Parameters
+    ----------
+    dataset, out
+        See `dgl_moleblend.train.finetune.finetune`.
+    splits : sequence of Split, or of mappings
+        Each as `split` of `finetune`.
+    resume, overwrite, **settings
+        As `finetune_seeds`.
+
+    Returns
+    -------
+    FinetuneResult
+        "mean" and "deviation" of the splits' scores; "out_of_fold": of the test rows of all splits together, a row as
+        often as it is tested.
+
+    Raises
+    ------
+    DataError, CheckpointError
+        As `finetune`.
+    """
+    check(len(splits) >= 2, "replicates", len(splits), "at least 2")
+    seed = (settings.get("training") or TrainingConfig()).seed
+    runs = {f"replicate-{k}": (split, seed + k) for k, split in enumerate(splits)}
+    work = _Runs("replicates", dataset, runs, Path(out), settings)
+    results = work.finetune_each(resume=resume, overwrite=overwrite)
+    table, scores = apart(results, work.names, work.means, "replicate")
+    each = [split_table(work.dataset, request.parts).set_index("row")["split"].rename(name)
+            for name, request in work.requests.items()]  # fmt: skip
+    divided = pd.concat(each, axis=1).sort_index().rename_axis("row").reset_index()
+    facts = work.facts | {"replicates": len(splits)}
+    if "split_variant" in facts:
+        facts["split_variant"] = f"{facts['split_variant']}, and {len(splits) - 1} more by the seeds after it"
+    return _finish(work.out, results, scores, table, divided, facts)
 
 
 class _Runs:
@@ -169,7 +217,7 @@ class _Runs:
         training = settings.get("training") or TrainingConfig()
         tasks = self.settings.pop("tasks", None)
         self.requests = {
-            name: check_request(dataset, split, tasks, training.replace(seed=seed))
+            name: check_request(dataset, split, tasks, training.replace(seed=seed), settings.get("weights"))
             for name, (split, seed) in runs.items()
         }
         first = next(iter(self.requests.values()))
@@ -178,8 +226,27 @@ class _Runs:
         self.plan = RunPlan.of(
             kind, self.dataset, [request.parts for request in self.requests.values()], start=self.settings["start"],
             model=model.to_dict(), training=first.training, compute=settings.get("compute") or Compute(),
-            tasks=first.tasks, work={"runs": {name: seed for name, (_, seed) in runs.items()}},
+            tasks=first.tasks, work={"runs": {name: seed for name, (_, seed) in runs.items()}}, weights=first.weights,
         )  # fmt: skip
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the properties."""
+        return self.dataset.task_names
+
+    @property
+    def facts(self) -> dict[str, object]:
+        """Of the first split, without what is of it alone, and of labels."""
+        first = next(iter(self.requests.values()))
+        tested = np.unique(np.concatenate([request.parts["test"] for request in self.requests.values()]))
+        shared = {name: value for name, value in split_facts(first.facts).items() if name != "duplicates"}
+        return shared | count_bounds(self.dataset, {"test": tested})
+
+    @property
+    def means(self) -> np.ndarray:
+        """Mean labels of each run's training rows, shape (runs, t)."""
+        requests = self.requests.values()
+        return np.stack([np.nanmean(request.exact[request.parts["train"]], axis=0) for request in requests])
 
     def finetune_each(self, *, resume: bool, overwrite: bool) -> dict[str, FinetuneResult]:
         """Do every run, or read those that are finished."""
@@ -202,20 +269,13 @@ class _Runs:
 
 
 def remove_runs(out: Path) -> None:
-    """Delete the models of several seeds, folds or kinds in a folder."""
-    for pattern in ("seed-*", "fold-*", "network-*"):
+    """Delete the models of several seeds, folds, replicates or kinds in a folder."""
+    for pattern in ("seed-*", "fold-*", "replicate-*", "network-*"):
         for file in out.glob(f"{pattern}/{RUN_FILE}"):
             shutil.rmtree(file.parent)
     for kind in ("forest", "trees", "kernel", "frozen"):
         if (out / kind / CONFIG_FILE).is_file():
             shutil.rmtree(out / kind)
-
-
-def _score(
-    table: pd.DataFrame, names: Sequence[str], task_type: str, scale: Sequence[float] | np.ndarray
-) -> dict[str, Any]:
-    values = table[[predicted(name) for name in names]].to_numpy(float)
-    return score(values, table[list(names)].to_numpy(float), task_type, names, [*scale])
 
 
 def _finish(
@@ -229,7 +289,8 @@ def _finish(
     """Write scores, predictions and how rows are divided; then the list of models, and what is made from these."""
     first = next(iter(results.values())).metrics
     metrics: dict[str, Any] = {name: first[name] for name in ("task_type", "metric")}
-    metrics |= {**scores, **facts}
+    weighed: dict[str, Any] = {name: first[name] for name in ("weights", "task_weights") if name in first}
+    metrics |= {**scores, **facts, **weighed}
     metrics["runs"] = {name: _summary(result.metrics) for name, result in results.items()}
     metrics |= {"mean": {}, "deviation": {}}
     for part in SPLITS[1:]:
@@ -239,6 +300,8 @@ def _finish(
         }
         metrics["mean"][part] = {m: float(np.mean(v)) if v else None for m, v in columns.items()}
         metrics["deviation"][part] = {m: float(np.std(v, ddof=1)) if len(v) > 1 else None for m, v in columns.items()}
+    if metrics["task_type"] == "regression":
+        metrics |= score_uncertainty(table, [*first["test"]["tasks"]])
     write_json(out / METRICS_FILE, metrics)
     write_table(table, out / PREDICTIONS_FILE)
     write_table(divided, out / SPLIT_FILE)

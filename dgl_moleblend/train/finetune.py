@@ -1,7 +1,6 @@
 """Fine-tune a model to measured properties: what it is asked, what it leaves in its folder."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from os import PathLike
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from dgl_moleblend.chem.similarity import write_training_set
-from dgl_moleblend.config import LOSSES, FeaturizerConfig, PredictorConfig, TrainingConfig, check
+from dgl_moleblend.config import FeaturizerConfig, PredictorConfig, TrainingConfig, check
 from dgl_moleblend.data.splits import Split
 from dgl_moleblend.env.processes import is_first_process
-from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import (
     CURVES_FILE,
     METRICS_FILE,
@@ -26,16 +24,19 @@ from dgl_moleblend.files import (
 )
 from dgl_moleblend.models.losses import positive_weights
 from dgl_moleblend.models.predictor import MoleBlendPredictor
-from dgl_moleblend.models.scores import METRICS, score, shared_metrics
-from dgl_moleblend.models.targets import TASK_TYPES, LabelScaling, check_labels, check_presence, find_task_type
-from dgl_moleblend.predict.calibration import deviation_column, write_calibration
+from dgl_moleblend.models.scores import score
+from dgl_moleblend.models.spread import OUTPUTS
+from dgl_moleblend.models.targets import exact_labels
+from dgl_moleblend.predict.calibrated import write_calibration
+from dgl_moleblend.predict.calibration import deviation_column, score_uncertainty
 from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.sinks import write_table
-from dgl_moleblend.predict.tables import predicted
+from dgl_moleblend.predict.tables import bound_columns, predicted
 from dgl_moleblend.report import figures
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.report.results import kept_epoch, main_curves, read_curves
 from dgl_moleblend.request import Compute, Task
+from dgl_moleblend.train.checked import check_request, count_bounds, split_facts
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.loop import MoleculeData, fit, set_seeds
 from dgl_moleblend.train.modules import FinetuningModule
@@ -47,11 +48,8 @@ from dgl_moleblend.train.start import Source, Start
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
 
-SPLITS = ("train", "validation", "test")
 KEPT_BYTES = 2**30
 """States of a frozen encoder are kept up to here; beyond, they are computed in every epoch."""
-PREDICTION_COLUMNS = ("row", "id", "smiles", "split", "similarity", "fold")
-"""Columns of predictions.csv beside labels and predictions."""
 
 
 @holds_its_folder
@@ -68,6 +66,7 @@ def finetune(
     resume: bool = False,
     overwrite: bool = False,
     report: bool = True,
+    weights: np.ndarray | None = None,
 ) -> FinetuneResult:
     """Fit a network to measured properties.
 
@@ -85,9 +84,9 @@ def finetune(
     out : path
         Receives the model (config.json, model.safetensors, calibration.json, training_set.npz), report.html,
         metrics.json, predictions.csv, split.csv, rejects.csv, run.json, logs and pictures.
-    tasks : sequence of Task, or {"regression", "classification"}, optional
+    tasks : sequence of Task, or {"regression", "classification", "multiclass"}, optional
         The labels to learn, or the kind of all of them. By default every label of the data set, as classification if
-        each is 0 or 1.
+        each is 0 or 1; as multiclass, of which there is one, if it is three words or more.
     start : EncoderConfig, path or name, optional
         Size of a fresh encoder, or a model whose encoder to start from. By default ``EncoderConfig.small()``.
     model : PredictorConfig, optional
@@ -99,6 +98,8 @@ def finetune(
     report : bool
         Whether to write what only a model that is kept needs: report.html, pictures, calibration.json (`predict` makes
         do without), training_set.npz and the similarity to it in predictions.csv.
+    weights : ndarray, shape (molecules,), optional
+        What each molecule counts for in the training loss, finite and at least 0; scores are not weighted.
 
     Returns
     -------
@@ -114,24 +115,34 @@ def finetune(
     out, start = Path(out), Start.of(start)
     start.keep_from(out)
     compute, model = compute or Compute(), model or PredictorConfig()
-    request = check_request(dataset, split, tasks, training or TrainingConfig())
+    request = check_request(dataset, split, tasks, training or TrainingConfig(), weights)
     dataset, parts, config = request.dataset, request.parts, request.training
     task_type, metric = request.task_type, config.metric
     assert metric is not None
     model = model.replace(readout=model.readout or start.readout)
-    names, labels = dataset.task_names, dataset.labels.astype(np.float64)
+    names, labels = dataset.task_names, request.exact
     train_labels, scaling, monitor = labels[parts["train"]], request.scaling, request.monitor
-    weights = positive_weights(train_labels) if config.class_weights else None
+    class_weights = positive_weights(train_labels) if config.class_weights else None
     plan = RunPlan.of("finetuning", dataset, [parts], start=start, model=model.to_dict(), training=config,
-                      compute=compute, tasks=request.tasks)  # fmt: skip
+                      compute=compute, tasks=request.tasks, weights=request.weights)  # fmt: skip
     set_seeds(config.seed)
-    predictor = MoleBlendPredictor(len(names), start.make_encoder(), **model.to_dict())
+    predictor = MoleBlendPredictor(len(names), start.make_encoder(), **model.to_dict(),
+                                   spread=config.loss if config.loss in OUTPUTS else None)  # fmt: skip
     states = len(dataset) + (0 if model.readout == "token" else int(dataset.num_atoms.sum()))
     fits = 4 * states * predictor.encoder.config.feat_size <= KEPT_BYTES
     keep_states = config.freeze_encoder and fits and dataset.num_conformers.max(initial=0) <= 1
     open_run(out, plan, resume=resume, overwrite=overwrite)
     done = fit(
-        FinetuningModule(predictor, config, task_type, names, scaling, weights, keep_states=keep_states),
+        FinetuningModule(
+            predictor,
+            config,
+            task_type,
+            names,
+            scaling,
+            class_weights,
+            keep_states=keep_states,
+            importance=request.importance,
+        ),
         MoleculeData(dataset, parts, config, workers=compute.workers),
         out,
         description="finetune",
@@ -145,9 +156,12 @@ def finetune(
         predictor, dataset.featurizer or FeaturizerConfig(), tuple(names), task_type, scaling, dataset.classes
     )
     held_out = np.concatenate([parts["validation"], parts["test"]])
-    values = property_model.predict(
-        dataset.subset(held_out), progress=compute.progress, accelerator=compute.accelerator
-    )
+    how: dict[str, Any] = {"progress": compute.progress, "accelerator": compute.accelerator}
+    deviation = None
+    if property_model.has_deviation:
+        values, deviation = property_model.predict_with_deviation(dataset.subset(held_out), **how)
+    else:
+        values = property_model.predict(dataset.subset(held_out), **how)
     predictions = dict(zip(("validation", "test"), np.split(values, [len(parts["validation"])]), strict=True))
     constant = np.nanmean(train_labels, 0)
     metrics: dict[str, Any] = {"task_type": task_type, "metric": metric, "chosen_by": monitor, **done}
@@ -159,13 +173,19 @@ def finetune(
     }
     metrics["label_scale"] = list(scaling.scale)
     metrics["rows"] = {name: len(part) for name, part in parts.items()}
-    if weights is not None:
-        metrics["class_weights"] = dict(zip(names, weights, strict=True))
-    metrics |= split_facts(request.facts)
+    if class_weights is not None:
+        metrics["class_weights"] = dict(zip(names, class_weights, strict=True))
+    metrics |= request.weighed
+    metrics |= {**split_facts(request.facts), **count_bounds(dataset, parts)}
     units = {task.name: task.unit for task in request.tasks if task.unit}
     property_model.save_pretrained(out, versions=library_versions(), metric=metric, facts=request.facts, units=units)
-    write_json(out / METRICS_FILE, metrics)
     table = tabulate(dataset, parts, predictions)
+    if deviation is not None:
+        place = {int(row): k for k, row in enumerate(dataset.rows[held_out])}
+        known = deviation[[place[int(row)] for row in table["row"]]]
+        table[[deviation_column(name) for name in names]] = known
+        metrics |= score_uncertainty(table, names)
+    write_json(out / METRICS_FILE, metrics)
     if report and (training_set := write_training_set(out, dataset.subset(parts["train"]).structures)) is not None:
         table["similarity"] = training_set.similarity(table["smiles"].tolist())
     write_table(table, out / PREDICTIONS_FILE)
@@ -193,121 +213,24 @@ def check_one_device(compute: Compute | None) -> None:
     check(devices == 1, "devices", devices, "1 where several models are fitted; finetune with one network takes more")
 
 
-def split_facts(facts: Mapping[str, object]) -> dict[str, object]:
-    """Return those facts that say how molecules were divided."""
-    return {name: value for name, value in facts.items() if name.startswith("split") or name == "duplicates"}
-
-
-@dataclass(frozen=True)
-class Request:
-    """What fine-tuning is asked for, checked: labels alone that are asked for, and everything found that was open.
-
-    Parameters
-    ----------
-    dataset : MoleculeDataset
-    parts : dict of "train", "validation", "test" to indices
-    facts : dict
-        Of the split.
-    tasks : tuple of Task
-        With their kinds.
-    task_type : {"regression", "classification"}
-        Of all.
-    training : TrainingConfig
-        With its metric and loss.
-    monitor : str
-        The metric, or "loss" where no task has it on the validation rows.
-    scaling : LabelScaling
-        Of the training rows.
-    """
-
-    dataset: "MoleculeDataset"
-    parts: dict[str, np.ndarray]
-    facts: dict[str, Any]
-    tasks: tuple[Task, ...]
-    task_type: str
-    training: TrainingConfig
-    monitor: str
-    scaling: LabelScaling
-
-
-def check_request(
-    dataset: "MoleculeDataset",
-    split: "Split | Mapping[str, Sequence[int] | np.ndarray]",
-    tasks: Sequence[Task] | str | None,
-    training: TrainingConfig,
-) -> Request:
-    """Check what `finetune` is asked for, before anything is written.
-
-    Raises
-    ------
-    DataError, ConfigError
-        See `finetune`.
-    """
-    split = Split.of(split)
-    parts, facts = _check_split(split.parts, len(dataset)), {**split.facts}
-    if tasks is not None and not isinstance(tasks, str):
-        dataset = dataset.select_tasks([task.name for task in tasks])
-    names, labels = dataset.task_names, dataset.labels.astype(np.float64)
-    if not names:
-        raise DataError("the molecules have no labels", fix="name their columns with --tasks")
-    own = {column(name) for name in names for column in (predicted, deviation_column)}
-    if taken := sorted({*names} & {*PREDICTION_COLUMNS, *own}):
-        raise DataError(f"a property cannot be called {', '.join(map(repr, taken))}: {PREDICTIONS_FILE} has a column "
-                        "of that name", fix="rename the column of labels")  # fmt: skip
-    asked = {tasks} if isinstance(tasks, str) else {task.kind for task in tasks or () if task.kind}
-    if len(asked) > 1:
-        raise DataError("some properties are to be classified and others not, and one model does one of these",
-                        fix="give the same kind to all, and train two models")  # fmt: skip
-    task_type = next(iter(asked), None) or find_task_type(labels)
-    check(task_type in TASK_TYPES, "task_type", task_type, "'regression' or 'classification'")
-    known = (
-        tasks
-        if tasks is not None and not isinstance(tasks, str)
-        else [Task(name, classes=tuple(dataset.classes.get(name, ()))) for name in names]
-    )
-    metric = training.metric or shared_metrics(task_type, len(names))[0]
-    metrics = list(dict.fromkeys((*METRICS[task_type], *shared_metrics(task_type, len(names)))))
-    check(metric in ("loss", *metrics), "metric", metric, f"one of {', '.join(metrics)}, loss")
-    loss = training.loss or LOSSES[task_type][0]
-    check(loss in LOSSES[task_type], "loss", loss, f"{' or '.join(LOSSES[task_type])}: this is a {task_type}")
-    if training.class_weights and task_type != "classification":
-        raise DataError("class weights are for classification, and the labels are numbers", fix="leave them out")
-    check_labels(labels, task_type, names)
-    train, validation = labels[parts["train"]], labels[parts["validation"]]
-    check_presence(train, validation, names)
-    scaling = LabelScaling.fit(train) if task_type == "regression" else LabelScaling.none(len(names))
-    possible = score(validation, validation, task_type, names, scaling.scale)
-    return Request(
-        dataset, parts, facts, tuple(task.replace(kind=task_type) for task in known), task_type,
-        training.replace(metric=metric, loss=loss), metric if possible.get(metric) is not None else "loss", scaling,
-    )  # fmt: skip
-
-
-def _check_split(split: Mapping[str, Sequence[int] | np.ndarray], size: int) -> dict[str, np.ndarray]:
-    for name in split:
-        check(name in SPLITS, "split", name, f"made of {', '.join(map(repr, SPLITS))}")
-    parts = {name: np.asarray(split.get(name, ()), np.int64) for name in SPLITS}
-    together = np.concatenate(list(parts.values()))
-    if len(together) and not (together.min() >= 0 and together.max() < size):
-        raise DataError(f"the split names molecules outside 0 to {size - 1}", fix="use indices into the data set")
-    if len(np.unique(together)) < len(together):
-        raise DataError("the split names a molecule twice", fix="give every molecule to one part at most")
-    for name in ("train", "validation"):
-        if not len(parts[name]):
-            raise DataError(f"the {name} part of the split is empty", fix="give more rows, or split otherwise")
-    return parts
-
-
 def tabulate(
     dataset: "MoleculeDataset", parts: Mapping[str, np.ndarray], predictions: Mapping[str, np.ndarray]
 ) -> pd.DataFrame:
-    """Labels beside predictions, by input row."""
+    """Labels beside predictions, by input row; bounds in columns of their own, and which of several classes it is."""
     tables = []
     for name, values in predictions.items():
         part = dataset.subset(parts[name])
         columns = {"row": part.rows, "id": part.ids, "smiles": part.smiles, "split": name}
+        labels, bounds = part.labels, part.bounds
         for k, task in enumerate(dataset.task_names):
-            columns |= {task: part.labels[:, k], predicted(task): values[:, k]}
+            columns |= {task: exact_labels(labels, bounds)[:, k], predicted(task): values[:, k]}
+            if dataset.bounds[:, k].any():
+                for column, side in zip(bound_columns(task), (1, -1), strict=True):
+                    columns[column] = np.where(bounds[:, k] == side, labels[:, k], np.nan)
+        if (several := dataset.class_columns) is not None:
+            words = np.array([*several.words, None], object)
+            truth = np.where(np.isnan(labels).any(1), -1, np.nan_to_num(labels).argmax(1))
+            columns |= {several.name: words[truth], predicted(several.name): words[values.argmax(1)]}
         tables.append(pd.DataFrame(columns))
     return pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
 
@@ -327,9 +250,11 @@ def _draw(out: Path, table: pd.DataFrame, names: Sequence[str], task_type: str, 
     rows = table[table["split"] == name]
     values = rows[[predicted(task) for task in names]].to_numpy(float)
     labels = rows[list(names)].to_numpy(float)
-    if task_type == "classification":
+    if task_type != "regression":
         figures.save(figures.roc(values, labels, names), out / ROC_FILE)
     else:
         captions = [f"{name}\nRMSE {task['rmse']:.3g}" if task["rmse"] is not None else ""
                     for task in metrics[name]["tasks"].values()]  # fmt: skip
-        figures.save(figures.parity(values, labels, names, captions), out / PARITY_FILE)
+        empty = np.full(len(rows), np.nan)
+        bounds = np.stack([np.stack([rows.get(c, empty) for c in bound_columns(task)], 1) for task in names], 1)
+        figures.save(figures.parity(values, labels, names, captions, bounds=bounds.astype(float)), out / PARITY_FILE)

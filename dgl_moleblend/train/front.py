@@ -4,9 +4,11 @@ import os
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from dgl_moleblend import files, shipped
 from dgl_moleblend import folder as model_folder
@@ -16,7 +18,10 @@ from dgl_moleblend.data.duplicates import describe_duplicates, find_duplicates
 from dgl_moleblend.data.inputs import open_inputs
 from dgl_moleblend.data.labelled import Labelled, check_kept, divide, open_labelled
 from dgl_moleblend.data.splits import Split, describe_split
+from dgl_moleblend.data.summary import describe_bounds
 from dgl_moleblend.data.unusual import describe_unusual
+from dgl_moleblend.data.weights import check_weights, weights_of
+from dgl_moleblend.errors import DataError
 from dgl_moleblend.report.loaded import LoadedModel, load
 from dgl_moleblend.request import Compute
 from dgl_moleblend.schema import FEATURE_KINDS
@@ -45,6 +50,7 @@ def finetune(
     positions: str = "none",
     standardize: Sequence[str] = (),
     smiles_column: str | None = None,
+    relation_column: str | None = None,
     seed: int = 0,
     workers: int = 0,
     resume: bool = False,
@@ -52,6 +58,7 @@ def finetune(
     progress: bool = True,
     accelerator: str = "auto",
     logger: str = "csv",
+    weights: Any = None,
 ) -> LoadedModel:
     """Fit a model to measured properties, and judge it on molecules that it has not seen.
 
@@ -71,8 +78,9 @@ def finetune(
         and ``model.save`` keeps: a cell of a notebook that runs twice neither fails nor overwrites anything.
     split : str, mapping, or sequence of 3 sequences
         "scaffold", "random", "molecular_weight", "stratified" or "consecutive"; the name of a column that says train,
-        validation or test; the input rows of "train", "validation" and "test"; or ``{"group": column}`` or
-        ``{"time": column}``: whole groups at random, or the newest for the test.
+        validation or test; the input rows of "train", "validation" and "test"; or ``{"group": column}`` (whole groups
+        at random), ``{"time": column}`` (the newest test) or ``{"file": path}`` (a table of rows and parts, such as
+        split.csv of another run).
     fractions : sequence of 3 floats
         Shares of training, validation and test.
     head : {"auto", "network", "kernel", "trees"}
@@ -94,6 +102,9 @@ def finetune(
         charges, as its canonical tautomer. The model does the same to new molecules; their SMILES stay as given.
     smiles_column : str, optional
         Of a DataFrame or file; by default found by its name.
+    relation_column : str, optional
+        Column that says which values of the one target are bounds (>, <, ..), "" for none; by default found where it is
+        named after the target, as "Standard Relation" beside "Standard Value". ">8" among the values is a bound, too.
     seed : int
         Of everything random.
     workers : int
@@ -105,6 +116,9 @@ def finetune(
     accelerator : {"auto", "cpu", "gpu", "cuda"}
     logger : {"csv", "tensorboard", "wandb", "mlflow"}
         Where losses and scores of a network go, beside its CSV file.
+    weights : str, or array; optional
+        What each molecule counts for in training, at least 0: a column of the table, or a number for each row. Scores
+        are not weighted.
 
     Returns
     -------
@@ -126,7 +140,7 @@ def finetune(
     >>> model.predict("CCCCO")["y_predicted"].round().tolist()
     [5.0]
     """
-    tell, compute = _teller(progress), Compute(accelerator, progress=progress, logger=logger)
+    tell, compute = teller(progress), Compute(accelerator, progress=progress, logger=logger)
     check(head in HEADS, "head", head, f"one of {', '.join(map(repr, HEADS))}")
     check(not isinstance(features, str), "features", features, "a list of names")
     check(not (fast and head != "auto"), "fast", fast, "False: it is of head='auto'")
@@ -136,19 +150,23 @@ def finetune(
     if encoder is not None and not isinstance(encoder, EncoderConfig):
         model_folder.read(encoder)  # what is wrong with it is said before molecules are read
     featurizer = FeaturizerConfig(positions, seed=seed, standardize=standardize)
-    data = open_labelled(molecules, target, featurizer, columns=columns,
-                         smiles_column=smiles_column, workers=workers, progress=progress, tell=tell)  # fmt: skip
+    beside = (*columns, weights) if isinstance(weights, str) else columns
+    data = open_labelled(molecules, target, featurizer, columns=beside,
+                         smiles_column=smiles_column, relation_column=relation_column, workers=workers,
+                         progress=progress, tell=tell)  # fmt: skip
     check_kept(data.dataset, data.name)
-    if text := describe_unusual(data.dataset):
+    bounds = describe_bounds(data.dataset.labels, data.dataset.bounds, data.dataset.task_names)
+    for text in filter(None, (describe_unusual(data.dataset), bounds)):
         tell(text)
+    counts = None if weights is None else _weights(data, weights)
     parts = divide(data, split, fractions=fractions, seed=seed)
-    facts = {**parts.facts, "duplicates": _describe(data, parts, tell), "inputs": [data.path or "memory"]}
-    out = Path(out) if out is not None else _temporary(data.dataset.task_names[0], tell)
-    if data.path:
-        files.keep_inputs(out, [data.path])
+    facts = {**parts.facts, "duplicates": describe(data, parts, tell), "inputs": [data.path or "memory"]}
+    out = Path(out) if out is not None else temporary(data.dataset.task_names[0], tell)
+    listed = [split["file"]] if isinstance(split, Mapping) and "file" in split else []
+    files.keep_inputs(out, [*([data.path] if data.path else []), *listed])
     run(data.dataset, Split(parts.parts, facts), out, encoder=encoder, head=head, fast=fast, features=kinds,
         columns=columns, task_type=task_type, metric=metric, training=training, seed=seed, workers=workers,
-        resume=resume, overwrite=overwrite, compute=compute, tell=tell)  # fmt: skip
+        resume=resume, overwrite=overwrite, compute=compute, tell=tell, weights=counts)  # fmt: skip
     return load(out)
 
 
@@ -180,7 +198,7 @@ def run(
     out, encoder, head, fast, features, columns, task_type, training, seed, metric, workers, compute, tell
         See `finetune`.
     **shared
-        resume, overwrite, report: see `train.finetune.finetune`.
+        resume, overwrite, report, weights: see `train.finetune.finetune`.
     """
     rows = sum(len(split.parts[name]) for name in ("train", "validation"))
     training = (training or network_training(rows, seed)).replace(**{} if metric is None else {"metric": metric})
@@ -242,13 +260,13 @@ def pretrain(
     CheckpointError
         If there is no such encoder, or a resumed run had other settings.
     """
-    tell, compute = _teller(progress), Compute(accelerator, progress=progress, logger=logger)
+    tell, compute = teller(progress), Compute(accelerator, progress=progress, logger=logger)
     featurizer = FeaturizerConfig(positions, seed=seed, standardize=standardize)
     found = open_inputs(molecules, featurizer, smiles_column=smiles_column, workers=workers, progress=progress)
     check_kept(found.dataset, "molecules")
     if found.reasons:
         tell(f"{len(found):,} rows: {len(found.dataset):,} kept, {len(found.reasons):,} rejected")
-    out = Path(out) if out is not None else _temporary("pretrained", tell)
+    out = Path(out) if out is not None else temporary("pretrained", tell)
     pretraining.pretrain(
         found.dataset, out, start=encoder, training=training or TrainingConfig(seed=seed), validation=validation,
         compute=compute, resume=resume, overwrite=overwrite,
@@ -256,11 +274,22 @@ def pretrain(
     return load(out)
 
 
-def _teller(progress: bool) -> Any:
+def teller(progress: bool) -> Any:
+    """Return what says something on stderr, or does not."""
     return (lambda text: print(text, file=sys.stderr)) if progress else (lambda text: None)
 
 
-def _describe(data: Labelled, split: Split, tell: Any) -> dict[str, int]:
+def _weights(data: Labelled, weights: Any) -> np.ndarray:
+    """Return the weight of each molecule, by the column or the input rows."""
+    if isinstance(weights, str):
+        return weights_of(data.dataset, weights)
+    values, rows = np.asarray(weights, np.float64), len(data.dataset) + len(data.dataset.rejects)
+    if values.shape not in ((rows,), (len(data.dataset),)) or len(values) <= data.place.max(initial=-1):
+        raise DataError(f"weights have shape {values.shape}, and there are {rows:,} rows", fix="give one for each row")
+    return check_weights(data.dataset, values[data.place])
+
+
+def describe(data: Labelled, split: Split, tell: Any) -> dict[str, int]:
     """Say how many rows there are and how they are divided; return what is known of rows of the same molecule."""
     kept, lost = len(data.dataset), len(data.dataset.rejects)
     tell(f"{kept + lost:,} rows: {kept:,} kept, {lost:,} rejected")
@@ -272,7 +301,7 @@ def _describe(data: Labelled, split: Split, tell: Any) -> dict[str, int]:
     return found
 
 
-def _temporary(name: str, tell: Any) -> Path:
+def temporary(name: str, tell: Any) -> Path:
     """Return a new folder that says what is in it."""
     out = Path(tempfile.mkdtemp(prefix=f"{re.sub(r'[^A-Za-z0-9]+', '-', name).strip('-')[:40]}-model-"))
     tell(f"model: {out}, a temporary folder; model.save('NAME') keeps it, or give out='NAME'")

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader
 from dgl_moleblend.config import TrainingConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.molecule_targets import MoleculeTargets
+from dgl_moleblend.data.sites import SiteValues
 from dgl_moleblend.env.processes import is_first_process
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.files import CHECKPOINTS
@@ -47,7 +48,7 @@ class MoleculeData(LightningDataModule):
     split : mapping of "train" and "validation" to indices into it
         Validation may be empty.
     config : TrainingConfig
-    targets : MoleculeTargets, optional
+    targets : MoleculeTargets or SiteValues, optional
         Of the data set's molecules, in the place of its labels.
     workers : int
         Processes that load batches.
@@ -58,7 +59,7 @@ class MoleculeData(LightningDataModule):
         dataset: MoleculeDataset,
         split: Mapping[str, np.ndarray],
         config: TrainingConfig,
-        targets: MoleculeTargets | None = None,
+        targets: MoleculeTargets | SiteValues | None = None,
         workers: int = 0,
     ) -> None:
         super().__init__()

@@ -188,6 +188,8 @@ class FinetuningModule(TrainingModule):
     keep_states : bool
         Keep the states that the read-out needs of a frozen encoder from the first epoch on: later ones train the head
         alone. For molecules of one conformer, or none.
+    importance : ndarray, shape (training rows, t), optional
+        What each training label counts for; see `losses.label_importance`. Validation is not weighted.
     """
 
     parallel = "ddp_find_unused_parameters_true"  # of relations that no molecule has, say
@@ -201,6 +203,7 @@ class FinetuningModule(TrainingModule):
         scaling: LabelScaling,
         pos_weight: Sequence[float] | None = None,
         keep_states: bool = False,
+        importance: np.ndarray | None = None,
     ) -> None:
         super().__init__(config)
         self.model = model
@@ -210,6 +213,7 @@ class FinetuningModule(TrainingModule):
         self.task_type = task_type
         self.scaling = scaling
         self.pos_weight = pos_weight
+        self._importance = None if importance is None else torch.as_tensor(importance, dtype=torch.float32)
         self.scores = PropertyScores(task_type, names, scaling.scale)
         if config.freeze_encoder:
             model.encoder.requires_grad_(False)
@@ -236,7 +240,7 @@ class FinetuningModule(TrainingModule):
 
     def _predict(self, batch: "TrainingBatch", stage: str) -> Tensor:
         if self._states is None:
-            return self.model(batch.molecules.relations())  # type: ignore[no-any-return]
+            return self.model.outputs(batch.molecules.relations())
         known, index = self._states[stage], batch.index.tolist()
         if any(k not in known for k in index):
             encoded = self.model.encoder(batch.molecules.relations(), relations=self.model.relations)
@@ -251,16 +255,22 @@ class FinetuningModule(TrainingModule):
     def training_step(self, batch: "TrainingBatch", batch_idx: int) -> Tensor:
         """Return the loss of a batch."""
         output = self._predict(batch, "train")
-        loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight, self.config.loss)
+        importance = None if self._importance is None else self._importance[batch.index.cpu()].to(output)
+        loss = self._loss(output, batch, importance)
         self.log("train/loss", loss, on_step=True, on_epoch=True, batch_size=len(output), sync_dist=True)
         return loss
 
     def validation_step(self, batch: "TrainingBatch", batch_idx: int) -> None:
         """Log the loss of a batch and keep its predictions."""
         output = self._predict(batch, "validation")
-        loss = property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight, self.config.loss)
-        self.log("validation/loss", loss, batch_size=len(output), sync_dist=True)
-        self.scores.update(batch.index, to_prediction(output, self.task_type, self.scaling), batch.labels)
+        self.log("validation/loss", self._loss(output, batch), batch_size=len(output), sync_dist=True)
+        central = output if self.model.spread is None else output[..., 0]
+        exact = batch.labels.masked_fill(batch.bounds != 0, torch.nan)
+        self.scores.update(batch.index, to_prediction(central, self.task_type, self.scaling), exact)
+
+    def _loss(self, output: Tensor, batch: "TrainingBatch", importance: Tensor | None = None) -> Tensor:
+        return property_loss(output, batch.labels, self.task_type, self.scaling, self.pos_weight, self.config.loss,
+                             batch.bounds, importance)  # fmt: skip
 
     def on_validation_epoch_end(self) -> None:
         """Score the epoch.

@@ -29,11 +29,13 @@ _WORDS = {
     "data.rows": "the molecules stand in other input rows than those of the interrupted run",
     "data.labels": "the labels are not those of the interrupted run",
     "data.subset": "the molecules are others of the data set than those of the interrupted run",
+    "data.weights": "the weights of the molecules are not those of the interrupted run",
     "data.columns": "the columns that are features are not those of the interrupted run",
     "start.weights": "the model to start from holds other weights than when the run began",
     "split.train": "the training rows are not those of the interrupted run",
     "split.validation": "the validation rows are not those of the interrupted run",
     "split.test": "the test rows are not those of the interrupted run",
+    "objective.values": "the values of atoms or bonds are not those of the interrupted run",
     "objective.targets": "the targets of the graph token are not those of the interrupted run",
 }
 Parts = Mapping[str, Sequence[int] | np.ndarray]
@@ -45,7 +47,7 @@ class RunPlan:
 
     Parameters
     ----------
-    kind : {"pretraining", "finetuning", "seeds", "folds", "trials", "comparison"}
+    kind : {"pretraining", "finetuning", "seeds", "folds", "replicates", "trials", "comparison"}
     molecules : int
     data : mapping
         Checksums of content; see `MoleculeDataset.digest`.
@@ -86,6 +88,7 @@ class RunPlan:
         dataset: "MoleculeDataset",
         splits: Sequence[Parts] = (),
         columns: Sequence[str] = (),
+        weights: np.ndarray | None = None,
         **settings: Any,
     ) -> "RunPlan":
         """Make a plan for a data set.
@@ -98,12 +101,16 @@ class RunPlan:
             One, or those of folds.
         columns : sequence of str
             Further labels of the table that are features.
+        weights : ndarray, shape (molecules,), optional
+            What each counts for in training.
         **settings
             The other entries.
         """
         data = dataset.digest()
         if columns:
             data["columns"] = dataset.select_tasks(list(columns)).digest()["labels"]
+        if weights is not None:
+            data["weights"] = fingerprint(weights)
         split = {
             name: fingerprint(*(np.asarray(split.get(name, ()), np.int64) for split in splits))
             for name in ("train", "validation", "test")
@@ -150,6 +157,7 @@ class RunPlan:
         old, new = json.loads(json.dumps(stored)), self.to_dict()
         if self.training.loss in DEFAULT_LOSSES:  # of plans that were stored before there was a choice
             old["training"].setdefault("loss", self.training.loss)
+        old["training"].setdefault("task_weights", [])
         for name in self.grows(stored):
             old["training"][name] = new["training"][name]
         fix = "resume with what the run began with, or begin anew with --overwrite"

@@ -18,8 +18,9 @@ from dgl_moleblend.models.scores import LOWER_IS_BETTER
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.request import Compute
+from dgl_moleblend.train.checked import Request, check_request
 from dgl_moleblend.train.ensemble import remove_runs
-from dgl_moleblend.train.finetune import Request, check_request, finetune
+from dgl_moleblend.train.finetune import finetune
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.modules import derive_seed
 from dgl_moleblend.train.plan import Parts, RunPlan
@@ -116,7 +117,7 @@ def tune(
     start.keep_from(out)
     parts = {name: Split.of(split).parts[name] for name in ("train", "validation")}
     request = check_request(dataset, parts, settings.pop("tasks", None), settings.pop("training", None) or
-                            TrainingConfig())  # fmt: skip
+                            TrainingConfig(), settings.get("weights"))  # fmt: skip
     if not (resume or overwrite) and is_finished(out) is not None:
         check_folder(out)
     space = search_space(pretrained=not start.is_fresh)
@@ -125,7 +126,7 @@ def tune(
     plan = RunPlan.of(
         "trials", request.dataset, [parts], start=start, training=request.training, tasks=request.tasks,
         compute=settings.get("compute") or Compute(), model={"relations": list(model.relations)},
-        work={"trials": trials, "tuned": list(space)},
+        work={"trials": trials, "tuned": list(space)}, weights=request.weights,
     )  # fmt: skip
     if is_finished(folder) is None or not resume:
         open_run(folder, plan, resume=resume)

@@ -14,7 +14,7 @@ from commands import BAD_ROW, QUICK, SMILES, run, succeed
 from rdkit import Chem
 
 from dgl_moleblend.chem.similarity import write_training_set
-from dgl_moleblend.predict.calibration import write_calibration
+from dgl_moleblend.predict.calibrated import write_calibration
 from dgl_moleblend.report.trust import TRUST
 
 

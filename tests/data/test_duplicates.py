@@ -10,6 +10,7 @@ from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.duplicates import describe_duplicates, find_duplicates
 from dgl_moleblend.data.folds import divide_rows, split_into_folds
 from dgl_moleblend.data.splits import split_by_method
+from dgl_moleblend.readers.memory import MoleculeList
 
 
 def test_duplicates_are_counted_and_kept_together(tmp_path):
@@ -32,6 +33,8 @@ def test_conflicting_labels_are_counted(tmp_path):
     data = MoleculeDataset.from_file(write(tmp_path / "in.csv", ["CCO", "OCC", "CC"]), task_columns=["y"])
     assert find_duplicates(data, {"train": np.arange(3)})["conflicting"] == 1
     assert describe_duplicates(find_duplicates(data, {"train": np.array([0, 2])})) == ""
+    bounded = MoleculeDataset.from_reader(MoleculeList(["CCO", "OCC", "OCC"], {"y": [8.5, ">8", 8.5]}))
+    assert find_duplicates(bounded, {"train": np.arange(3)})["conflicting"] == 0, "a bound is no other value"
 
 
 MAPPED = ["[CH3:3][CH2:1][OH:2]", "[OH:1][c:2]1[cH:3][cH:4][cH:5][cH:6][cH:7]1", "[CH3:1][NH2:2]",
@@ -61,7 +64,7 @@ def test_a_scaffold_is_the_same_with_and_without_atom_map_numbers(scaffold):
     splits += split_into_folds(data, 3, "scaffold", scaffold=scaffold)
     for split in splits:
         assert find_duplicates(data, split.parts)["across_parts"] == 0
-    folds = divide_rows(data, 3, by_scaffold=True)
+    folds = divide_rows(data, 3, by="scaffold")
     np.testing.assert_array_equal(folds[:6], folds[6:])
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from dgl_moleblend.models.scores import LOWER_IS_BETTER, METRICS, score
 from dgl_moleblend.models.targets import LabelScaling
-from dgl_moleblend.report.words import METRIC_HELP, METRIC_NAMES
+from dgl_moleblend.report.words import CLASSES_HELP, METRIC_HELP, METRIC_NAMES
 
 NAN = float("nan")
 
@@ -44,7 +44,24 @@ def test_scores_of_classes_by_hand():
     assert (never["f1"], never["mcc"], never["balanced_accuracy"]) == (0, 0, 0.5)
 
 
-@pytest.mark.parametrize("task_type", METRICS)
+def test_scores_of_several_classes_by_hand():
+    """Of rows of classes 0, 0, 1, 2 the third is told as 2; the fifth has no label."""
+    shares = np.array([[0.6, 0.3, 0.1], [0.5, 0.2, 0.3], [0.3, 0.3, 0.4], [0.1, 0.3, 0.6], [1, 0, 0]])
+    labels = np.array([[1, 0, 0], [1, 0, 0], [0, 1, 0], [0, 0, 1], [np.nan] * 3])
+    result = score(shares, labels, "multiclass", ["a", "b", "c"])
+    assert result["accuracy"] == 3 / 4
+    assert result["balanced_accuracy"] == pytest.approx((1 + 0 + 1) / 3)
+    # covariance of told and true counts over that of each with itself: (3*4 - 2*2 - 0*1 - 2*1) / sqrt(..)
+    assert result["mcc"] == pytest.approx((12 - 6) / np.sqrt((16 - 4 - 0 - 4) * (16 - 4 - 1 - 1)))
+    areas = {name: one["roc_auc"] for name, one in result["tasks"].items()}
+    assert areas == {"a": 1, "b": pytest.approx((0.5 + 1 + 0.5) / 3), "c": 1}
+    assert result["roc_auc"] == pytest.approx(np.mean(list(areas.values())))
+    assert result["tasks"]["a"]["labels"] == 4
+    only = score(shares[:2], labels[:2], "multiclass", ["a", "b", "c"])
+    assert (only["roc_auc"], only["accuracy"], only["mcc"]) == (None, None, None)
+
+
+@pytest.mark.parametrize("task_type", ["regression", "classification"])
 def test_the_better_prediction_is_better_by_every_score_and_each_has_words(task_type):
     labels = np.array([[0.0], [1.0], [0.0], [1.0], [1.0]])
     perfect = score(labels, labels, task_type, ["a"])
@@ -52,6 +69,7 @@ def test_the_better_prediction_is_better_by_every_score_and_each_has_words(task_
     for metric in METRICS[task_type]:
         assert (perfect[metric] < wrong[metric]) == (metric in LOWER_IS_BETTER), metric
     assert {*METRICS[task_type]} <= METRIC_NAMES.keys() & METRIC_HELP.keys()
+    assert {*METRICS["multiclass"]} <= METRIC_NAMES.keys() & CLASSES_HELP.keys()
 
 
 def test_several_regression_tasks_count_the_same_whatever_their_units():

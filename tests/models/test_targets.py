@@ -17,9 +17,20 @@ NAN = float("nan")
 
 
 def test_task_type_is_read_from_the_labels():
-    assert find_task_type(np.array([[0.0, NAN], [1.0, 1.0]])) == "classification"
-    assert find_task_type(np.array([[0.0, 2.0], [1.0, 1.0]])) == "regression"
-    assert find_task_type(np.full((3, 1), NAN)) == "regression"
+    assert find_task_type(np.array([[0.0, NAN], [1.0, 1.0]]), "ab") == "classification"
+    assert find_task_type(np.array([[0.0, 2.0], [1.0, 1.0]]), "ab") == "regression"
+    assert find_task_type(np.full((3, 1), NAN), "a") == "regression"
+    words = {"a": ("high", "low", "middle")}
+    assert find_task_type(np.array([[0.0], [2.0]]), "a", words) == "multiclass", "one of the words may be in no row"
+    for amounts in ([3, 4, 5], [0, 1, 3], [0.5, 1.5, 2.5], [*range(6)], [-2, -1, 0]):
+        assert find_task_type(np.array(amounts, float)[:, None], "a") == "regression", amounts
+
+
+@pytest.mark.parametrize("values", [[0, 1, 2], [3, 1, 2, 2], [0, 1, 2, 3, 4]])
+def test_what_may_be_classes_or_amounts_is_asked(values):
+    with pytest.raises(DataError, match=r"the labels of 'b' are [\d, ]+ and \d: these may be classes, or amounts"):
+        find_task_type(np.array([[value % 2, value] for value in values], float), "ab")
+    assert find_task_type(np.array([[0.5, value] for value in values]), "ab") == "regression", "beside other numbers"
 
 
 def test_scaling_leaves_out_missing_labels_and_survives_constant_tasks():
@@ -40,6 +51,8 @@ def test_predictions_are_in_the_unit_of_the_target_or_probabilities():
     output = torch.tensor([[2.0]])
     assert to_prediction(output, "regression", LabelScaling((10.0,), (3.0,))).item() == 16.0
     assert to_prediction(output, "classification", LabelScaling.none(1)).item() == pytest.approx(0.880797)
+    shares = to_prediction(torch.tensor([[1.0, 1.0, 1.0 + np.log(2)]]), "multiclass", LabelScaling.none(3))
+    assert shares.tolist() == [pytest.approx([0.25, 0.25, 0.5])]
 
 
 @pytest.mark.parametrize(

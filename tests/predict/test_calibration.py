@@ -10,13 +10,12 @@ import pytest
 from scipy.special import expit
 from scipy.stats import binom
 
+from dgl_moleblend.config import FeaturizerConfig
+from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.predict.calibration import (
-    Calibration,
-    calibrate,
-    find_calibration,
-    held_out,
-)
+from dgl_moleblend.predict.calibrated import find_calibration, held_out
+from dgl_moleblend.predict.calibration import MEMBERS, Calibration, calibrate
+from dgl_moleblend.predict.ensemble import Ensemble
 from dgl_moleblend.predict.intervals import TaskCalibration, conformal_quantile
 from dgl_moleblend.predict.members import member_folders
 
@@ -251,3 +250,38 @@ def test_an_ensemble_names_its_models(tmp_path):
         path.write_text(text)
         with pytest.raises(CheckpointError, match=r"ensemble.json names no models[\s\S]*folders beside it"):
             member_folders(tmp_path)
+
+
+class Member:
+    """A model that predicts as it is told."""
+
+    task_names, task_type = ("y",), "regression"
+
+    def __init__(self, values):
+        self.values, self.featurizer = np.asarray(values, float)[:, None], FeaturizerConfig()
+
+    def predict(self, dataset, **_):
+        return self.values
+
+
+def test_intervals_go_by_what_models_differ_by_where_that_tells_their_errors():
+    generator = np.random.default_rng(0)
+    error, deviation = uneven(300, 0, 1.0)
+    drawn = generator.normal(size=(12, 300)) * deviation
+    tables = [table(error, one) for one in drawn - drawn.mean(0)]
+    together = held_out(tables)
+    spread = np.std(drawn, axis=0, ddof=1)
+    np.testing.assert_allclose(together["y_deviation"], spread)
+    found = calibrate(together, ["y"], "regression", MEMBERS)
+    assert found.deviation_of == MEMBERS
+    dataset = MoleculeDataset.from_smiles(["CCO", "CC"])
+    values = np.array([[1.0, 5.0], [3.0, 5.5]])
+    columns = Ensemble(tuple(map(Member, values)), found).predict_columns(dataset)
+    expected = found.tasks["y"].half_width(0.9, np.std(values, axis=0, ddof=1))
+    np.testing.assert_allclose(columns["y_upper"] - columns["y_predicted"], expected)
+    assert expected[0] > 3 * expected[1]
+    own = [one.assign(y_deviation=3.0) for one in tables]
+    np.testing.assert_allclose(held_out(own)["y_deviation"], np.sqrt(9 + spread**2))
+    alike = held_out([table(error, error), table(error[:9], error[:9])])
+    assert alike["y_deviation"].notna().sum() == 9, "of one model alone nothing is known"
+    assert calibrate(alike, ["y"], "regression", MEMBERS).deviation_of is None

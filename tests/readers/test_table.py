@@ -66,7 +66,7 @@ def test_task_names_patterns_and_all(tmp_path):
 
 
 def test_labels_that_are_missing_or_no_numbers(tmp_path):
-    cells = ["", " ", "NaN", "n/a", "NULL", "-1", "-1.0", "true", "0", "1e3", ">10", "inf", "1e39", "1_0"]
+    cells = ["", " ", "NaN", "n/a", "NULL", "-1", "-1.0", "true", "0", "1e3", ">x", "inf", "1e39", "1_0"]
     path = write(tmp_path, "a.csv", "smiles\ty\n" + "".join(f"C\t{cell}\n" for cell in cells))
     records = read(path, task_columns=["y"], missing_labels=[-1], input_format="tsv")
     missing = [math.isnan(r.labels[0]) and r.error is None for r in records]
@@ -82,7 +82,9 @@ def test_labels_of_two_words_are_two_classes(tmp_path, caplog):
         tmp_path, "a.csv", "smiles,y,z\nC,Active,high\nCC,Inactive,low\nCCC,,low\nCCCC,INACTIVE,n/a\nCCO,odd,high\n"
     )
     dataset = MoleculeDataset.from_file(path, task_columns=["y", "z"], store=tmp_path / "s")
-    assert dataset.classes == {"z": ("high", "low")}, "three words are no two classes"
+    assert dataset.classes == {"y": ("Active", "Inactive", "odd"), "z": ("high", "low")}
+    np.testing.assert_array_equal(dataset.labels[:, 0], [0, 1, math.nan, 1, 2])
+    assert "the labels in column 'y' are words for 3 classes: Active, Inactive, odd" in caplog.text
     path.write_text(path.read_text().replace("odd", ""))
     for again in (
         MoleculeDataset.from_file(path, task_columns=["y", "z"]),
@@ -101,6 +103,15 @@ def test_a_word_that_comes_later_is_a_rejected_row(tmp_path, monkeypatch):
     records = read(write(tmp_path, "b.csv", "smiles,y\nC,yes\nCC,no\nC,no\nCC,perhaps\n"), task_columns=["y"])
     assert [record.labels[0] for record in records[:3]] == [1, 0, 0]
     assert records[3].error == "the label 'perhaps' in column 'y' is neither 'no' nor 'yes'"
+
+
+def test_a_file_that_is_sorted_by_class_has_them_all(tmp_path, monkeypatch):
+    words = "".join(f"C,word{chr(97 + k)}\n" for k in range(21))
+    (first, *_) = read(write(tmp_path, "b.csv", f"smiles,y\n{words}"), task_columns=["y"])
+    assert first.error == "the label 'worda' in column 'y' is not a finite number", "so many words are text"
+    monkeypatch.setattr(table, "PEEK", 2)
+    path = write(tmp_path, "a.csv", "smiles,y\nC,low\nCC,low\nC,mid\nCC,top\n")
+    assert [record.labels[0] for record in read(path, task_columns=["y"])] == [0, 0, 1, 2]
 
 
 def test_all_tasks_are_numbers_and_well_known_classes(tmp_path):
