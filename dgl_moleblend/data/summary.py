@@ -100,7 +100,8 @@ class Summary:
         if len(self.labels):
             lines += ["", self.labels.to_string(float_format=lambda value: f"{value:.4g}")]
             if "bounds" in self.labels:
-                lines.append(f"{self.labels['bounds'].sum():,} of {self.labels['values'].sum():,} labels are bounds")
+                some = self.labels[self.labels["bounds"] > 0]
+                lines.append(f"{some['bounds'].sum():,} of {some['values'].sum():,} labels are bounds")
         if self.rejected:
             width = max(len(stage) for stage in [*self.rejects["stage"], "stage"])
             lines += ["", f"rejected  {'stage':{width}}  reason"]
@@ -131,18 +132,19 @@ def _labels(labels: np.ndarray, bounds: np.ndarray, names: tuple[str, ...]) -> p
 
 
 def describe_bounds(labels: np.ndarray, bounds: np.ndarray, names: Sequence[str]) -> str:
-    """Say how many labels are bounds; "" where none is.
+    """Say how many labels are bounds, of the properties that have any; "" where none is.
 
     Examples
     --------
-    >>> describe_bounds(np.array([[5.0], [8.0], [np.nan]]), np.array([[0], [1], [0]]), ["pIC50"])
+    >>> labels, bounds = np.array([[5.0, 1], [8.0, 1], [np.nan, 1]]), np.array([[0, 0], [1, 0], [0, 0]])
+    >>> describe_bounds(labels, bounds, ["pIC50", "dose"])
     '1 of 2 labels are bounds (pIC50: 1 above, 0 below)'
     """
     if not bounds.any():
         return ""
     each = [f"{name}: {(column > 0).sum():,} above, {(column < 0).sum():,} below"
             for name, column in zip(names, bounds.T, strict=True) if column.any()]  # fmt: skip
-    total = f"{(bounds != 0).sum():,} of {(~np.isnan(labels)).sum():,} labels are bounds"
+    total = f"{(bounds != 0).sum():,} of {(~np.isnan(labels[:, bounds.any(0)])).sum():,} labels are bounds"
     return f"{total} ({'; '.join(each[:5])}{'; ..' if len(each) > 5 else ''})"
 
 

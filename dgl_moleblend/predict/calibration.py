@@ -38,19 +38,11 @@ class Calibration:
     deviation_of : str, optional
         The member that says what is possible of a molecule, where a task has `deviations`: its folder's name; or
         `MEMBERS`.
-    source : str, optional
-        The file whose rows calibrated; by default those of validation.
     """
 
     task_type: str
     tasks: Mapping[str, TaskCalibration]
     deviation_of: str | None = None
-    source: str | None = None
-
-    @property
-    def rows_are(self) -> str:
-        """What the rows are called that calibrated."""
-        return "validation rows" if self.source is None else f"rows of {self.source}"
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -77,7 +69,7 @@ class Calibration:
                 tasks[name] = TaskCalibration(
                     int(values["rows"]), tuple(np.sort(residuals).tolist()), platt, dict(values["test"]), wide
                 )
-            return cls(str(document["task_type"]), tasks, document.get("deviation_of"), document.get("source"))
+            return cls(str(document["task_type"]), tasks, document.get("deviation_of"))
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise CheckpointError(
                 f"{path.name} is no calibration: {error}",
@@ -97,8 +89,7 @@ class Calibration:
             }
             for name, task in self.tasks.items()
         }
-        source = {} if self.source is None else {"source": self.source}
-        return {"task_type": self.task_type, "tasks": tasks, "deviation_of": self.deviation_of, **source}
+        return {"task_type": self.task_type, "tasks": tasks, "deviation_of": self.deviation_of}
 
     def write(self, path: Path) -> None:
         """Write the file that `read` reads."""

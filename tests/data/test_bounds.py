@@ -64,12 +64,12 @@ def test_a_run_knows_bounds_and_labels_without_any_as_before(path):
 def test_bounds_are_counted_and_stand_apart_from_the_values(path):
     dataset = MoleculeDataset.from_file(path, task_columns=["y", "z"])
     text = Summary.of(dataset.table).to_text()
-    assert "3 of 19 labels are bounds" in text
+    assert "3 of 9 labels are bounds" in text
     summary = Summary.of(dataset.table)
     assert summary.labels.loc["y", ["values", "bounds", "max"]].tolist() == [9, 3, 8], "9 is no value, but a bound"
     assert json.loads(json.dumps(summary.to_dict(), default=float))["labels"]["y"]["bounds"] == 3
     said = describe_bounds(dataset.labels, dataset.bounds, dataset.task_names)
-    assert said == "3 of 19 labels are bounds (y: 2 above, 1 below)"
+    assert said == "3 of 9 labels are bounds (y: 2 above, 1 below)"
     assert "bounds" not in Summary.of(MoleculeDataset.from_file(path, task_columns=["z"]).table).labels
 
 
