@@ -15,6 +15,7 @@ from pathlib import Path
 
 import at_size
 import attention
+import devices
 import featurize
 import inputs
 import labels
@@ -359,3 +360,22 @@ def test_shifts_lie_at_carbons_and_at_the_atoms_that_bear_hydrogens(tmp_path):
     nan = np.nan
     np.testing.assert_array_equal(row[shifts.CARBON], [50.5, nan, nan, nan, nan, nan])
     np.testing.assert_allclose(row[shifts.HYDROGEN], [3.2, 1.1, nan, nan, nan, nan])
+
+
+def test_the_runbook_of_a_gpu_runs_on_any_machine(tmp_path):
+    script = Path(measure.__file__).with_name("gpu.sh")
+    how = {"DEVICE": "cpu", "SHORT": "1", "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"}
+    done = subprocess.run([script, tmp_path], env=os.environ | how, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    steps = json.loads((tmp_path / "devices.json").read_text())["sections"]["Losses"]
+    assert len(steps) == 3
+    assert all(row["float32_off"] <= 1e-3 for row in steps)
+    assert {path.stem for path in tmp_path.glob("*.json")} == {"devices", "step_32", "step_bf16", "attention", "loader"}
+    assert (tmp_path / "two_processes" / "model.safetensors").is_file()
+
+
+def test_losses_that_part_are_an_error(monkeypatch, tmp_path):
+    found = iter([[1.0], [1.01], [1.0]])
+    monkeypatch.setattr(devices, "losses", lambda *arguments, **more: next(found))
+    with pytest.raises(RuntimeError, match=r"differ from the CPU's by 1.0e-02, more than 0.001"):
+        devices.main(["--short", "--json", str(tmp_path / "out.json")])

@@ -35,14 +35,15 @@ def align(
     ----------
     dataset : MoleculeDataset
     columns : mapping of str to N values
+        Arrays of objects or texts are of text; values that are lists come as a list.
     rejects : DataFrame, optional
         By default those of the data set.
 
     Returns
     -------
     DataFrame
-        row, source, line (missing where the molecule is of no file), id, smiles, the columns (NaN for rejects), reason
-        ("" for molecules).
+        row, source, line (missing where the molecule is of no file), id, smiles, the columns (NaN for rejects, "" where
+        they are of text), reason ("" for molecules).
     """
     names = ["row", "source", "line", "id", "smiles"]
     kept = pd.DataFrame([(s.row, s.source, s.line, s.id, s.smiles) for s in dataset], columns=names)
@@ -53,7 +54,7 @@ def align(
     tables = [table for table in (kept, rejects) if len(table)] or [kept]
     table = pd.concat(tables, ignore_index=True).reindex(columns=list(kept.columns))
     table["line"] = table["line"].astype("Int64").where(table["line"] >= 0)
-    texts = {name for name, values in columns.items() if name != "embedding" and np.asarray(values).dtype.kind in "OU"}
+    texts = {name for name, values in columns.items() if isinstance(values, np.ndarray) and values.dtype.kind in "OU"}
     for name in texts | ({"nearest", "warning"} & {*table.columns}):
         table[name] = table[name].astype(object).fillna("")  # all NaN where there are rejects alone
     return table.sort_values("row", kind="stable", ignore_index=True)
