@@ -49,6 +49,19 @@ def spheres(smiles: Sequence[str], radius: float = RADIUS) -> np.ndarray:
     return np.unique(find_nearest(packed, packed[middles])[1], return_inverse=True)[1]
 
 
+def scaffold_smiles(smiles: Sequence[str]) -> list[str]:
+    """Return each molecule's Bemis-Murcko scaffold, "" where there is no ring.
+
+    >>> scaffold_smiles(["Cc1ccccc1", "CCO"])
+    ['c1ccccc1', '']
+    """
+    from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
+
+    from dgl_moleblend.chem.sanitize import read_smiles
+
+    return [MurckoScaffoldSmiles(mol=read_smiles(text)) for text in smiles]
+
+
 def scaffolds(smiles: Sequence[str]) -> np.ndarray:
     """Return the number of each molecule's Bemis-Murcko scaffold, shape (N,); that of molecules without a ring is one.
 
@@ -57,9 +70,4 @@ def scaffolds(smiles: Sequence[str]) -> np.ndarray:
     >>> scaffolds(["Cc1ccccc1", "CCO", "Oc1ccccc1", "CCN"]).tolist()
     [1, 0, 1, 0]
     """
-    from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
-
-    from dgl_moleblend.chem.sanitize import read_smiles
-
-    texts = [MurckoScaffoldSmiles(mol=read_smiles(text)) for text in smiles]
-    return np.unique(np.array(texts, dtype=str), return_inverse=True)[1]
+    return np.unique(np.array(scaffold_smiles(smiles), dtype=str), return_inverse=True)[1]

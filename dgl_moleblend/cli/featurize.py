@@ -119,9 +119,8 @@ def command(
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.data.featurize import featurize_to_store, featurize_to_table
     from dgl_moleblend.data.molecules import PipelineConfig
-    from dgl_moleblend.data.summary import describe_bounds
     from dgl_moleblend.data.table import MoleculeTable
-    from dgl_moleblend.data.unusual import describe_unusual
+    from dgl_moleblend.data.unusual import remarks
     from dgl_moleblend.files import REJECTS_FILE, keep_inputs, write_atomically
     from dgl_moleblend.pairs.loader import save_graphs
 
@@ -150,12 +149,8 @@ def command(
         if len(table):
             save_graphs(MoleculeDataset(table), output)
     _report(len(table), table.rejects, output, rejects_path)
-    for text in (
-        describe_unusual(MoleculeDataset(table)),
-        describe_bounds(table.labels, table.bounds, table.task_names),
-    ):
-        if text:
-            say(text)
+    for text in remarks(MoleculeDataset(table)):
+        say(text)
     if not len(table):
         raise click.ClickException("no molecule was kept")
 

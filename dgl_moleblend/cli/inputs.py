@@ -45,8 +45,7 @@ def open_molecules(
         are given where labels are needed.
     """
     from dgl_moleblend.data.dataset import MoleculeDataset
-    from dgl_moleblend.data.summary import describe_bounds
-    from dgl_moleblend.data.unusual import describe_unusual
+    from dgl_moleblend.data.unusual import remarks
 
     stores = [name for name in inputs if Path(name, MANIFEST_FILE).is_file()]
     if stores and len(stores) < len(inputs):
@@ -71,9 +70,8 @@ def open_molecules(
         inputs, featurizer=featurizer, workers=workers, progress=not quiet, store=store, **reading
     )
     say(f"{len(dataset) + len(dataset.rejects):,} rows: {len(dataset):,} kept, {len(dataset.rejects):,} rejected")
-    for text in (describe_unusual(dataset), describe_bounds(dataset.labels, dataset.bounds, dataset.task_names)):
-        if text:
-            say(text)
+    for text in remarks(dataset):
+        say(text)
     return dataset
 
 

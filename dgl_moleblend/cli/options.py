@@ -1,21 +1,18 @@
 """Options that several commands share, so that the same thing has the same name everywhere."""
 
 import functools
-import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from dgl_moleblend.env.processes import available_cpus
 
 if TYPE_CHECKING:
     from dgl_moleblend.config import TrainingConfig
     from dgl_moleblend.request import Compute
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-
-def _available_cpus() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _combine(*decorators: Callable[[F], F]) -> Callable[[F], F]:
@@ -230,7 +227,7 @@ workers = section(
     click.option(
         "--workers",
         type=click.IntRange(0),
-        default=_available_cpus,
+        default=available_cpus,
         metavar="N",
         help="Processes that featurize molecules; 0 for none beside this one. [default: one per CPU]",
     ),

@@ -114,9 +114,8 @@ def command(
     check(ctx, screening, parts=is_folder(output, form), stdin="-" in inputs)
     shipped.find(model)  # said before torch is imported
 
-    from dgl_moleblend.predict.jobs import Prediction
+    from dgl_moleblend.predict.jobs import Prediction, SitePrediction
     from dgl_moleblend.predict.members import is_model, predicts_sites
-    from dgl_moleblend.predict.sites import SitePrediction
     from dgl_moleblend.report.trust import describe
 
     further = next((k for k, path in enumerate(inputs) if not is_model(path)), len(inputs))

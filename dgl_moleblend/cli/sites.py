@@ -17,7 +17,7 @@ from dgl_moleblend.env.processes import number_of_processes
 
 if TYPE_CHECKING:
     from dgl_moleblend.config import TrainingConfig
-    from dgl_moleblend.predict.sites import SitePrediction
+    from dgl_moleblend.predict.jobs import SitePrediction
 
 _OF_MOLECULES = ("task_columns", "missing_labels", "task_type", "seeds", "folds", "replicates", "trials", "readout",
                  "class_weights", "weight_column", "task_weights", "head", "fast", "features", "devices",
@@ -103,7 +103,7 @@ def open_site_job(ctx: click.Context, models: Sequence[str], form: str | None, a
     click.UsageError
         If there are several models, or options of predictions of molecules are given.
     """
-    from dgl_moleblend.predict.sites import SitePrediction
+    from dgl_moleblend.predict.jobs import SitePrediction
 
     if len(models) > 1:
         raise click.UsageError(f"{models[0]} and {models[1]}: give one model, if it is of atoms or bonds")

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from dgl_moleblend.chem.clusters import scaffold_smiles
 from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.duplicates import read_mols
@@ -136,11 +137,9 @@ def divide_rows(dataset: MoleculeDataset, folds: int, *, by: str | None = None, 
     if by == "cluster":
         groups = GROUPINGS[by](dataset.structures).tolist()
     elif by is not None:
-        from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
-
         seen: dict[str, int] = {}
-        for k, mol in enumerate(read_mols(dataset)):
-            if scaffold := MurckoScaffoldSmiles(mol=mol):
+        for k, scaffold in enumerate(scaffold_smiles(dataset.structures)):
+            if scaffold:
                 groups[k] = seen.setdefault(scaffold, k)
     if len(set(groups)) < folds:
         groups = list(range(len(dataset)))

@@ -37,12 +37,14 @@ def divide_groups(groups: np.ndarray, fractions: Sequence[float], seed: int) -> 
     """
     rows = [np.flatnonzero(groups == name) for name in np.unique(groups)]
     order = np.random.default_rng(seed).permutation(len(rows))
-    room = [share * len(groups) for share in fractions]
-    held_out = [size for size in room[1:] if size > 0]
-    large = min(held_out, default=np.inf) / 2
+    room = np.asarray(fractions) * len(groups)
+    large = min((size for size in room[1:] if size > 0), default=np.inf) / 2
     parts: list[list[np.ndarray]] = [[], [], []]
+    filled = np.zeros(3, np.int64)
     for k in sorted(order.tolist(), key=lambda k: len(rows[k]) <= large):  # stable: the order drawn stays
-        free = [size - sum(map(len, part)) for size, part in zip(room, parts, strict=True)]
-        fits = [i for i in range(3) if room[i] > 0 and len(rows[k]) <= free[i] + 1e-9]
-        parts[fits[0] if fits else int(np.argmax(free))].append(rows[k])
+        free = room - filled
+        fits = np.flatnonzero((room > 0) & (len(rows[k]) <= free + 1e-9))
+        part = int(fits[0]) if len(fits) else int(free.argmax())
+        parts[part].append(rows[k])
+        filled[part] += len(rows[k])
     return [np.sort(np.concatenate(part)) if part else np.empty(0, np.int64) for part in parts]

@@ -51,6 +51,18 @@ def num_sites(dataset: MoleculeDataset, level: str) -> np.ndarray:
     return np.array([len(sample.molecule.bond_id) for sample in dataset], np.int64)
 
 
+def places_of(counts: np.ndarray, index: np.ndarray | Sequence[int]) -> np.ndarray:
+    """Return where the sites of some molecules stand among those of all, one molecule after the other.
+
+    >>> places_of(np.array([2, 1, 3]), [2, 0]).tolist()
+    [3, 4, 5, 0, 1]
+    """
+    index = np.asarray(index, np.int64)
+    first, size = (counts.cumsum() - counts)[index], counts[index]
+    before = size.cumsum() - size
+    return np.arange(int(size.sum())) + (first - before).repeat(size)
+
+
 @dataclass(frozen=True, eq=False)
 class SiteValues:
     """Values of the sites of N molecules, s of them in all, those of the first molecule first.
@@ -103,22 +115,14 @@ class SiteValues:
     def __len__(self) -> int:
         return len(self.counts)
 
-    def places(self, index: np.ndarray | Sequence[int]) -> np.ndarray:
-        """Return which sites are those of some molecules, one molecule after the other."""
-        index = np.asarray(index, np.int64)
-        first, size = (self.counts.cumsum() - self.counts)[index], self.counts[index]
-        before = size.cumsum() - size
-        return np.arange(int(size.sum())) + (first - before).repeat(size)
-
     def rows(self, index: np.ndarray) -> Float[np.ndarray, "sites t"]:
         """Return the values of the sites of some molecules, one molecule after the other."""
-        return self.values[self.places(index)]
+        return self.values[places_of(self.counts, index)]
 
     def take(self, index: np.ndarray) -> "SiteValues":
         """Return the values of some molecules, in the order given."""
-        places = self.places(index)
-        counts = self.counts[np.asarray(index, np.int64)]
-        return SiteValues(self.level, self.names, counts, self.values[places], self.kinds[places])
+        places, index = places_of(self.counts, index), np.asarray(index, np.int64)
+        return SiteValues(self.level, self.names, self.counts[index], self.values[places], self.kinds[places])
 
     def replace_values(self, values: np.ndarray) -> "SiteValues":
         """Return other values of the same sites."""

@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from dgl_moleblend.chem.clusters import scaffold_smiles
 from dgl_moleblend.data.dataset import MoleculeDataset
-from dgl_moleblend.data.duplicates import by_molecule, read_mols
+from dgl_moleblend.data.duplicates import by_molecule
 from dgl_moleblend.errors import DataError
 
 PARTS = ("train", "validation", "test")
@@ -184,9 +185,7 @@ def far_from(parts: Mapping[str, np.ndarray], fractions: Sequence[float]) -> tup
 
 def _largest_scaffold(dataset: MoleculeDataset) -> str:
     """Name the largest group that a scaffold split cannot divide."""
-    from rdkit.Chem.Scaffolds.MurckoScaffold import MurckoScaffoldSmiles
-
-    counts = Counter(MurckoScaffoldSmiles(mol=mol) for mol in read_mols(dataset))
+    counts = Counter(scaffold_smiles(dataset.structures))
     scaffold, count = counts.most_common(1)[0]
     group = f"have the scaffold {scaffold}" if scaffold else "are acyclic, which counts as one scaffold"
     return f"; {count:,} of {len(dataset):,} molecules {group}, and stay together"

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from dgl_moleblend.data.summary import describe_bounds
 from dgl_moleblend.schema import ATOM_SIZES
 
 if TYPE_CHECKING:
@@ -65,6 +66,12 @@ def describe_unusual(dataset: "MoleculeDataset") -> str:
     found = ", ".join(f"{count:,} with {word}" for word, count in zip(WORDS, counts, strict=True) if count)
     what = "molecules beyond the vocabulary, whose isotopes, dummy atoms or charges models do not tell"
     return f"{what}: {found}" if found else ""
+
+
+def remarks(dataset: "MoleculeDataset") -> list[str]:
+    """Say what a reader of these molecules has to know: see `describe_unusual` and `describe_bounds`."""
+    bounds = describe_bounds(dataset.labels, dataset.bounds, dataset.task_names)
+    return [text for text in (describe_unusual(dataset), bounds) if text]
 
 
 def joined(*columns: Sequence[str]) -> np.ndarray:

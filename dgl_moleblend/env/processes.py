@@ -1,9 +1,14 @@
-"""Which of the processes of a parallel run this one is: the first writes files and messages, the others compute."""
+"""Which process of a parallel run this one is (the first writes files and messages), and how many CPUs it has."""
 
 import os
 
 _NAMES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 """Where torchrun, Lightning and Slurm say it."""
+
+
+def available_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def rank() -> int:

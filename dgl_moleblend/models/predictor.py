@@ -13,7 +13,7 @@ from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.models.given import given
 from dgl_moleblend.models.heads import PropertyHead
 from dgl_moleblend.models.spread import OUTPUTS
-from dgl_moleblend.nn.encoder import MoleBlendEncoder, init_weights
+from dgl_moleblend.nn.encoder import MoleBlendEncoder, check_relations, init_weights
 from dgl_moleblend.nn.readout import READOUTS, readout
 from dgl_moleblend.pairs.batch import RelationBatch
 from dgl_moleblend.schema import RELATIONS, DGLGraph
@@ -78,12 +78,7 @@ class MoleBlendPredictor(nn.Module):
         check(spread is None or spread in OUTPUTS, "spread", spread, f"None or one of {', '.join(OUTPUTS)}")
         check(n_tasks >= 1, "n_tasks", n_tasks, "at least 1")
         check(readout in READOUTS, "readout", readout, f"one of {READOUTS}")
-        check(
-            not isinstance(relations, str) and len(relations) > 0 and set(relations) <= set(RELATIONS),
-            "relations",
-            relations,
-            f"some of {RELATIONS}",
-        )
+        check_relations(relations)
         self.n_tasks = n_tasks
         self.readout = readout
         self.relations = tuple(relations)

@@ -1,10 +1,8 @@
-"""SitePredictor: encoder and a head on states of atoms, or of pairs that are bonds; what a site's kind tells."""
+"""SitePredictor: encoder and a head on states of atoms, or of pairs that are bonds."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -13,12 +11,11 @@ from typing_extensions import Self
 
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import EncoderConfig, check
-from dgl_moleblend.data.sites import LEVELS, SiteValues
-from dgl_moleblend.errors import CheckpointError
+from dgl_moleblend.data.sites import LEVELS
 from dgl_moleblend.folder import SITES
 from dgl_moleblend.models.heads import PAIR_SIZE, PairProjection, PropertyHead
 from dgl_moleblend.nn.dropout import Dropout
-from dgl_moleblend.nn.encoder import EncoderOutput, MoleBlendEncoder, init_weights
+from dgl_moleblend.nn.encoder import EncoderOutput, MoleBlendEncoder, check_relations, init_weights
 from dgl_moleblend.pairs.batch import RelationBatch
 from dgl_moleblend.schema import RELATIONS, DGLGraph
 
@@ -99,8 +96,7 @@ class SitePredictor(nn.Module):
         super().__init__()
         check(n_tasks >= 1, "n_tasks", n_tasks, "at least 1")
         check(level in LEVELS, "level", level, "'atom' or 'bond'")
-        check(not isinstance(relations, str) and len(relations) > 0 and set(relations) <= set(RELATIONS), "relations",
-              relations, f"some of {RELATIONS}")  # fmt: skip
+        check_relations(relations)
         self.n_tasks, self.level, self.relations = n_tasks, level, tuple(relations)
         self.encoder = encoder
         size = encoder.config.feat_size
@@ -161,83 +157,3 @@ class SitePredictor(nn.Module):
         assert isinstance(data, RelationBatch)
         molecule, first, second = torch.triu((data.spd == 1) & data.pair_mask).nonzero(as_tuple=True)
         return self.head(encoded.atoms, encoded.bias, (molecule, first, second))
-
-
-@dataclass(frozen=True)
-class SitePrior:
-    """What is known of a value from the kind of its site alone: the mean of the kind, over training molecules.
-
-    Networks learn how far a value is from it, in units of the deviation of these distances.
-
-    Parameters
-    ----------
-    means : mapping of str to tuple of t floats
-        By kind ("C", "C-O single"); "" is all of them, for kinds that training molecules lack.
-    scale : tuple of t floats
-        Deviation of the values from the means of their kinds; 1 where they never differ.
-
-    Examples
-    --------
-    >>> kinds, values = np.array(["C", "C", "O"]), np.array([[1.0], [3.0], [9.0]])
-    >>> prior = SitePrior.fit(SiteValues("atom", ("q",), np.array([3]), values, kinds))
-    >>> prior.means["C"], round(prior.scale[0], 2), prior.of(np.array(["O", "C", "N"])).ravel().round(2).tolist()
-    ((2.0,), 0.82, [9.0, 2.0, 4.33])
-    """
-
-    means: Mapping[str, tuple[float, ...]]
-    scale: tuple[float, ...]
-
-    @classmethod
-    def fit(cls, values: SiteValues, *, by_kind: bool = True) -> Self:
-        """Measure means and deviations of training molecules; each value has one site at least.
-
-        Parameters
-        ----------
-        values : SiteValues
-        by_kind : bool
-            False takes one mean for all.
-        """
-        overall = np.nanmean(values.values, 0)
-        means = {"": tuple(map(float, overall))}
-        for kind in np.unique(values.kinds).tolist() if by_kind else ():
-            here = values.values[values.kinds == kind]
-            known = ~np.isnan(here)
-            count = known.sum(0)
-            total = np.where(known, here, 0.0).sum(0)
-            mean = np.where(count > 0, total / np.maximum(count, 1), overall)
-            if count.any():
-                means[kind] = tuple(map(float, mean))
-        rest = values.values - cls(means, ()).of(values.kinds)
-        scale = np.sqrt(np.nanmean(rest**2, 0))
-        varies = scale > 1e-12 * np.maximum(1.0, np.abs(overall))
-        return cls(means, tuple(map(float, np.where(varies, scale, 1.0))))
-
-    @classmethod
-    def from_stored(cls, values: object, num_tasks: int, where: str) -> Self:
-        """Read what a model's folder holds.
-
-        Raises
-        ------
-        CheckpointError
-            If it is damaged.
-        """
-        try:
-            means = {str(kind): tuple(map(float, mean)) for kind, mean in values["means"].items()}  # type: ignore[index]
-            scale = tuple(map(float, values["scale"]))  # type: ignore[index]
-        except (TypeError, KeyError, ValueError, AttributeError):
-            means, scale = {}, ()
-        whole = all(len(row) == num_tasks and np.isfinite(row).all() for row in (*means.values(), scale))
-        if "" not in means or not whole or not all(one > 0 for one in scale):
-            raise CheckpointError("the means of the kinds of atoms are damaged", where=where,
-                                  fix="restore the file, or train the model again")  # fmt: skip
-        return cls(means, scale)
-
-    def to_dict(self) -> dict[str, object]:
-        """Return plain values."""
-        return {"means": {kind: list(mean) for kind, mean in self.means.items()}, "scale": list(self.scale)}
-
-    def of(self, kinds: np.ndarray) -> Float[np.ndarray, "s t"]:
-        """Return the mean of each site's kind."""
-        names, inverse = np.unique(kinds, return_inverse=True)
-        table = np.array([self.means.get(kind, self.means[""]) for kind in names.tolist()], np.float64)
-        return table.reshape(len(names), -1)[inverse] if len(names) else np.empty((0, len(self.means[""])))

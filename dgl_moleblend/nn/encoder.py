@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from typing_extensions import Self
 
 from dgl_moleblend import folder as model_folder
-from dgl_moleblend.config import EncoderConfig
+from dgl_moleblend.config import EncoderConfig, check
 from dgl_moleblend.errors import ConfigError, SchemaError
 from dgl_moleblend.nn.blend import Blend
 from dgl_moleblend.nn.dropout import Dropout
@@ -339,10 +339,20 @@ def init_weights(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
+def check_relations(relations: Sequence[str]) -> None:
+    """Check that these are some of the `RELATIONS`, one at least.
+
+    Raises
+    ------
+    ConfigError
+        If they are not.
+    """
+    known = not isinstance(relations, str) and len(relations) > 0 and set(relations) <= set(RELATIONS)
+    check(known, "relations", relations, f"some of {RELATIONS}")
+
+
 def _check_relations(relations: Sequence[str], blend: Blend | None) -> None:
-    unknown = [name for name in relations if name not in RELATIONS]
-    if unknown or isinstance(relations, str) or not relations:
-        raise ConfigError(f"relations={relations!r} is not allowed", fix=f"some of {RELATIONS}")
+    check_relations(relations)
     if blend is not None and set(relations) != set(RELATIONS):
         raise ConfigError(
             f"relations={relations!r} says what enters when nothing is blended, and `blend` is given",

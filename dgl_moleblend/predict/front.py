@@ -16,11 +16,11 @@ from dgl_moleblend.folder import KINDS, NETWORKS, SITES, read
 from dgl_moleblend.nn.readout import READOUTS
 from dgl_moleblend.predict.embedding import EmbeddingModel, read_model
 from dgl_moleblend.predict.ensemble import COVERAGE, Ensemble
-from dgl_moleblend.predict.jobs import Prediction
+from dgl_moleblend.predict.jobs import Prediction, SitePrediction
 from dgl_moleblend.predict.members import is_model
 from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.screen import Files
-from dgl_moleblend.predict.sites import SiteModel, SitePrediction
+from dgl_moleblend.predict.sites import SiteModel
 from dgl_moleblend.readers.molecules import MoleculeReader
 
 Saved = str | os.PathLike[str]

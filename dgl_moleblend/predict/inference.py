@@ -12,6 +12,7 @@ from tqdm.auto import tqdm
 
 from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.data.sites import places_of
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.pairs.batch import RelationBatch
 from dgl_moleblend.pairs.loader import make_inference_loader
@@ -74,9 +75,9 @@ def infer(
             molecules = batch.molecules.to(device, non_blocking=on_gpu)
             indices.append(batch.index)
             found.append(compute(molecules.relations()).double().cpu())
-    counts = torch.as_tensor(np.ones(len(dataset), np.int64) if rows is None else np.asarray(rows, np.int64))
-    molecule, values = torch.cat(indices), torch.cat(found)
-    place = _places(counts, molecule)
+    counts = np.ones(len(dataset), np.int64) if rows is None else np.asarray(rows, np.int64)
+    values = torch.cat(found)
+    place = torch.from_numpy(places_of(counts, torch.cat(indices).numpy()))
     times = torch.bincount(place, minlength=int(counts.sum())).reshape(-1, *[1] * (values.ndim - 1))
     total = values.new_zeros(len(times), *values.shape[1:]).index_add_(0, place, values)
     return (total / times).numpy()
@@ -117,14 +118,3 @@ def _evaluating(model: nn.Module, device: torch.device) -> Iterator[None]:
             model.to(home)
         for module in training:
             module.training = True
-
-
-def _places(counts: Tensor, molecule: Tensor) -> Tensor:
-    """Return where the rows of these molecules stand among the rows of all.
-
-    >>> _places(torch.tensor([2, 1, 3]), torch.tensor([2, 0]))
-    tensor([3, 4, 5, 0, 1])
-    """
-    first, size = counts.cumsum(0) - counts, counts[molecule]
-    before = size.cumsum(0) - size
-    return torch.arange(int(size.sum())) + (first[molecule] - before).repeat_interleave(size)

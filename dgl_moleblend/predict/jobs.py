@@ -1,4 +1,4 @@
-"""What is computed of molecules, in words that another process understands: predictions, or embeddings."""
+"""What is computed of molecules, in words that another process understands: predictions of all kinds, embeddings."""
 
 import functools
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.predict.embedding import EmbeddingModel
 from dgl_moleblend.predict.ensemble import COVERAGE, Ensemble
+from dgl_moleblend.predict.sites import SiteModel
 from dgl_moleblend.predict.tables import align
 from dgl_moleblend.shipped import locate
 
@@ -131,3 +132,42 @@ class Embedding:
 @functools.lru_cache(maxsize=2)
 def _encoder(folder: str, stamps: tuple[object, ...]) -> EmbeddingModel:
     return EmbeddingModel.from_pretrained(folder)
+
+
+@dataclass(frozen=True)
+class SitePrediction:
+    """Values of atoms or bonds, by a saved model.
+
+    Parameters
+    ----------
+    folder : str
+    accelerator : {"auto", "cpu", "gpu", "cuda"}
+    """
+
+    folder: str
+    accelerator: str = "auto"
+
+    @property
+    def model(self) -> SiteModel:
+        """The model, loaded once a process."""
+        return _site_model(self.folder, stamps_of(locate(self.folder)))
+
+    @property
+    def featurizer(self) -> FeaturizerConfig:
+        """How molecules are to be turned into numbers."""
+        return self.model.featurizer
+
+    def tabulate(
+        self, dataset: MoleculeDataset, rejects: pd.DataFrame | None = None, *, progress: bool = False
+    ) -> pd.DataFrame:
+        """Return a row for every molecule and reject, see `align`: lists, None for rejects."""
+        return self.model.tabulate(dataset, rejects, progress=progress, accelerator=self.accelerator)
+
+    def plan(self) -> dict[str, Any]:
+        """Return what decides the numbers, as JSON can hold it."""
+        return {"models": [of_folder(locate(self.folder))]}
+
+
+@functools.lru_cache(maxsize=2)
+def _site_model(folder: str, stamps: tuple[object, ...]) -> SiteModel:
+    return SiteModel.from_pretrained(folder)

@@ -2,9 +2,8 @@
 
 import functools
 import itertools
-import os
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from contextlib import closing
 from typing import Any
@@ -29,10 +28,12 @@ from dgl_moleblend.data.workers import (
     run_task_guarded,
 )
 from dgl_moleblend.env.memory import trim
+from dgl_moleblend.env.processes import available_cpus
 from dgl_moleblend.predict.inference import choose_device
 from dgl_moleblend.predict.jobs import Job
 from dgl_moleblend.predict.tables import place_beside, renamed
 from dgl_moleblend.readers.molecules import MoleculeReader
+from dgl_moleblend.readers.records import Record
 
 STEP = 2048
 """Rows that are computed at once. What comes of a row depends in its last digits on the others of its step, and on
@@ -118,26 +119,39 @@ class Files:
                     yield step.number, self._beside(job.tabulate(MoleculeDataset(step.table)), step.cells)
                     trim()
                 return
-            cut: deque[tuple[int, list[Mapping[str, object] | None], int]] = deque()
+            yield from self._whole_steps(job, config, steps, workers, executor, progress)
 
-            def tasks() -> Iterator[Task]:
-                for number, records in steps:
-                    cut.append((number, [record.cells for record in records], reader.bytes_read))
-                    yield Task(tuple(without_cells(records)), config, len(reader.task_names), reader.sources)
+    def _whole_steps(
+        self,
+        job: Job,
+        config: PipelineConfig,
+        steps: Iterable[tuple[int, list[Record]]],
+        workers: int,
+        executor: Executor | None,
+        progress: bool,
+    ) -> Steps:
+        """Let other processes, of this machine or an executor's, do all of a step, see `steps`."""
+        reader = self._reader
+        cut: deque[tuple[int, list[Mapping[str, object] | None], int]] = deque()
 
-            about = (job, reader.task_names, dict(reader.classes))
-            alone = functools.partial(_featurize_and_compute, about, featurize=run_isolated)
-            if executor is None:
-                own = functools.partial(_featurize_and_compute_beside, about, workers)
-                tables = run_in_processes(tasks(), own, alone, workers, modules=(__name__,))
-            else:
-                work = functools.partial(_featurize_and_compute, about)
-                tables = run_elsewhere(tasks(), work, alone, executor, workers=workers)
-            with closing(tables), InputProgress(reader, 0, progress, "compute") as bar:
-                for table in tables:
-                    number, cells, bytes_read = cut.popleft()
-                    bar.count(len(table), int((table["reason"] != "").sum()), bytes_read)
-                    yield number, self._beside(table, cells)
+        def tasks() -> Iterator[Task]:
+            for number, records in steps:
+                cut.append((number, [record.cells for record in records], reader.bytes_read))
+                yield Task(tuple(without_cells(records)), config, len(reader.task_names), reader.sources)
+
+        about = (job, reader.task_names, dict(reader.classes))
+        alone = functools.partial(_featurize_and_compute, about, featurize=run_isolated)
+        if executor is None:
+            own = functools.partial(_featurize_and_compute_beside, about, workers)
+            tables = run_in_processes(tasks(), own, alone, workers, modules=(__name__,))
+        else:
+            work = functools.partial(_featurize_and_compute, about)
+            tables = run_elsewhere(tasks(), work, alone, executor, workers=workers)
+        with closing(tables), InputProgress(reader, 0, progress, "compute") as bar:
+            for table in tables:
+                number, cells, bytes_read = cut.popleft()
+                bar.count(len(table), int((table["reason"] != "").sum()), bytes_read)
+                yield number, self._beside(table, cells)
 
     def _beside(self, table: pd.DataFrame, cells: Sequence[Mapping[str, object] | None]) -> pd.DataFrame:
         self.renamed = self.renamed or renamed([*table.columns], [*self.types])
@@ -200,6 +214,6 @@ def _featurize_and_compute_beside(
 @functools.cache
 def _share_cpus(workers: int) -> None:
     """Leave the other processes their share of the CPUs."""
-    threads = max(1, len(os.sched_getaffinity(0)) // workers) if hasattr(os, "sched_getaffinity") else 1
+    threads = max(1, available_cpus() // workers)
     torch.set_num_threads(threads)
     threadpool_limits(threads)

@@ -1,6 +1,5 @@
 """A fine-tuned network of atoms or bonds with all that prediction needs: a list of values for every molecule."""
 
-import functools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from os import PathLike
@@ -12,18 +11,17 @@ import pandas as pd
 import pyarrow as pa
 
 from dgl_moleblend import folder as model_folder
-from dgl_moleblend.checksums import of_folder, stamps_of
 from dgl_moleblend.chem.atom_order import number_smiles
 from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.inputs import open_inputs
 from dgl_moleblend.data.sites import SiteValues, bond_order, num_sites
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.models.sites import SitePredictor, SitePrior
+from dgl_moleblend.models.site_prior import SitePrior
+from dgl_moleblend.models.sites import SitePredictor
 from dgl_moleblend.predict.inference import infer
 from dgl_moleblend.predict.properties import check_featurizer
 from dgl_moleblend.predict.tables import align, predicted
-from dgl_moleblend.shipped import locate
 
 
 @dataclass(frozen=True)
@@ -108,14 +106,19 @@ class SiteModel:
                 columns[name].append(column.tolist())
         return columns
 
+    def tabulate(self, dataset: MoleculeDataset, rejects: pd.DataFrame | None = None, **how: Any) -> pd.DataFrame:
+        """Return a row for every molecule and reject, see `align`: lists in the columns of `columns`, else None."""
+        columns = self.columns(dataset, **how)
+        return _as_lists(align(dataset, {**columns, "smiles": numbered(dataset)}, rejects), columns)
+
     def predict_any(self, molecules: Any, *, smiles_column: str | None, workers: int, progress: bool,
                     accelerator: str) -> pd.DataFrame:  # fmt: skip
         """Predict molecules in whatever form they come, a row for each input, see `dgl_moleblend.predict`."""
         found = open_inputs(molecules, self.featurizer, smiles_column=smiles_column, workers=workers,
                             progress=progress)  # fmt: skip
-        columns = self.columns(found.dataset, progress=progress, accelerator=accelerator)
         if found.from_file:
-            return _as_lists(align(found.dataset, {**columns, "smiles": numbered(found.dataset)}), columns)
+            return self.tabulate(found.dataset, progress=progress, accelerator=accelerator)
+        columns = self.columns(found.dataset, progress=progress, accelerator=accelerator)
         table = found.table({name: _objects(values) for name, values in columns.items()})
         table["smiles"] = np.where(table["reason"] == "", found.spread(_objects(numbered(found.dataset))),
                                    table["smiles"])  # fmt: skip
@@ -142,43 +145,3 @@ def _as_lists(table: pd.DataFrame, columns: Mapping[str, object]) -> pd.DataFram
         table[name] = pd.Series(lists, index=table.index, dtype=object)
     table.attrs["types"] = dict.fromkeys(columns, pa.list_(pa.float64()))
     return table
-
-
-@dataclass(frozen=True)
-class SitePrediction:
-    """The job of predicting values of atoms or bonds, by a saved model; see `jobs.Job`.
-
-    Parameters
-    ----------
-    folder : str
-    accelerator : {"auto", "cpu", "gpu", "cuda"}
-    """
-
-    folder: str
-    accelerator: str = "auto"
-
-    @property
-    def model(self) -> SiteModel:
-        """The model, loaded once a process."""
-        return _model(self.folder, stamps_of(locate(self.folder)))
-
-    @property
-    def featurizer(self) -> FeaturizerConfig:
-        """How molecules are to be turned into numbers."""
-        return self.model.featurizer
-
-    def tabulate(
-        self, dataset: MoleculeDataset, rejects: pd.DataFrame | None = None, *, progress: bool = False
-    ) -> pd.DataFrame:
-        """Return a row for every molecule and reject, see `align`: lists, None for rejects."""
-        columns = self.model.columns(dataset, progress=progress, accelerator=self.accelerator)
-        return _as_lists(align(dataset, {**columns, "smiles": numbered(dataset)}, rejects), columns)
-
-    def plan(self) -> dict[str, Any]:
-        """Return what decides the numbers, as JSON can hold it."""
-        return {"models": [of_folder(locate(self.folder))]}
-
-
-@functools.lru_cache(maxsize=2)
-def _model(folder: str, stamps: tuple[object, ...]) -> SiteModel:
-    return SiteModel.from_pretrained(folder)

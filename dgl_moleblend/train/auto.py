@@ -20,9 +20,6 @@ from dgl_moleblend.files import (
     CALIBRATION_FILE,
     ENSEMBLE_FILE,
     METRICS_FILE,
-    PREDICTIONS_FILE,
-    REJECTS_FILE,
-    SPLIT_FILE,
     WEIGHTS_FILE,
     write_json,
 )
@@ -36,19 +33,19 @@ from dgl_moleblend.predict.calibration import calibrate, deviation_column, score
 from dgl_moleblend.predict.classical import FeatureModel
 from dgl_moleblend.predict.features import COLUMNS, STATES, Features
 from dgl_moleblend.predict.properties import PropertyModel
-from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.request import Compute, Task
 from dgl_moleblend.train.checked import Request, check_request, count_bounds, split_facts
 from dgl_moleblend.train.comparison import Comparison, network_training
 from dgl_moleblend.train.ensemble import remove_runs
-from dgl_moleblend.train.finetune import check_one_device, finetune, split_table, tabulate
+from dgl_moleblend.train.finetune import check_one_device, finetune
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.plan import RunPlan
 from dgl_moleblend.train.result import FinetuneResult
 from dgl_moleblend.train.run import close_run, is_finished, open_run
 from dgl_moleblend.train.start import Source, Start
+from dgl_moleblend.train.tables import tabulate, write_tables
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -371,11 +368,8 @@ def _finish(
     calibration = calibrate(every, names, work.task_type, deviation_of)
     if calibration.deviation_of is not None:  # the widths of intervals go by it
         table = table.merge(every[["row", *map(deviation_column, names)]], on="row", how="left", validate="1:1")
-    write_table(table, out / PREDICTIONS_FILE)
+    write_tables(out, work.dataset, table, work.parts)
     calibration.write(out / CALIBRATION_FILE)
-    write_table(split_table(work.dataset, work.parts), out / SPLIT_FILE)
-    if len(work.dataset.rejects):
-        write_table(work.dataset.rejects, out / REJECTS_FILE)
     digests = [sha256(out / folder / WEIGHTS_FILE) for folder in members]
     write_json(out / ENSEMBLE_FILE, {"models": list(members), "weights": list(members.values()), "sha256": digests,
                                      "task_type": work.task_type, "extra": extra})  # fmt: skip

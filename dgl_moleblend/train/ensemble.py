@@ -28,12 +28,13 @@ from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.request import Compute
 from dgl_moleblend.train.checked import SPLITS, check_request, count_bounds, split_facts
-from dgl_moleblend.train.finetune import check_one_device, finetune, split_table
+from dgl_moleblend.train.finetune import check_one_device, finetune
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.plan import Parts, RunPlan
 from dgl_moleblend.train.result import FinetuneResult, read_result
 from dgl_moleblend.train.run import close_run, is_finished, open_run, read_run
 from dgl_moleblend.train.start import Start
+from dgl_moleblend.train.tables import split_table
 from dgl_moleblend.train.unseen import apart, beside_test, to_scores, with_deviations
 
 if TYPE_CHECKING:
@@ -79,8 +80,8 @@ def finetune_seeds(
         As `finetune`.
     """
     check(seeds >= 2, "seeds", seeds, "at least 2")
-    first_seed = (settings.get("training") or TrainingConfig()).seed
-    runs = {f"seed-{first_seed + k}": (split, first_seed + k) for k in range(seeds)}
+    seed = _first_seed(settings)
+    runs = {f"seed-{seed + k}": (split, seed + k) for k in range(seeds)}
     work = _Runs("seeds", dataset, runs, Path(out), settings)
     results = work.finetune_each(resume=resume, overwrite=overwrite)
     tables = [result.predictions for result in results.values()]
@@ -138,8 +139,8 @@ def finetune_folds(
         As `finetune`.
     """
     check(len(folds) >= 2, "folds", len(folds), "at least 2")
-    seed = (settings.get("training") or TrainingConfig()).seed
-    work = _Runs("folds", dataset, {f"fold-{k}": (fold, seed) for k, fold in enumerate(folds)}, Path(out), settings)
+    runs = {f"fold-{k}": (fold, _first_seed(settings)) for k, fold in enumerate(folds)}
+    work = _Runs("folds", dataset, runs, Path(out), settings)
     results = work.finetune_each(resume=resume, overwrite=overwrite)
     tests = [np.sort(request.parts["test"]) for request in work.requests.values()]
     if len(tests[0]) and all(np.array_equal(tests[0], test) for test in tests[1:]):
@@ -186,8 +187,7 @@ def finetune_replicates(
         As `finetune`.
     """
     check(len(splits) >= 2, "replicates", len(splits), "at least 2")
-    seed = (settings.get("training") or TrainingConfig()).seed
-    runs = {f"replicate-{k}": (split, seed + k) for k, split in enumerate(splits)}
+    runs = {f"replicate-{k}": (split, _first_seed(settings) + k) for k, split in enumerate(splits)}
     work = _Runs("replicates", dataset, runs, Path(out), settings)
     results = work.finetune_each(resume=resume, overwrite=overwrite)
     table, scores = apart(results, work.names, work.means, "replicate")
@@ -198,6 +198,10 @@ def finetune_replicates(
     if "split_variant" in facts:
         facts["split_variant"] = f"{facts['split_variant']}, and {len(splits) - 1} more by the seeds after it"
     return _finish(work.out, results, scores, table, divided, facts)
+
+
+def _first_seed(settings: Mapping[str, Any]) -> int:
+    return (settings.get("training") or TrainingConfig()).seed
 
 
 class _Runs:

@@ -16,21 +16,16 @@ from dgl_moleblend.files import (
     CURVES_FILE,
     METRICS_FILE,
     PARITY_FILE,
-    PREDICTIONS_FILE,
-    REJECTS_FILE,
     ROC_FILE,
-    SPLIT_FILE,
     write_json,
 )
 from dgl_moleblend.models.losses import positive_weights
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.scores import score
 from dgl_moleblend.models.spread import OUTPUTS
-from dgl_moleblend.models.targets import exact_labels
 from dgl_moleblend.predict.calibrated import write_calibration
 from dgl_moleblend.predict.calibration import deviation_column, score_uncertainty
 from dgl_moleblend.predict.properties import PropertyModel
-from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.tables import bound_columns, predicted
 from dgl_moleblend.report import figures
 from dgl_moleblend.report.page import write_report
@@ -44,6 +39,7 @@ from dgl_moleblend.train.plan import RunPlan
 from dgl_moleblend.train.result import FinetuneResult, await_result, tell_others
 from dgl_moleblend.train.run import close_run, library_versions, open_run
 from dgl_moleblend.train.start import Source, Start
+from dgl_moleblend.train.tables import tabulate, write_tables
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -188,10 +184,7 @@ def finetune(
     write_json(out / METRICS_FILE, metrics)
     if report and (training_set := write_training_set(out, dataset.subset(parts["train"]).structures)) is not None:
         table["similarity"] = training_set.similarity(table["smiles"].tolist())
-    write_table(table, out / PREDICTIONS_FILE)
-    write_table(split_table(dataset, parts), out / SPLIT_FILE)
-    if len(dataset.rejects):
-        write_table(dataset.rejects, out / REJECTS_FILE)
+    write_tables(out, dataset, table, parts)
     if report:
         write_calibration(out)
         _draw(out, table, names, task_type, metrics)
@@ -213,39 +206,16 @@ def check_one_device(compute: Compute | None) -> None:
     check(devices == 1, "devices", devices, "1 where several models are fitted; finetune with one network takes more")
 
 
-def tabulate(
-    dataset: "MoleculeDataset", parts: Mapping[str, np.ndarray], predictions: Mapping[str, np.ndarray]
-) -> pd.DataFrame:
-    """Labels beside predictions, by input row; bounds in columns of their own, and which of several classes it is."""
-    tables = []
-    for name, values in predictions.items():
-        part = dataset.subset(parts[name])
-        columns = {"row": part.rows, "id": part.ids, "smiles": part.smiles, "split": name}
-        labels, bounds = part.labels, part.bounds
-        for k, task in enumerate(dataset.task_names):
-            columns |= {task: exact_labels(labels, bounds)[:, k], predicted(task): values[:, k]}
-            if dataset.bounds[:, k].any():
-                for column, side in zip(bound_columns(task), (1, -1), strict=True):
-                    columns[column] = np.where(bounds[:, k] == side, labels[:, k], np.nan)
-        if (several := dataset.class_columns) is not None:
-            words = np.array([*several.words, None], object)
-            truth = np.where(np.isnan(labels).any(1), -1, np.nan_to_num(labels).argmax(1))
-            columns |= {several.name: words[truth], predicted(several.name): words[values.argmax(1)]}
-        tables.append(pd.DataFrame(columns))
-    return pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
-
-
-def split_table(dataset: "MoleculeDataset", parts: Mapping[str, np.ndarray]) -> pd.DataFrame:
-    """Return input rows and their part: split.csv."""
-    tables = [pd.DataFrame({"row": dataset.rows[part], "split": name}) for name, part in parts.items()]
-    return pd.concat(tables, ignore_index=True).sort_values("row", ignore_index=True)
+def draw_curves(out: Path, metrics: Mapping[str, Any]) -> None:
+    """Draw the learning curves of a run that wrote its logs."""
+    curves = read_curves(out)
+    drawn = figures.loss_curves(main_curves(curves, metrics["metric"]), kept_epoch(curves, metrics))
+    figures.save(drawn, out / CURVES_FILE)
 
 
 def _draw(out: Path, table: pd.DataFrame, names: Sequence[str], task_type: str, metrics: Mapping[str, Any]) -> None:
     """Draw learning curves, and the test rows (or the validation rows where there are none)."""
-    curves = read_curves(out)
-    drawn = figures.loss_curves(main_curves(curves, metrics["metric"]), kept_epoch(curves, metrics))
-    figures.save(drawn, out / CURVES_FILE)
+    draw_curves(out, metrics)
     name = "test" if (table["split"] == "test").any() else "validation"
     rows = table[table["split"] == name]
     values = rows[[predicted(task) for task in names]].to_numpy(float)

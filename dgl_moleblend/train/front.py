@@ -18,8 +18,7 @@ from dgl_moleblend.data.duplicates import describe_duplicates, find_duplicates
 from dgl_moleblend.data.inputs import open_inputs
 from dgl_moleblend.data.labelled import Labelled, check_kept, divide, open_labelled
 from dgl_moleblend.data.splits import Split, describe_split
-from dgl_moleblend.data.summary import describe_bounds
-from dgl_moleblend.data.unusual import describe_unusual
+from dgl_moleblend.data.unusual import remarks
 from dgl_moleblend.data.weights import check_weights, weights_of
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.report.loaded import LoadedModel, load
@@ -155,8 +154,7 @@ def finetune(
                          smiles_column=smiles_column, relation_column=relation_column, workers=workers,
                          progress=progress, tell=tell)  # fmt: skip
     check_kept(data.dataset, data.name)
-    bounds = describe_bounds(data.dataset.labels, data.dataset.bounds, data.dataset.task_names)
-    for text in filter(None, (describe_unusual(data.dataset), bounds)):
+    for text in remarks(data.dataset):
         tell(text)
     counts = None if weights is None else _weights(data, weights)
     parts = divide(data, split, fractions=fractions, seed=seed)

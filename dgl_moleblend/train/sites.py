@@ -13,26 +13,22 @@ from dgl_moleblend.config import LOSSES, FeaturizerConfig, PredictorConfig, Trai
 from dgl_moleblend.data.sites import SiteValues, bond_order
 from dgl_moleblend.data.splits import PARTS, Split, check_parts
 from dgl_moleblend.files import (
-    CURVES_FILE,
     METRICS_FILE,
     PARITY_FILE,
-    PREDICTIONS_FILE,
-    REJECTS_FILE,
-    SPLIT_FILE,
     write_json,
 )
 from dgl_moleblend.models.losses import property_loss
 from dgl_moleblend.models.scores import SCALED, score, shared_metrics
-from dgl_moleblend.models.sites import SitePredictor, SitePrior
+from dgl_moleblend.models.site_prior import SitePrior
+from dgl_moleblend.models.sites import SitePredictor
 from dgl_moleblend.models.spread import OUTPUTS
 from dgl_moleblend.models.targets import LabelScaling, check_labels, check_presence
-from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.sites import SiteModel
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report import figures
-from dgl_moleblend.report.results import kept_epoch, main_curves, read_curves
 from dgl_moleblend.request import Compute, Task
-from dgl_moleblend.train.finetune import split_facts, split_table
+from dgl_moleblend.train.checked import split_facts
+from dgl_moleblend.train.finetune import draw_curves
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.loop import MoleculeData, fit, set_seeds
 from dgl_moleblend.train.modules import FinetuningModule
@@ -40,6 +36,7 @@ from dgl_moleblend.train.plan import RunPlan
 from dgl_moleblend.train.result import FinetuneResult
 from dgl_moleblend.train.run import close_run, library_versions, open_run
 from dgl_moleblend.train.start import Source, Start
+from dgl_moleblend.train.tables import write_tables
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -182,12 +179,8 @@ def finetune_sites(
     site_model.save_pretrained(out, versions=library_versions(), metric=config.metric, facts=split.facts)
     write_json(out / METRICS_FILE, metrics)
     table = _tabulate(dataset, parts, of_part, found)
-    write_table(table, out / PREDICTIONS_FILE)
-    write_table(split_table(dataset, parts), out / SPLIT_FILE)
-    if len(dataset.rejects):
-        write_table(dataset.rejects, out / REJECTS_FILE)
-    curves = main_curves(read_curves(out), config.metric)
-    figures.save(figures.loss_curves(curves, kept_epoch(curves, metrics)), out / CURVES_FILE)
+    write_tables(out, dataset, table, parts)
+    draw_curves(out, metrics)
     shown = table[table["split"] == (PARTS[2] if len(parts[PARTS[2]]) else PARTS[1])]
     answer, truth = (shown[[form(name) for name in names]].to_numpy(float) for form in (predicted, str))
     figures.save(figures.parity(answer, truth, names), out / PARITY_FILE)

@@ -17,7 +17,8 @@ from dgl_moleblend.chem.vocabulary import mol_to_arrays
 from dgl_moleblend.data.sites import SiteValues, site_kinds
 from dgl_moleblend.errors import CheckpointError, ConfigError
 from dgl_moleblend.models.predictor import MoleBlendPredictor
-from dgl_moleblend.models.sites import SitePredictor, SitePrior
+from dgl_moleblend.models.site_prior import SitePrior
+from dgl_moleblend.models.sites import SitePredictor
 from dgl_moleblend.predict.properties import PropertyModel
 
 
