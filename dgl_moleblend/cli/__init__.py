@@ -11,6 +11,7 @@ import click
 from dgl_moleblend._version import __version__
 from dgl_moleblend.cli.frame import PREFIX, WIDTH
 from dgl_moleblend.cli.messages import Interrupted
+from dgl_moleblend.env.memory import keep_no_kernels
 from dgl_moleblend.errors import MoleBlendError
 
 log = logging.getLogger(__name__)
@@ -71,6 +72,7 @@ class LazyGroup(click.Group):
         click.ClickException
             With exit code 2 for our errors, 1 where the system refused, 130 after Ctrl-C.
         """
+        keep_no_kernels()
         try:
             return super().invoke(ctx)
         except (MoleBlendError, OSError) as error:

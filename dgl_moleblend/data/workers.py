@@ -2,6 +2,7 @@
 
 import collections
 import concurrent.futures as futures
+import gc
 import itertools
 import logging
 import multiprocessing
@@ -82,6 +83,7 @@ def _guarded(records: Iterable[Record], config: PipelineConfig, without: frozens
 
 def _begin_worker() -> None:
     """Leave Ctrl-C to the parent, and end when it ends, however it ends."""
+    gc.freeze()  # to look for garbage among what modules left would copy its pages, which processes share
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     if hasattr(signal, "SIGALRM"):
         signal.signal(signal.SIGALRM, signal.SIG_DFL)

@@ -1,29 +1,14 @@
-"""Memory that was let go of, given back to the system."""
+"""Memory that a long run would gather: what oneDNN keeps of every shape of a batch that it has met."""
 
-import ctypes
-import functools
-import sys
-from typing import Any
+import os
 
 
-def trim() -> None:
-    """Let glibc give back what lies free between blocks in use: some milliseconds; elsewhere nothing is done.
+def keep_no_kernels() -> None:
+    """Let oneDNN, which torch computes with on a CPU, keep nothing for the next batch of the same shape.
 
-    Steps of some thousand molecules leave holes: after a hundred of them a process has 110 MB more than after ten, with
-    this 90. To let it give every large block back at once (``mallopt``) keeps that flat, and made steps half as long
-    again.
+    Batches of molecules hardly ever are of one shape twice, and what is kept (of 1,024 shapes) lies scattered, so that
+    blocks that are free find no room between: a process that predicts grew by 45 % within 60 steps of 2,048 molecules,
+    and does not grow with this; neither takes longer. For a process that is this package's own: the variable of the
+    environment is read once, before the first computation. What the user has set is left.
     """
-    if (library := _libc()) is not None:
-        library.malloc_trim(0)
-
-
-@functools.cache
-def _libc() -> Any:
-    """Return glibc, None where there is another C library."""
-    if sys.platform == "linux":
-        try:
-            library = ctypes.CDLL("libc.so.6")
-            return library if hasattr(library, "malloc_trim") else None
-        except OSError:
-            pass
-    return None
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "0")

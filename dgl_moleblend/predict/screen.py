@@ -27,7 +27,7 @@ from dgl_moleblend.data.workers import (
     run_task,
     run_task_guarded,
 )
-from dgl_moleblend.env.memory import trim
+from dgl_moleblend.env.memory import keep_no_kernels
 from dgl_moleblend.env.processes import available_cpus
 from dgl_moleblend.predict.inference import choose_device
 from dgl_moleblend.predict.jobs import Job
@@ -117,7 +117,6 @@ class Files:
             ):
                 for step in featurize_steps(reader, config, size, steps, workers=workers, progress=progress):
                     yield step.number, self._beside(job.tabulate(MoleculeDataset(step.table)), step.cells)
-                    trim()
                 return
             yield from self._whole_steps(job, config, steps, workers, executor, progress)
 
@@ -196,6 +195,7 @@ def _featurize_and_compute(
     featurize: Callable[[Task], Chunk] = run_task,
 ) -> pd.DataFrame:
     """Do all of a step: a function of its rows and the model's folder alone."""
+    keep_no_kernels()
     job, task_names, classes = about
     table = table_of(featurize(task), task_names, task.sources, task.config.featurizer, classes)
     return job.tabulate(MoleculeDataset(table))
@@ -206,9 +206,7 @@ def _featurize_and_compute_beside(
 ) -> pd.DataFrame:
     """Do all of a step in one of several processes of a machine."""
     _share_cpus(workers)
-    table = _featurize_and_compute(about, task, run_task_guarded)
-    trim()
-    return table
+    return _featurize_and_compute(about, task, run_task_guarded)
 
 
 @functools.cache
