@@ -25,6 +25,8 @@ import dgl_moleblend as mb
 from dgl_moleblend.pairs.batch import MoleculeBatch
 
 NAMES = ("plain", "ours", "ours, default", "transformer", "dgl.nn")
+COMPILED = "ours, compiled"
+"""By ``torch.compile``, which needs a C++ compiler and a minute; only where it is asked for."""
 SIZES = {"tiny": mb.EncoderConfig.tiny, "small": mb.EncoderConfig.small, "base": mb.EncoderConfig.base}
 WEIGHT_SCALE = 0.02
 COLUMNS = {
@@ -96,7 +98,8 @@ def build(name: str, config: mb.EncoderConfig, molecules: MoleculeBatch, device:
         forward = _bare_forward(model, batch)
     else:
         model = ours = our_model(config, "direction" if name == "ours" else "distance").to(device)
-        forward = drawn(lambda data, blend, noise: ours(data, blend=blend, noise=noise).loss)
+        called = torch.compile(ours, dynamic=True) if name == COMPILED else ours
+        forward = drawn(lambda data, blend, noise: called(data, blend=blend, noise=noise).loss)
     optimizer = None if name == "transformer" else torch.optim.Adam(model.parameters(), lr=1e-5, fused=True)
     model.train()
 
@@ -154,7 +157,7 @@ def main(argv: Sequence[str] | None = None) -> dict[str, object]:
     options.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     options.add_argument("--precision", choices=("32", "bf16"), default="32")
     options.add_argument("--positions", choices=("etkdg", "made-up"), help="default: etkdg, short: made-up")
-    options.add_argument("--contenders", nargs="+", choices=NAMES, default=NAMES)
+    options.add_argument("--contenders", nargs="+", choices=(*NAMES, COMPILED), default=NAMES)
     args = parse(options, argv)
     args.size = args.size or (["tiny", "small"] if args.short else list(SIZES))
     args.batch = args.batch or (16 if args.short else 64)

@@ -5,7 +5,6 @@ import concurrent.futures as futures
 import functools
 import itertools
 import math
-import multiprocessing
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -19,6 +18,7 @@ from tqdm.auto import tqdm
 from dgl_moleblend.chem.feature_table import FeatureTable, Part
 from dgl_moleblend.chem.sanitize import prepare_mol, rdkit_session, read_smiles
 from dgl_moleblend.config import check
+from dgl_moleblend.env.processes import worker_context
 from dgl_moleblend.errors import MoleculeError
 from dgl_moleblend.schema import FEATURE_KINDS
 
@@ -102,10 +102,7 @@ def _run(tasks: list[Any], workers: int) -> Iterator[dict[str, Part]]:
     if workers < 1:
         yield from map(_task, tasks)
         return
-    methods = multiprocessing.get_all_start_methods()
-    context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
-    if "forkserver" in methods:
-        context.set_forkserver_preload([__name__])
+    context = worker_context(__name__)
     queue, waiting = iter(tasks), collections.deque[tuple[Any, futures.Future[dict[str, Part]]]]()
     with futures.ProcessPoolExecutor(workers, mp_context=context, initializer=_leave_interrupts) as pool:
         try:

@@ -8,7 +8,17 @@ from dgl_moleblend import shipped
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import open_molecules, refuse, say
-from dgl_moleblend.cli.screening import Screening, Tally, check, check_output, is_folder, many, open_source, run
+from dgl_moleblend.cli.screening import (
+    Screening,
+    Tally,
+    check,
+    check_output,
+    is_folder,
+    many,
+    open_source,
+    prepare,
+    run,
+)
 
 if TYPE_CHECKING:
     import numpy as np
@@ -82,6 +92,7 @@ def command(
     if atoms:
         refuse(ctx, ("readout",), "with --atoms no molecule is read out")
     shipped.find(model)  # said before torch is imported
+    prepare(inputs, screening, workers)
     if color is not None:
         reading["task_columns"] = (color,)
 

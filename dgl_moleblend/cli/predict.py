@@ -18,6 +18,7 @@ from dgl_moleblend.cli.screening import (
     is_folder,
     many_or_best,
     open_source,
+    prepare,
     rank_by,
     run,
 )
@@ -113,6 +114,7 @@ def command(
         raise click.UsageError(f"--format {form} needs an --output")
     check(ctx, screening, parts=is_folder(output, form), stdin="-" in inputs)
     shipped.find(model)  # said before torch is imported
+    prepare(inputs, screening, workers)
 
     from dgl_moleblend.predict.jobs import Prediction, SitePrediction
     from dgl_moleblend.predict.members import is_model, predicts_sites

@@ -13,6 +13,7 @@ import click
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.executors import open_executor
 from dgl_moleblend.cli.inputs import open_molecules, refuse, resumable, say
+from dgl_moleblend.env.processes import prepare_workers
 from dgl_moleblend.files import MANIFEST_FILE
 
 if TYPE_CHECKING:
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from dgl_moleblend.predict.parts import Parts
     from dgl_moleblend.predict.screen import Featurized, Files
 
+MANY = 200_000
+"""Bytes of files of molecules from which on processes are started before anything is read."""
 DIGITS = 7
 """Of numbers in text."""
 
@@ -127,6 +130,13 @@ def rank_by(screening: Screening, names: Sequence[str]) -> str | None:
         what = "--top needs --by" if by is None else f"--by {by}: the model predicts no such property"
         raise click.UsageError(f"{what}; it predicts: {', '.join(names)}")
     return predicted(by)
+
+
+def prepare(files: Sequence[str], screening: Screening, workers: int) -> None:
+    """Let the process that workers come from load what it needs while this one does, if there will be workers."""
+    size = sum(path.stat().st_size for path in map(Path, files) if path.is_file())
+    if workers > 1 and size > MANY and screening.executor is None:
+        prepare_workers("dgl_moleblend.predict.screen")
 
 
 @dataclass

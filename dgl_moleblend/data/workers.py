@@ -19,6 +19,7 @@ from dgl_moleblend.chem.sanitize import rdkit_session
 from dgl_moleblend.data.codec import record_batch
 from dgl_moleblend.data.molecules import PipelineConfig, featurize_record, reject
 from dgl_moleblend.data.rows import Reject, Sample
+from dgl_moleblend.env.processes import worker_context
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.records import Record
 
@@ -97,21 +98,12 @@ def _begin_worker() -> None:
         threading.Thread(target=follow, daemon=True).start()
 
 
-def _context(*modules: str) -> Any:
-    """Fork from a clean process where that is possible: threads of this one cannot harm, and modules load once."""
-    if "forkserver" not in multiprocessing.get_all_start_methods():
-        return multiprocessing.get_context("spawn")
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([__name__, *modules])
-    return context
-
-
 def run_isolated(task: Task) -> Chunk:
     """Featurize rows in a child process; one that ends it costs only itself, and the next child goes on."""
     results: list[Sample | Reject] = []
     todo = collections.deque(task.records)
     without: set[int] = set()
-    context = _context()
+    context: Any = worker_context(__name__)
     while todo:
         receive, send = context.Pipe(duplex=False)
         child = context.Process(target=_serve, args=(send, tuple(todo), task.config, frozenset(without)), daemon=True)
@@ -281,7 +273,7 @@ class _Pool(Generic[R]):
         self._start()
 
     def _start(self) -> None:
-        context = _context(*self._modules)
+        context = worker_context(__name__, *self._modules)
         self._pool = futures.ProcessPoolExecutor(self._workers, mp_context=context, initializer=_begin_worker)
 
     def submit(self, task: Task) -> "futures.Future[R] | None":

@@ -1,6 +1,8 @@
-"""Which process of a parallel run this one is (the first writes files and messages), and how many CPUs it has."""
+"""Which process of a parallel run this is (the first writes files and messages), its CPUs, and how others start."""
 
+import multiprocessing
 import os
+from multiprocessing.context import BaseContext
 
 _NAMES = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 """Where torchrun, Lightning and Slurm say it."""
@@ -33,3 +35,23 @@ def name_of_run() -> str:
 def is_first_process() -> bool:
     """Whether this process writes the files of a run; of those of a parallel run, one does."""
     return rank() == 0
+
+
+def worker_context(*modules: str) -> BaseContext:
+    """Return how worker processes are started: forked from a clean process where that is possible.
+
+    Threads of this one cannot harm them then, and modules load once for all. Those of the first call count.
+    """
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        return multiprocessing.get_context("spawn")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*modules])
+    return context
+
+
+def prepare_workers(*modules: str) -> None:
+    """Start what workers are forked from, and let it load modules while this process goes on."""
+    if worker_context(*modules).get_start_method() == "forkserver":
+        from multiprocessing.forkserver import ensure_running
+
+        ensure_running()
