@@ -12,6 +12,7 @@ from dgl_moleblend.files import (
     CONFIG_FILE,
     ENSEMBLE_FILE,
     METRICS_FILE,
+    OWN_CALIBRATION_FILE,
     PREDICTIONS_FILE,
     RUN_FILE,
     SPLIT_FILE,
@@ -22,8 +23,8 @@ from dgl_moleblend.files import (
 )
 
 _READ_AGAIN = (
-    CONFIG_FILE, WEIGHTS_FILE, ENSEMBLE_FILE, CALIBRATION_FILE, TRAINING_SET_FILE, METRICS_FILE, PREDICTIONS_FILE,
-    SPLIT_FILE,
+    CONFIG_FILE, WEIGHTS_FILE, ENSEMBLE_FILE, CALIBRATION_FILE, OWN_CALIBRATION_FILE, TRAINING_SET_FILE, METRICS_FILE,
+    PREDICTIONS_FILE, SPLIT_FILE,
 )  # fmt: skip
 _DEEP = 3  # folders above a file in which the run may lie that made it: encoder of a member of an ensemble
 

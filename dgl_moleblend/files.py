@@ -27,6 +27,8 @@ PREDICTIONS_FILE = "predictions.csv"
 SPLIT_FILE = "split.csv"
 REJECTS_FILE = "rejects.csv"
 CALIBRATION_FILE = "calibration.json"
+OWN_CALIBRATION_FILE = "calibration_file.json"
+"""Goes before calibration.json: made from rows of a file of their own."""
 TRAINING_SET_FILE = "training_set.npz"
 REPORT_FILE = "report.html"
 CURVES_FILE, PARITY_FILE, ROC_FILE = "curves.png", "parity.png", "roc.png"
@@ -37,8 +39,9 @@ TRIALS = "trials"
 CHECKPOINTS = "checkpoints"
 LOGS = "logs"
 RESULTS = (
-    RUN_FILE, ENSEMBLE_FILE, CONFIG_FILE, WEIGHTS_FILE, CALIBRATION_FILE, TRAINING_SET_FILE, METRICS_FILE,
-    PREDICTIONS_FILE, SPLIT_FILE, REJECTS_FILE, REPORT_FILE, CURVES_FILE, PARITY_FILE, ROC_FILE, SETTINGS_FILE,
+    RUN_FILE, ENSEMBLE_FILE, CONFIG_FILE, WEIGHTS_FILE, CALIBRATION_FILE, OWN_CALIBRATION_FILE, TRAINING_SET_FILE,
+    METRICS_FILE, PREDICTIONS_FILE, SPLIT_FILE, REJECTS_FILE, REPORT_FILE, CURVES_FILE, PARITY_FILE, ROC_FILE,
+    SETTINGS_FILE,
 )  # fmt: skip
 """Files that a run leaves; those of the run before are deleted when it is overwritten."""
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "pretrain": "Pretrain a model on a data set by blend-then-predict.",
     "finetune": "Fit a model to measured properties.",
     "predict": "Predict properties, one output row per input row.",
+    "calibrate": "Calibrate a model on measured molecules of a file.",
     "embed": "Compute molecule embeddings, one output row per input row.",
     "inspect": "Describe a data set, or one molecule's graph.",
     "doctor": "Check the installation and say how to mend it.",

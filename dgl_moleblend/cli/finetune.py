@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from dgl_moleblend import shipped
-from dgl_moleblend.cli import options
+from dgl_moleblend.cli import calibrate, options
 from dgl_moleblend.cli.dividing import check_together, divide, dividing
 from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, prepared_once, refuse, resumable, say, unless_given
@@ -119,6 +119,9 @@ answer = options.grouped(
 @sites
 @options.featurizing
 @dividing
+@click.option("--calibration-file", "calibration_files", multiple=True, metavar="FILE",
+              help="Make intervals, or rescale probabilities, by the rows of this file instead of the validation rows;"
+              " as `calibrate` does for a model that is there. May be repeated.")  # fmt: skip
 @several
 @options.start
 @options.training(epochs=50, batch_size=32, learning_rate=2e-4, patience=15)
@@ -174,8 +177,10 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     if head != "network" and encoder is None:
         start = shipped.DEFAULT
     every_input = (*inputs, *division["validation_file"], *division["test_file"])
+    calibration_files: tuple[str, ...] = given["calibration_files"]
     listed = (division["split_file"],) * bool(division["split_file"])
-    keep_inputs(output, (*every_input, *listed) if encoder is None else (*every_input, *listed, encoder))
+    beside = (*listed, *calibration_files, *([] if encoder is None else [encoder]))
+    keep_inputs(output, (*every_input, *beside))
     # what is wrong with the folders is said before molecules are read
     if not given["several"]["trials"]:  # a search may be there without its model
         check_folder(Path(output), **given["again"])
@@ -204,6 +209,11 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
         dataset = dataset.select_tasks([name for name in dataset.task_names if name not in columns])
     check_kept(dataset, ", ".join(every_input))
     splits = divide(dataset, inputs, division, given["reading"], training.seed)
+    measured = None
+    if calibration_files:  # before hours of training, since it may be refused
+        labels["task_columns"] = (*dataset.task_names, *columns)
+        measured = open_molecules(ctx, calibration_files, featurizer, workers=given["workers"],
+                                  quiet=not given["compute"].progress, **given["reading"], **labels)  # fmt: skip
     task_type = given["task_type"]
     shared: dict[str, Any] = {"tasks": task_type, "start": start, **weighted, **given["again"]}
     if head == "network":
@@ -223,6 +233,9 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     say(f"{result.metrics['task_type']}" + ("" if task_type else " (as the labels are)") + how)
     if is_first_process():
         click.echo(table(result.metrics))
+        if measured is not None:
+            calibrate.apply(output, measured, calibration_files, overwrite=True,
+                            accelerator=given["compute"].accelerator, progress=given["compute"].progress)  # fmt: skip
         _conclude(Path(output))
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from dgl_moleblend import shipped
 from dgl_moleblend.env.processes import available_cpus
 
 if TYPE_CHECKING:
@@ -134,10 +135,27 @@ labels = grouped("labels", dict, tasks)
 featurizing = grouped("featurizing", dict, featurizer)
 """One argument of all of `featurizer`, a dict."""
 
+
+class _Size(click.Choice[str]):
+    """Sizes of a fresh encoder; the name of weights that ship is sent where it belongs."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the size.
+
+        Raises
+        ------
+        click.BadParameter
+            If it is none.
+        """
+        if value not in self.choices and value in shipped.names():
+            self.fail(f"{value!r} is the name of weights that ship: give --encoder {value}", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 start = grouped(
     "start",
     dict,
-    click.option("--size", type=click.Choice(["tiny", "small", "base"]), default="small", show_default=True,
+    click.option("--size", type=_Size(["tiny", "small", "base"]), default="small", show_default=True,
                  help="Size of a fresh encoder: tiny is for tests, base is the paper's."),
     click.option("--encoder", type=click.Path(), metavar="FOLDER|NAME",
                  help="Start from the encoder of this saved model (pretrained or fine-tuned) instead, or from"

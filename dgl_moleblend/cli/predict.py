@@ -89,7 +89,7 @@ def command(
     order of the molecule as written, without hydrogens; where smiles is not written in that order, its atoms have their
     numbers, from 1.
 
-    An interval can be trusted for a molecule like those that the model was validated on; of new scaffolds, and where
+    An interval can be trusted for a molecule like those that the model was calibrated on; of new scaffolds, and where
     there is a warning, fewer measured values than promised may lie within. What it held of the test rows is written to
     standard error.
 

@@ -10,7 +10,7 @@ import pandas as pd
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.checksums import check_file
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.files import CALIBRATION_FILE, PREDICTIONS_FILE
+from dgl_moleblend.files import CALIBRATION_FILE, OWN_CALIBRATION_FILE, PREDICTIONS_FILE
 from dgl_moleblend.predict.calibration import MEMBERS, Calibration, calibrate, count_in_folds, deviation_column
 from dgl_moleblend.predict.members import member_folders
 from dgl_moleblend.predict.tables import predicted
@@ -50,6 +50,12 @@ def held_out(tables: Sequence[pd.DataFrame]) -> pd.DataFrame:
     return found.reset_index()
 
 
+def calibration_file(folder: Path) -> Path:
+    """Return the file that a folder is calibrated by, whether it is there or not."""
+    own = folder / OWN_CALIBRATION_FILE
+    return own if own.is_file() else folder / CALIBRATION_FILE
+
+
 def find_calibration(folders: Sequence[Path]) -> Calibration | None:
     """Return the calibration of a model or ensemble.
 
@@ -61,15 +67,16 @@ def find_calibration(folders: Sequence[Path]) -> Calibration | None:
     Returns
     -------
     Calibration or None
-        That of calibration.json of the only folder; else computed from predictions.csv of all models; else None.
+        That of the only folder's calibration_file.json, or calibration.json; else computed from predictions.csv of all
+        models; else None.
 
     Raises
     ------
     CheckpointError
         If a file is damaged.
     """
-    if len(folders) == 1 and (folders[0] / CALIBRATION_FILE).is_file():
-        return Calibration.read(folders[0] / CALIBRATION_FILE)
+    if len(folders) == 1 and (path := calibration_file(folders[0])).is_file():
+        return Calibration.read(path)
     models = [model for folder in folders for model in member_folders(folder)]
     if not all((model / PREDICTIONS_FILE).is_file() for model in models):
         return None
@@ -109,7 +116,8 @@ def write_calibration(folder: str | PathLike[str]) -> Path:
         If a model has no predictions.csv.
     """
     path = Path(folder, CALIBRATION_FILE)
-    path.unlink(missing_ok=True)  # it is about the run that was here before
+    for old in (path, Path(folder, OWN_CALIBRATION_FILE)):
+        old.unlink(missing_ok=True)  # it is about the run that was here before
     found = find_calibration([Path(folder)])
     if found is None:
         raise CheckpointError(

@@ -38,11 +38,20 @@ class Calibration:
     deviation_of : str, optional
         The member that says what is possible of a molecule, where a task has `deviations`: its folder's name; or
         `MEMBERS`.
+    source : dict, optional
+        The "file" whose rows these are, and how many of it were "left_out", being in the training set; by default they
+        are the validation rows.
     """
 
     task_type: str
     tasks: Mapping[str, TaskCalibration]
     deviation_of: str | None = None
+    source: Mapping[str, Any] | None = None
+
+    @property
+    def rows_are(self) -> str:
+        """What the rows are called."""
+        return "validation rows" if self.source is None else f"rows of {self.source['file']}"
 
     @classmethod
     def read(cls, path: Path) -> Self:
@@ -69,7 +78,10 @@ class Calibration:
                 tasks[name] = TaskCalibration(
                     int(values["rows"]), tuple(np.sort(residuals).tolist()), platt, dict(values["test"]), wide
                 )
-            return cls(str(document["task_type"]), tasks, document.get("deviation_of"))
+            source = document.get("source")
+            if source is not None:
+                source = {"file": str(source["file"]), "left_out": int(source["left_out"])}
+            return cls(str(document["task_type"]), tasks, document.get("deviation_of"), source)
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise CheckpointError(
                 f"{path.name} is no calibration: {error}",
@@ -89,7 +101,8 @@ class Calibration:
             }
             for name, task in self.tasks.items()
         }
-        return {"task_type": self.task_type, "tasks": tasks, "deviation_of": self.deviation_of}
+        return {"task_type": self.task_type, "tasks": tasks, "deviation_of": self.deviation_of,
+                **({"source": dict(self.source)} if self.source is not None else {})}  # fmt: skip
 
     def write(self, path: Path) -> None:
         """Write the file that `read` reads."""

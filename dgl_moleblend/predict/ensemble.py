@@ -17,8 +17,8 @@ from dgl_moleblend.config import FeaturizerConfig, check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.unusual import joined, warnings
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.files import CALIBRATION_FILE, TRAINING_SET_FILE
-from dgl_moleblend.predict.calibrated import find_calibration
+from dgl_moleblend.files import TRAINING_SET_FILE
+from dgl_moleblend.predict.calibrated import calibration_file, find_calibration
 from dgl_moleblend.predict.calibration import MEMBERS, Calibration, deviation_column
 from dgl_moleblend.predict.classical import MODELS, FeatureModel
 from dgl_moleblend.predict.features import Features
@@ -85,7 +85,7 @@ class Ensemble:
             model_folder.check_same(
                 {"task_names": sorted(members[0].task_names), "task_type": members[0].task_type},
                 {"task_names": sorted(calibration.tasks), "task_type": calibration.task_type},
-                where=f"{tops[0] / CALIBRATION_FILE} against the model",
+                where=f"{calibration_file(tops[0])} against the model",
             )
         members = tuple(dataclasses.replace(member, featurizer=members[0].featurizer) for member in members)
         knows = None if calibration is None else _find_deviation(calibration, tops[0], paths, members)
@@ -131,9 +131,11 @@ class Ensemble:
         self, dataset: MoleculeDataset, *, progress: bool = True, accelerator: str = "auto"
     ) -> Float[np.ndarray, "m n t"]:
         """Return what each of the m members predicts, (m, N, t); see `PropertyModel.predict`."""
-        return self._predict(dataset, progress=progress, accelerator=accelerator)[0]
+        return self.predict_with_deviation(dataset, progress=progress, accelerator=accelerator)[0]
 
-    def _predict(self, dataset: MoleculeDataset, **shared: Any) -> tuple[np.ndarray, np.ndarray | None]:
+    def predict_with_deviation(
+        self, dataset: MoleculeDataset, **shared: Any
+    ) -> tuple[Float[np.ndarray, "m n t"], Float[np.ndarray, "n t"] | None]:
         """Return what members predict, (m, N, t), and how far off that may be, (N, t), where it is known."""
         check_featurizer(self.featurizer, dataset)
         features, values, deviation = Features(dataset, **shared), [], None
@@ -211,7 +213,7 @@ class Ensemble:
     ) -> dict[str, np.ndarray]:
         """Return what `predict_table` says of the molecules, N values a column."""
         check(0 < coverage < 1, "coverage", coverage, "between 0 and 1")
-        values, deviation = self._predict(dataset, progress=progress, accelerator=accelerator)
+        values, deviation = self.predict_with_deviation(dataset, progress=progress, accelerator=accelerator)
         columns: dict[str, Any] = {}
         told = dict(self.members[0].classes).items() if self.members[0].task_type == "multiclass" else ()
         equal = self.weights is None or len(set(self.weights)) == 1
@@ -269,7 +271,7 @@ def _find_deviation(
             return member
     raise CheckpointError(
         f"intervals take their width from a kernel machine {calibration.deviation_of!r}, which is not among the models",
-        where=str(folder / CALIBRATION_FILE),
+        where=str(calibration_file(folder)),
         fix="restore the folder, or train again",
     )
 

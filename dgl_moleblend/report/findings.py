@@ -141,23 +141,24 @@ def _meaning_of_classes(run: Results, scores: Mapping[str, Any], over: str) -> l
 def _calibration(run: Results) -> list[str]:
     """Say how predictions of new molecules are calibrated, and how that came out; nothing where it is not known."""
     tasks = run.calibrated
-    if not tasks:
+    if not tasks or run.calibration is None:
         return []
+    rows_are = run.calibration.rows_are
     if run.classifies:
-        return [] if run.one_of else [_rescaling(tasks)]
+        return [] if run.one_of else [_rescaling(tasks, rows_are)]
     name, needed = f"{COVERAGE:.0%} interval", math.ceil(COVERAGE / (1 - COVERAGE) - 1e-9)
     several = len(run.tasks) > 1
     wide = {task: found for task, found in tasks.items() if math.isfinite(np.max(found.half_width(COVERAGE)))}
     if not wide:
         there = "no property has so many" if several else f"there are {tasks[run.tasks[0]].rows:,}"
-        return [f"Predictions have no {name}: it takes {needed} validation rows with a label, and {there}."]
+        return [f"Predictions have no {name}: it takes {needed} {rows_are} with a label, and {there}."]
     tested = [found for found in wide.values() if found.test]
     share = np.mean([found.test["covered"][str(COVERAGE)] for found in tested]) if tested else math.nan
     short = [task for task, found in wide.items() if found.falls_short(COVERAGE, _CHANCE / len(wide))]
     text = f"Predictions of new molecules come with a {name}"
     if several:
         of_all = "each of" if len(wide) == len(run.tasks) else f"{len(wide)} of"
-        text += f" for {of_all} {len(run.tasks)} properties, taken from the errors of the validation rows; "
+        text += f" for {of_all} {len(run.tasks)} properties, taken from the errors of the {rows_are}; "
         covers = f"it covers {share:.0%} of the test rows of a property on average"
         if any("folds" in found.test for found in tested):
             covers += f", each {_each(run)}'s by the interval of its own validation rows"
@@ -168,7 +169,7 @@ def _calibration(run: Results) -> list[str]:
         alike = "" if len(width) == 1 else ", wider where the model knows less"
         text += (
             f" of ±{half_width} (in the unit of the input column{alike}), taken from the errors of {found.rows:,} "
-            "validation rows; "
+            f"{rows_are}; "
         )
         chance = f", within chance of {COVERAGE:.0%}" if round(share, 2) < COVERAGE and not short else ""
         covers = f"it covers {round(share * rows):,} of {rows:,} test rows ({share:.0%}{chance})" if tested else ""
@@ -185,10 +186,10 @@ def _calibration(run: Results) -> list[str]:
     return [*sentences, TRUST]
 
 
-def _rescaling(tasks: Mapping[str, TaskCalibration]) -> str:
+def _rescaling(tasks: Mapping[str, TaskCalibration], rows_are: str) -> str:
     """Say whose probabilities are rescaled."""
     rescaled = [name for name, task in tasks.items() if task.platt is not None]
-    rows = "the validation rows" if len(tasks) > 1 else f"{next(iter(tasks.values())).rows:,} validation rows"
+    rows = f"the {rows_are}" if len(tasks) > 1 else f"{next(iter(tasks.values())).rows:,} {rows_are}"
     if not rescaled:
         return f"Probabilities of new molecules are not rescaled (Platt scaling): on {rows} that was not found to help."
     which = f" of {len(rescaled)} of {len(tasks)} properties{_named(rescaled)}" if len(tasks) > 1 else ""
@@ -200,6 +201,8 @@ def _rescaling(tasks: Mapping[str, TaskCalibration]) -> str:
 
 def _why_short(run: Results) -> str:
     kind = run.extra.get("facts", {}).get("split")
+    if run.calibration is not None and run.calibration.source is not None:
+        return f"The test rows are not like the {run.calibration.rows_are}."
     if kind in ("random", "stratified"):
         return "The validation rows chose the weights, which makes their errors, and with them the interval, too small."
     of_split = " of a scaffold split" if kind == "scaffold" else ""

@@ -13,7 +13,6 @@ import pandas as pd
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import (
-    CALIBRATION_FILE,
     ENSEMBLE_FILE,
     LOGS,
     METRICS_FILE,
@@ -23,6 +22,7 @@ from dgl_moleblend.files import (
     SPLIT_FILE,
 )
 from dgl_moleblend.models.scores import METRICS
+from dgl_moleblend.predict.calibrated import calibration_file
 from dgl_moleblend.predict.calibration import Calibration, deviation_column
 from dgl_moleblend.predict.ensemble import COVERAGE
 from dgl_moleblend.predict.intervals import TaskCalibration
@@ -103,7 +103,7 @@ class Results:
 
     @property
     def calibrated(self) -> dict[str, TaskCalibration]:
-        """What the validation rows say of each property that calibration.json knows."""
+        """What is known of each property by the rows that the model is calibrated on."""
         known = self.calibration.tasks if self.calibration else {}
         return {task: known[task] for task in self.tasks if task in known}
 
@@ -230,7 +230,7 @@ def _read_predictions(folder: Path, tasks: Sequence[str]) -> pd.DataFrame:
 
 
 def _read_calibration(folder: Path) -> Calibration | None:
-    file = folder / CALIBRATION_FILE
+    file = calibration_file(folder)
     return Calibration.read(file) if file.exists() else None
 
 

@@ -5,8 +5,8 @@ import numpy as np
 from dgl_moleblend.predict.ensemble import Ensemble
 
 TRUST = (
-    "An interval can be trusted for a molecule like those that the model was validated on; of new scaffolds, and where "
-    "there is a warning, fewer measured values than promised may lie within."
+    "An interval can be trusted for a molecule like those that the model was calibrated on; of new scaffolds, and "
+    "where there is a warning, fewer measured values than promised may lie within."
 )
 
 
@@ -18,18 +18,19 @@ def describe(ensemble: Ensemble, coverage: float) -> list[str]:
         return texts + [f"{name}: the most probable of {', '.join(map(repr, words))}; their probabilities are as the"
                         " models give them" for name, words in classes.items()]  # fmt: skip
     texts += [f"{name}: probability of {one!r} ({zero!r} is class 0)" for name, (zero, one) in classes.items()]
+    rows_are = "" if ensemble.calibration is None else ensemble.calibration.rows_are
     for name, task in ({} if ensemble.calibration is None else ensemble.calibration.tasks).items():
         if ensemble.members[0].task_type == "classification":
             how = "as the model gives them: to rescale them did not help on" if task.platt is None else "rescaled by"
-            texts.append(f"{name}: probabilities {how} {task.rows:,} validation rows")
+            texts.append(f"{name}: probabilities {how} {task.rows:,} {rows_are}")
             continue
         width = np.atleast_1d(task.half_width(coverage))
         if width[0] == float("inf"):
-            texts.append(f"{name}: {task.rows:,} validation rows are too few for a coverage of {coverage:.0%}:"
+            texts.append(f"{name}: {task.rows:,} {rows_are} are too few for a coverage of {coverage:.0%}:"
                          " the interval is infinite")  # fmt: skip
             continue
         wide = f"{width[0]:.3g}" if len(width) == 1 else f"{width[0]:.3g} to {width[-1]:.3g}"
-        text = f"{name}: interval of +-{wide} for a coverage of {coverage:.0%}, by {task.rows:,} validation rows"
+        text = f"{name}: interval of +-{wide} for a coverage of {coverage:.0%}, by {task.rows:,} {rows_are}"
         if (share := task.test.get("covered", {}).get(str(coverage))) is not None:
             which = "those of the single models" if "folds" in task.test else "it"
             text += f"; {which} held {share:.0%} of {task.test['rows']:,} test rows"

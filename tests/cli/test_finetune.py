@@ -366,3 +366,9 @@ def test_several_devices_are_for_one_network(table, tmp_path, options, text):
     result = run("finetune", table, "--tasks", "size", "--devices", "2", *options, "-o", tmp_path / "m")
     assert result.exit_code == 2
     assert text in result.stderr
+
+
+def test_the_name_of_weights_that_ship_is_no_size(table, tmp_path):
+    result = run("finetune", table, "--tasks", "size", "--size", "mini", "-o", tmp_path / "m")
+    assert result.exit_code == 2
+    assert "give --encoder mini" in result.stderr

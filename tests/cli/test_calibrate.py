@@ -1,0 +1,131 @@
+"""`calibrate`: intervals and probabilities by measured molecules of a file of their own."""
+
+import io
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from commands import QUICK, run, succeed
+from folders import copy_to_edit
+
+from dgl_moleblend.predict.calibration import _platt
+
+ALCOHOLS = [f"{'C' * n}O" for n in range(3, 9)]
+AMINES = [f"{'C' * n}N" for n in range(3, 9)] + [f"{'C' * n}S" for n in range(3, 9)]
+
+
+@pytest.fixture(scope="module")
+def measured(tmp_path_factory):
+    """Molecules that the model has not seen, one twice bounded, one unlabelled, one it was trained on (or held out)."""
+    path = tmp_path_factory.mktemp("measured") / "month.csv"
+    new = [*ALCOHOLS, *AMINES]
+    rows = [f"{smiles},{k / 3},{k % 2}" for k, smiles in enumerate(new)]
+    path.write_text("smiles,size,ring\n" + "\n".join([*rows, "CCCCCCCCCF,>5,", "CCCCCCCCCCl,,", "C1CC,3,1"]) + "\n")
+    return path
+
+
+@pytest.fixture
+def folder(model, tmp_path):
+    return copy_to_edit(model, tmp_path / "model")
+
+
+def predictions(folder, *arguments):
+    text = succeed("predict", folder, *arguments, "--quiet", "--workers", 0).stdout
+    return pd.read_csv(io.StringIO(text))
+
+
+def test_intervals_come_from_the_errors_on_the_file(folder, measured):
+    before = (folder / "calibration.json").read_bytes()
+    raw = predictions(folder, measured)[:18]
+    errors = np.sort(np.abs(raw["size_predicted"] - np.arange(18) / 3))
+    said = succeed("calibrate", folder, measured, "--quiet", "--workers", 0).stderr
+    found = json.loads((folder / "calibration_file.json").read_text())
+    assert found["source"] == {"file": "month.csv", "left_out": 0}
+    np.testing.assert_allclose(found["tasks"]["size"]["residuals"], errors, atol=1e-5)
+    own = pd.read_csv(folder / "predictions.csv")
+    assert found["tasks"]["size"]["test"]["rows"] == own["size"][own["split"] == "test"].notna().sum() > 0
+    assert "by 18 rows of month.csv" in said
+    after = predictions(folder, measured, "--coverage", 0.8)[:18]
+    np.testing.assert_allclose(after["size_upper"] - after["size_predicted"], errors[15], atol=1e-5)  # ceil(19 * .8)
+    assert (after["size_predicted"] == raw["size_predicted"]).all()
+    assert (folder / "calibration.json").read_bytes() == before
+    assert "18 rows of month.csv" in (folder / "report.html").read_text()
+
+
+def test_molecules_of_the_training_set_are_left_out(table, folder, measured, tmp_path):
+    split = pd.read_csv(folder / "split.csv")
+    rows = split["row"][split["split"] == "train"].iloc[:3]
+    seen = pd.read_csv(table)["smiles"][rows]
+    path = tmp_path / "with-seen.csv"
+    path.write_text(measured.read_text() + "".join(f"{smiles},100,0\n" for smiles in seen))
+    said = succeed("calibrate", folder, path, "--quiet", "--workers", 0).stderr
+    found = json.loads((folder / "calibration_file.json").read_text())
+    assert found["tasks"]["size"]["rows"] == 18
+    assert found["source"]["left_out"] == 3
+    assert "3 rows left out: their molecule is in the training set" in said
+    assert max(found["tasks"]["size"]["residuals"]) < 90
+
+
+def test_a_second_time_asks_first_and_without_the_file_validation_rows_count(folder, measured):
+    arguments = ("calibrate", folder, measured, "--quiet", "--workers", 0)
+    validated = predictions(folder, measured)
+    succeed(*arguments)
+    result = run(*arguments)
+    assert result.exit_code == 2
+    assert "--overwrite replaces that" in result.stderr
+    succeed(*arguments, "--overwrite")
+    (folder / "calibration_file.json").unlink()
+    pd.testing.assert_frame_equal(predictions(folder, measured), validated)
+
+
+def test_what_cannot_calibrate_is_refused(folder, tmp_path, measured):
+    path = tmp_path / "other.csv"
+    path.write_text("smiles,weight\nCCCCO,1\n")
+    result = run("calibrate", folder, path, "--quiet", "--workers", 0)
+    assert result.exit_code == 2
+    assert "size" in result.stderr
+    path.write_text("smiles,size\nCCCCO,\n")
+    result = run("calibrate", folder, path, "--quiet", "--workers", 0)
+    assert result.exit_code == 2
+    assert "no row has a label" in result.stderr
+    damaged = json.dumps({"task_type": "regression", "tasks": {}, "source": {"rows": 3}})
+    (folder / "calibration_file.json").write_text(damaged)
+    result = run("predict", folder, measured, "--quiet", "--workers", 0)
+    assert result.exit_code == 2
+    assert "calibration_file.json is no calibration" in result.stderr
+
+
+def test_probabilities_are_rescaled_by_the_file(table, tmp_path):
+    out, path = tmp_path / "rings", tmp_path / "month.csv"
+    smiles = [f"{'C' * n}{end}" for n in range(1, 21) for end in ("O", "N", "F", "Cl")]
+    path.write_text("smiles,ring\n" + "".join(f"{text},{int(k % 10 == 0)}\n" for k, text in enumerate(smiles)))
+    succeed("finetune", table, "--tasks", "ring", "--split", "random", *QUICK, "--calibration-file", path, "-o", out)
+    kept = out / "calibration_file.json"
+    found = json.loads(kept.read_text())
+    left_out = found["source"]["left_out"]
+    assert found["tasks"]["ring"]["rows"] == 80 - left_out
+    shutil.move(kept, tmp_path / "kept.json")
+    (out / "calibration.json").unlink()
+    raw = predictions(out, path)
+    seen = raw["similarity"] >= 1
+    assert seen.sum() == left_out
+    expected = _platt(raw["ring_predicted"][~seen].to_numpy(), raw["ring"][~seen].to_numpy(float))
+    assert (found["tasks"]["ring"]["platt"] is None) == (expected is None)
+    if expected is not None:
+        np.testing.assert_allclose(found["tasks"]["ring"]["platt"], expected, rtol=1e-3)
+
+
+def test_an_ensemble_and_a_comparison_are_calibrated(table, measured, tmp_path):
+    for name, how in {"seeds": ("--seeds", 2, *QUICK), "fast": ("--fast", "--quiet", "--workers", 0)}.items():
+        out = tmp_path / name
+        succeed("finetune", table, "--tasks", "size", "--split", "random", *how, "-o", out)
+        raw = predictions(out, measured)
+        said = succeed("calibrate", out, measured, "--quiet", "--workers", 0).stderr
+        found = json.loads((out / "calibration_file.json").read_text())["tasks"]["size"]
+        assert "rows of month.csv" in said
+        assert found["rows"] == 18 - (raw["similarity"][:18] >= 1).sum()
+        if found["deviations"] is None:
+            errors = np.abs(raw["size_predicted"][:18] - np.arange(18) / 3)[raw["similarity"][:18] < 1]
+            np.testing.assert_allclose(found["residuals"], np.sort(errors), atol=1e-5)
