@@ -23,10 +23,12 @@ import large_molecules
 import loader
 import measure
 import numpy as np
+import pandas as pd
 import plain_features
 import precision
 import pretraining_step
 import pytest
+import several
 import shifts
 import torch
 from graphormer import DglGraphormer
@@ -379,3 +381,18 @@ def test_losses_that_part_are_an_error(monkeypatch, tmp_path):
     monkeypatch.setattr(devices, "losses", lambda *arguments, **more: next(found))
     with pytest.raises(RuntimeError, match=r"differ from the CPU's by 1.0e-02, more than 0.001"):
         devices.main(["--short", "--json", str(tmp_path / "out.json")])
+
+
+def test_two_molecules_a_row_are_both_read(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    folder = tmp_path / "moleculenet"
+    folder.mkdir()
+    smiles = [f"{'C' * k}{end}" for k in range(1, 16) for end in ("O", "N", "Cl", "C(=O)O")]
+    pd.DataFrame({"smiles": smiles, several.LABEL: [-float(len(text)) for text in smiles]}).to_csv(
+        folder / several.FILE, index=False
+    )
+    out = tmp_path / "several.json"
+    several.main(["--seeds", "0", "--rows", "100", "--fast", "--data", str(tmp_path), "--out", str(out)])
+    rows = json.loads(out.read_text())["several"]
+    error = {(row["reads"], row["model"]): row["rmse"] for row in rows}
+    assert error["both", "answer"] < error["first alone", "answer"] / 2
+    assert "| answer |" in capsys.readouterr().out

@@ -15,6 +15,7 @@ from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, prepared_once, refuse, resumable, say, unless_given
 from dgl_moleblend.cli.scores import candidates_to_text, runs_to_text, to_text
 from dgl_moleblend.cli.settings import kept
+from dgl_moleblend.cli.several import add_molecules, read_columns, several_columns
 from dgl_moleblend.cli.sites import fit_sites, sites
 from dgl_moleblend.cli.weighing import read_task_weights, take_weights, weighing
 from dgl_moleblend.config import LOSSES
@@ -111,6 +112,7 @@ answer = options.grouped(
     help="Folder of the model. [default: named after the first file, assay-model for assay.csv]",
 )
 @options.reading
+@several_columns
 @options.labels
 @weighing
 @click.option("--task-type", type=click.Choice(["regression", "classification", "multiclass"]),
@@ -166,6 +168,7 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     check_together(ctx, inputs, division)
     _check_network(ctx, encoder)
     head = _choose_head(ctx, given["answer"])
+    molecules = read_columns(ctx, given["smiles_columns"], inputs, given["reading"])
     kinds, columns = _features(given["answer"]["features"], head)
     weights, by_task = given["weighing"]["weight_column"], read_task_weights(given["weighing"]["task_weights"])
     training: TrainingConfig = given["training"].replace(**given["fitting"], task_weights=by_task)
@@ -204,6 +207,8 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     store = ctx.with_resource(prepared_once(Path(output))) if several else None
     dataset = open_molecules(ctx, every_input, featurizer, workers=given["workers"], store=store,
                              quiet=not given["compute"].progress, **given["reading"], **labels)  # fmt: skip
+    dataset = add_molecules(dataset, every_input, molecules, given["reading"], workers=given["workers"],
+                            quiet=not given["compute"].progress)  # fmt: skip
     dataset, weighted = take_weights(dataset, given["weighing"])
     if columns:
         dataset = dataset.select_tasks([name for name in dataset.task_names if name not in columns])
@@ -214,6 +219,8 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
         labels["task_columns"] = (*dataset.task_names, *columns)
         measured = open_molecules(ctx, calibration_files, featurizer, workers=given["workers"],
                                   quiet=not given["compute"].progress, **given["reading"], **labels)  # fmt: skip
+        measured = add_molecules(measured, calibration_files, molecules, given["reading"], workers=given["workers"],
+                                 quiet=not given["compute"].progress)  # fmt: skip
     task_type = given["task_type"]
     shared: dict[str, Any] = {"tasks": task_type, "start": start, **weighted, **given["again"]}
     if head == "network":

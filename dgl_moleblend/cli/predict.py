@@ -128,6 +128,7 @@ def command(
         keep_inputs(output, (*models, *files))
     rank, page = None, None
     columns: tuple[str, ...] = ()
+    molecules: tuple[str, ...] = ()
     job: Prediction | SitePrediction
     if any(map(predicts_sites, models)):
         job = open_site_job(ctx, models, form, accelerator)
@@ -136,8 +137,10 @@ def command(
         for text in job.ensemble.missing:
             say(text)
         rank, columns = rank_by(screening, job.ensemble.task_names), job.ensemble.feature_columns
+        molecules = job.ensemble.smiles_columns
         page = functools.partial(write_page, output, job, models) if output and form == "html" else None
-    source = open_source(ctx, smiles, files, job, task_columns=columns, keep_cells=not only_predictions, **reading)
+    source = open_source(ctx, smiles, files, job, task_columns=columns, keep_cells=not only_predictions,
+                         smiles_columns=molecules, **reading)  # fmt: skip
     tally = run(source, job, output, form, screening, rank=rank, page=page, workers=workers, progress=not quiet)
     for name, new in source.renamed.items():
         say(f"column {name!r} of the input is {new!r} in the output, which has one of that name")

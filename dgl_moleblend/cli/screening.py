@@ -185,6 +185,7 @@ def open_source(
     *,
     task_columns: Sequence[str] = (),
     keep_cells: bool = False,
+    smiles_columns: Sequence[str] = (),
     **reading: Any,
 ) -> "Files | Featurized":
     """Open molecules given as SMILES, a data set that `featurize` wrote, or files that are read on the way.
@@ -199,6 +200,8 @@ def open_source(
         Columns whose numbers the model reads beside the molecules.
     keep_cells : bool
         Whether the columns of files stand in the output.
+    smiles_columns : sequence of str
+        Of a model that reads several molecules a row.
     **reading
         See `options.columns`.
     """
@@ -206,6 +209,8 @@ def open_source(
     from dgl_moleblend.predict.screen import Featurized, Files
     from dgl_moleblend.readers.molecules import MoleculeReader
 
+    if smiles_columns:
+        return _open_several(ctx, smiles, files, smiles_columns, task_columns, keep_cells, reading)
     if smiles:
         refuse(ctx, ("executor",), "it is of files")
         return Featurized(MoleculeDataset.from_smiles(smiles, featurizer=job.featurizer))
@@ -215,6 +220,29 @@ def open_source(
             reading["task_columns"] = tuple(task_columns)
         return Featurized(open_molecules(ctx, files, job.featurizer, workers=0, quiet=True, **reading))
     return Files(MoleculeReader(files, task_columns=task_columns, keep_cells=keep_cells, **reading))
+
+
+def _open_several(
+    ctx: click.Context,
+    smiles: Sequence[str],
+    files: Sequence[str],
+    columns: Sequence[str],
+    task_columns: Sequence[str],
+    keep_cells: bool,
+    reading: Mapping[str, Any],
+) -> "Files":
+    """Open files whose rows are several molecules, once for each of their columns."""
+    from dgl_moleblend.predict.screen import Files
+    from dgl_moleblend.readers.molecules import MoleculeReader
+
+    named = ", ".join(columns)
+    if smiles or "-" in files or any(Path(name, MANIFEST_FILE).is_file() for name in files):
+        raise click.UsageError(f"the model reads several molecules a row: give files of tables with columns {named}")
+    refuse(ctx, ("smiles_column",), f"the model reads {named}")
+    refuse(ctx, ("executor",), "rows of several molecules are computed here")
+    how = [{**reading, "smiles_column": name} for name in columns]
+    first = MoleculeReader(files, task_columns=task_columns, keep_cells=keep_cells, **how[0])
+    return Files(first, [MoleculeReader(files, **settings) for settings in how[1:]], columns)
 
 
 def run(

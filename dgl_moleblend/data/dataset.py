@@ -146,15 +146,8 @@ class MoleculeDataset(Dataset[Sample]):
         )  # fmt: skip
         if reader.left_out:
             log.warning("'all' leaves out: %s", ", ".join(f"{name!r} ({why})" for name, why in reader.left_out.items()))
-        return cls.from_reader(
-            reader,
-            featurizer=featurizer,
-            max_atoms=max_atoms,
-            on_failed_conformer=on_failed_conformer,
-            workers=workers,
-            store=store,
-            progress=progress,
-        )
+        return cls.from_reader(reader, featurizer=featurizer, max_atoms=max_atoms, workers=workers, store=store,
+                               on_failed_conformer=on_failed_conformer, progress=progress)  # fmt: skip
 
     @classmethod
     def from_reader(
@@ -272,6 +265,11 @@ class MoleculeDataset(Dataset[Sample]):
         return self._take_list(self.table.structures)
 
     @property
+    def divided_by(self) -> list[str]:
+        """SMILES that scaffolds and clusters are found of: `structures`; of several molecules a row, the first's."""
+        return self.structures
+
+    @property
     def featurizer(self) -> FeaturizerConfig | None:
         """Settings that the molecules were featurized with, where they are known."""
         return self.table.featurizer
@@ -311,7 +309,7 @@ class MoleculeDataset(Dataset[Sample]):
         if len(indices) and not (-len(self) <= indices.min() and indices.max() < len(self)):
             raise IndexError(f"indices of a data set of {len(self)} go from 0 to {len(self) - 1}")
         own = np.arange(len(self.table)) if self._indices is None else self._indices
-        return type(self)(self.table, own[indices], self._tasks, self.class_columns)
+        return self._with(own[indices], self._tasks, self.class_columns)
 
     def select_tasks(self, names: Sequence[str]) -> Self:
         """Return the same molecules with some of the labels.
@@ -326,7 +324,7 @@ class MoleculeDataset(Dataset[Sample]):
             if name not in have:
                 raise DataError(f"there are no labels {name!r}; there are: {', '.join(map(repr, have)) or 'none'}",
                                 fix="featurize again with --tasks, or name others")  # fmt: skip
-        return type(self)(self.table, self._indices, [have.index(name) for name in names], self.class_columns)
+        return self._with(self._indices, [have.index(name) for name in names], self.class_columns)
 
     def with_classes(self, name: str) -> Self:
         """Return the same molecules with a column for each class of one label: 1 for those of the class, 0 for others.
@@ -342,7 +340,10 @@ class MoleculeDataset(Dataset[Sample]):
         words = self.table.classes.get(name, ())
         found = ClassColumns.of(name, column, self._take(self.table.labels)[:, column], words)
         tasks = len(self.table.task_names) + np.arange(len(found.values))
-        return type(self)(self.table, self._indices, tasks.tolist(), found)
+        return self._with(self._indices, tasks.tolist(), found)
+
+    def _with(self, indices: np.ndarray | None, tasks: Sequence[int] | None, classes: ClassColumns | None) -> Self:
+        return type(self)(self.table, indices, tasks, classes)
 
     def split(
         self,
@@ -380,12 +381,10 @@ class MoleculeDataset(Dataset[Sample]):
               fractions, "3 non-negative numbers that add up to 1")  # fmt: skip
         check(scaffold in ("smiles", "decompose"), "scaffold", scaffold, "'smiles' or 'decompose'")
         if method in GROUPINGS:
-            train, val, test = divide_groups(GROUPINGS[method](self.structures), fractions, seed)
+            train, val, test = divide_groups(GROUPINGS[method](self.divided_by), fractions, seed)
             return train, val, test
-        train, val, test = split_by_dgllife(
-            method, self.structures, self.labels, fractions, seed=seed, task=task, scaffold=scaffold
-        )
-        assert len(train) + len(val) + len(test) == len(self)
+        train, val, test = split_by_dgllife(method, self.divided_by, self.labels, fractions, seed=seed, task=task,
+                                            scaffold=scaffold)  # fmt: skip
         return train, val, test
 
 

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.data.several import SeveralMolecules
 
 if TYPE_CHECKING:
     from rdkit import Chem
@@ -61,10 +62,11 @@ def by_molecule(dataset: MoleculeDataset) -> list[list[int]]:
 
 
 def rows_by_identity(dataset: MoleculeDataset) -> dict[str, list[int]]:
-    """Return the rows of each distinct molecule, by `identity`."""
+    """Return the rows of each distinct molecule (of several a row: of the same ones in order), by `identity`."""
+    parts = (dataset.first, *dataset.partners) if isinstance(dataset, SeveralMolecules) else (dataset,)
     groups: dict[str, list[int]] = {}
-    for k, mol in enumerate(read_mols(dataset)):
-        groups.setdefault(identity(mol), []).append(k)
+    for k, mols in enumerate(zip(*map(read_mols, parts), strict=True)):
+        groups.setdefault(" ".join(map(identity, mols)), []).append(k)
     return groups
 
 
@@ -76,7 +78,7 @@ def identity(mol: "Chem.Mol") -> str:
 
 
 def read_mols(dataset: MoleculeDataset) -> "list[Chem.Mol]":
-    """Return the RDKit molecules of a data set, in the standard form that its settings ask for."""
+    """Return the RDKit molecules of a data set (the first of each row), in the form that its settings ask for."""
     from dgl_moleblend.chem.sanitize import read_smiles
 
-    return [read_smiles(smiles) for smiles in dataset.structures]
+    return [read_smiles(smiles) for smiles in dataset.divided_by]

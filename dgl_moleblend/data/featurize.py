@@ -135,7 +135,7 @@ def featurize_steps(
     *,
     workers: int = 0,
     progress: bool = False,
-) -> Iterator[Step]:
+) -> Generator[Step, None, None]:
     """Featurize files step by step, so that memory does not grow with their rows.
 
     Parameters

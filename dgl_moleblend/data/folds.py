@@ -135,10 +135,10 @@ def divide_rows(dataset: MoleculeDataset, folds: int, *, by: str | None = None, 
 
     groups = list(range(len(dataset)))
     if by == "cluster":
-        groups = GROUPINGS[by](dataset.structures).tolist()
+        groups = GROUPINGS[by](dataset.divided_by).tolist()
     elif by is not None:
         seen: dict[str, int] = {}
-        for k, scaffold in enumerate(scaffold_smiles(dataset.structures)):
+        for k, scaffold in enumerate(scaffold_smiles(dataset.divided_by)):
             if scaffold:
                 groups[k] = seen.setdefault(scaffold, k)
     if len(set(groups)) < folds:
@@ -166,7 +166,7 @@ def _fold_tests(dataset: MoleculeDataset, folds: int, method: str, seed: int, sc
         )
         return [np.asarray(test.indices, np.int64) for _, test in found]
     if method in GROUPINGS:
-        groups = GROUPINGS[method](dataset.structures)
+        groups = GROUPINGS[method](dataset.divided_by)
         if len(set(groups.tolist())) < folds:
             return [rows[:0]] * folds
         return [test for _, test in GroupKFold(folds, shuffle=True, random_state=seed).split(rows, groups=groups)]

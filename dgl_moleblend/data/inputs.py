@@ -12,6 +12,7 @@ import pandas as pd
 
 from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.data.several import beside, check_columns
 from dgl_moleblend.errors import DataError, MoleculeError
 from dgl_moleblend.files import MANIFEST_FILE
 from dgl_moleblend.readers.columns import find_column, find_smiles, listed, no_column
@@ -73,7 +74,7 @@ def open_inputs(
     molecules: Any,
     featurizer: FeaturizerConfig,
     *,
-    smiles_column: str | None = None,
+    smiles_column: str | Sequence[str] | None = None,
     columns: Sequence[str] = (),
     labels: Mapping[str, Sequence[Any]] | None = None,
     ids: Sequence[Any] | None = None,
@@ -90,8 +91,9 @@ def open_inputs(
         a file, of a folder of files or of a data set that `featurize` wrote (a text that names one is taken for it); a
         MoleculeDataset, whose molecules are the rows (what was rejected when it was made is none of them).
     featurizer : FeaturizerConfig
-    smiles_column : str, optional
-        Of a DataFrame or file; by default found by its name.
+    smiles_column : str or sequence of str, optional
+        Of a DataFrame or file; by default found by its name. Several: a row is a molecule of each, see
+        `dgl_moleblend.data.several`.
     columns : sequence of str
         Columns of numbers of a DataFrame or file that are kept as labels.
     labels, ids, relations
@@ -117,6 +119,16 @@ def open_inputs(
     b   C1CC     NaN  RDKit cannot read SMILES 'C1CC': unclosed ring
     """
     how: dict[str, Any] = {"featurizer": featurizer, "workers": workers, "progress": progress}
+    if smiles_column is not None and not isinstance(smiles_column, str):
+        names = check_columns(smiles_column)
+        if not isinstance(molecules, pd.DataFrame) and path_of(molecules) is None:
+            raise DataError(f"rows are molecules of the columns {', '.join(names)}, and here is no table",
+                            fix="give a DataFrame or file that has these columns")  # fmt: skip
+        first = open_inputs(molecules, featurizer, smiles_column=names[0], columns=columns, labels=labels, ids=ids,
+                            relations=relations, workers=workers, progress=progress)  # fmt: skip
+        others = [open_inputs(molecules, featurizer, smiles_column=name, workers=workers, progress=progress).dataset
+                  for name in names[1:]]  # fmt: skip
+        return _by_row(beside([first.dataset, *others], names), first.index, from_file=first.from_file)
     if isinstance(molecules, MoleculeDataset):
         return Inputs(molecules, np.arange(len(molecules)), {}, np.array(molecules.smiles, object))
     if path := path_of(molecules):

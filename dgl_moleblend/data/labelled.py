@@ -22,6 +22,7 @@ from dgl_moleblend.data.given_splits import (
     split_by_words,
 )
 from dgl_moleblend.data.inputs import column_of_smiles, entries, open_inputs, path_of
+from dgl_moleblend.data.several import beside, check_columns, first_column
 from dgl_moleblend.data.split_files import split_by_list
 from dgl_moleblend.data.splits import PARTS, Split, check_parts, split_by_method
 from dgl_moleblend.errors import DataError
@@ -70,7 +71,7 @@ def open_labelled(
     featurizer: FeaturizerConfig,
     *,
     columns: Sequence[str] = (),
-    smiles_column: str | None = None,
+    smiles_column: str | Sequence[str] | None = None,
     relation_column: str | None = None,
     workers: int = 0,
     progress: bool = False,
@@ -125,7 +126,7 @@ def open_labelled(
     if columns:
         raise DataError(f"there is no column {columns[0]!r}: values and molecules alone are given",
                         fix="give a DataFrame that holds it, or leave it out of features=")  # fmt: skip
-    values, index = entries(molecules, smiles_column)
+    values, index = entries(molecules, first_column(smiles_column))
     found = open_inputs(values, featurizer, labels=_labels_of(target, index), workers=workers, progress=progress)
     return Labelled(found.dataset, found.place)
 
@@ -279,7 +280,7 @@ def _of_frame(
 ) -> Labelled:
     header = [str(name) for name in frame.columns]
     frame = frame.set_axis(header, axis=1)
-    smiles = column_of_smiles(frame, how["smiles_column"])
+    smiles = column_of_smiles(frame, first_column(how["smiles_column"]))
     identifier = find_id([name for name in header if name != smiles])
 
     def find() -> str:
@@ -294,10 +295,10 @@ def _of_frame(
             raise DataError(f"{header.count(name)} columns are named {name!r}", fix="rename them")
     labels = {name: frame[name].tolist() for name in (*names, *columns)}
     ids = None if identifier is None else frame[identifier].tolist()
-    beside = find_relations(header, names, relation_column, option="relation_column=")
-    for task, column in beside.items():
+    related = find_relations(header, names, relation_column, option="relation_column=")
+    for task, column in related.items():
         tell(f"column {column!r} says which labels of {task!r} are bounds (relation_column='' reads none)")
-    relations = {task: frame[column].tolist() for task, column in beside.items() if header.count(column) == 1}
+    relations = {task: frame[column].tolist() for task, column in related.items() if header.count(column) == 1}
     found = open_inputs(frame, featurizer, labels=labels, relations=relations, ids=ids, **how)
     words = {name: frame[name].tolist() for name in header if header.count(name) == 1 and name not in (*names, smiles)}
     return Labelled(found.dataset.select_tasks(names), found.place, words)
@@ -362,10 +363,16 @@ def _of_file(
 ) -> Labelled:
     from dgl_moleblend.readers.molecules import MoleculeReader
 
-    reading = {"smiles_column": how["smiles_column"]}
+    wanted = how.pop("smiles_column")
+    reading: dict[str, Any] = {"smiles_column": first_column(wanted)}
     header = MoleculeReader(path, **reading).columns
     find = functools.partial(find_label, path, reading, skip=columns, option="target=")
     names = _choose(target, find, header, columns, tell, where=path)
     dataset = MoleculeDataset.from_file(path, task_columns=[*names, *columns], relation_column=relation_column,
-                                        featurizer=featurizer, **how)  # fmt: skip
+                                        featurizer=featurizer, **reading, **how)  # fmt: skip
+    if wanted != reading["smiles_column"]:
+        several = check_columns(wanted)
+        others = [MoleculeDataset.from_file(path, smiles_column=name, featurizer=featurizer, **how)
+                  for name in several[1:]]  # fmt: skip
+        dataset = beside([dataset, *others], several)
     return Labelled(dataset.select_tasks(names), dataset.rows, path=os.fspath(path), reading=reading)

@@ -33,6 +33,8 @@ class Sample:
         Identifier, "" where there is none; SMILES as given, or RDKit's where the file gave a structure.
     bounds : ndarray, shape (t,), int8, optional
         1 where the value is above its label, -1 below, 0 where it is the label; by default all 0.
+    partners : tuple of MoleculeArrays
+        The other molecules of the row, where it has several.
     """
 
     molecule: MoleculeArrays
@@ -43,6 +45,7 @@ class Sample:
     id: str = ""
     smiles: str = ""
     bounds: np.ndarray | None = None
+    partners: tuple[MoleculeArrays, ...] = ()
 
     @property
     def relations(self) -> np.ndarray:

@@ -185,7 +185,7 @@ def far_from(parts: Mapping[str, np.ndarray], fractions: Sequence[float]) -> tup
 
 def _largest_scaffold(dataset: MoleculeDataset) -> str:
     """Name the largest group that a scaffold split cannot divide."""
-    counts = Counter(scaffold_smiles(dataset.structures))
+    counts = Counter(scaffold_smiles(dataset.divided_by))
     scaffold, count = counts.most_common(1)[0]
     group = f"have the scaffold {scaffold}" if scaffold else "are acyclic, which counts as one scaffold"
     return f"; {count:,} of {len(dataset):,} molecules {group}, and stay together"

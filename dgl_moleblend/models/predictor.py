@@ -53,6 +53,9 @@ class MoleBlendPredictor(nn.Module):
         Rate in the property head.
     spread : {"gaussian", "quantile"}, optional
         What the head says beside each prediction, of how far off it may be; see `dgl_moleblend.models.spread`.
+    molecules : int
+        How many molecules a row has: a batch then holds the first of every row, the second of every row, and so on;
+        each is read by the one encoder, summed up by the read-out, and the head takes their states side by side.
 
     Examples
     --------
@@ -73,8 +76,10 @@ class MoleBlendPredictor(nn.Module):
         relations: Sequence[str] = RELATIONS,
         dropout: float = 0.0,
         spread: str | None = None,
+        molecules: int = 1,
     ) -> None:
         super().__init__()
+        check(molecules >= 1, "molecules", molecules, "at least 1")
         check(spread is None or spread in OUTPUTS, "spread", spread, f"None or one of {', '.join(OUTPUTS)}")
         check(n_tasks >= 1, "n_tasks", n_tasks, "at least 1")
         check(readout in READOUTS, "readout", readout, f"one of {READOUTS}")
@@ -84,7 +89,8 @@ class MoleBlendPredictor(nn.Module):
         self.relations = tuple(relations)
         self.encoder = encoder
         self.spread = spread
-        self.head = PropertyHead(encoder.config.feat_size, n_tasks * OUTPUTS.get(spread or "", 1), dropout)
+        self.molecules = molecules
+        self.head = PropertyHead(molecules * encoder.config.feat_size, n_tasks * OUTPUTS.get(spread or "", 1), dropout)
         self.head.apply(init_weights)
 
     @classmethod
@@ -134,6 +140,7 @@ class MoleBlendPredictor(nn.Module):
             "relations": list(self.relations),
             "dropout": self.head.dropout.p,
             **({} if self.spread is None else {"spread": self.spread}),
+            **({} if self.molecules == 1 else {"molecules": self.molecules}),
         }
         config = {"encoder": self.encoder.config.to_dict(), "predictor": settings}
         return model_folder.save(folder, self, config, "predictor", extra)
@@ -206,7 +213,10 @@ class MoleBlendPredictor(nn.Module):
         Tensor, shape (b, t), or (b, t, k) with a `spread`
             See `forward` and `outputs`.
         """
-        if self.readout == "token":
+        if self.molecules > 1:  # the head reads what sums up each
+            states = readout(atoms, token, atom_mask, self.readout)
+            found = self.head(states.unflatten(0, (self.molecules, -1)).transpose(0, 1).flatten(1))
+        elif self.readout == "token":
             found = self.head(token)
         else:
             found = readout(self.head(atoms), self.head(token), atom_mask, self.readout)

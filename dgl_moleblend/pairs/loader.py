@@ -34,6 +34,7 @@ class TrainingBatch(TensorStruct):
     Parameters
     ----------
     molecules : MoleculeBatch
+        Of several molecules a row, the first of every row, then the second of every row, and so on.
     labels : Tensor, shape (b, t), float64
         NaN = missing. In their own unit, whose digits float32 may not hold; scaled labels are float32.
     index : Tensor, shape (b,), int64
@@ -65,8 +66,11 @@ def collate(
     conformers : sequence of int, optional
         Which conformer of each (modulo their number); by default the first.
     """
+    several = 1 + len(samples[0].partners)
+    arrays = [sample.molecule for sample in samples]
+    arrays += [sample.partners[k] for k in range(several - 1) for sample in samples]
     return TrainingBatch(
-        molecules=MoleculeBatch.from_arrays([sample.molecule for sample in samples], conformers),
+        molecules=MoleculeBatch.from_arrays(arrays, None if conformers is None else [*conformers] * several),
         labels=torch.from_numpy(np.stack([sample.labels for sample in samples])),
         index=torch.as_tensor(np.arange(len(samples)) if index is None else np.asarray(index, np.int64)),
         row=torch.as_tensor([sample.row for sample in samples]),

@@ -106,6 +106,8 @@ def attribute(
     >>> found.atoms.shape, bool(abs(found.gap) < 1e-3)
     ((3, 1), True)
     """
+    check(predictor.molecules == 1, "predictor", f"a model of {predictor.molecules} molecules a row",
+          "one that reads one molecule: attributions are of that")  # fmt: skip
     chosen = list(range(predictor.n_tasks)) if tasks is None else list(tasks)
     for task in chosen:
         check(0 <= task < predictor.n_tasks, "tasks", task, f"from 0 to {predictor.n_tasks - 1}")

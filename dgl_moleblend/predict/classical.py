@@ -41,6 +41,8 @@ class FeatureModel:
     classes : mapping of task to words
         Of properties whose labels were words: those for class 0 and class 1, whose probability is predicted; of
         multiclass those of all classes, whose columns the tasks are.
+    smiles_columns : tuple of str
+        Of rows of several molecules: the columns that these come from.
     """
 
     model: KernelModel | TreeModel
@@ -49,6 +51,7 @@ class FeatureModel:
     task_type: str
     encoder: Path | None = None
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    smiles_columns: tuple[str, ...] = ()
 
     @classmethod
     def from_pretrained(cls, folder: str | PathLike[str]) -> "FeatureModel":
@@ -77,7 +80,7 @@ class FeatureModel:
                 fix="restore the folder, or train the model again",
             )
         encoder = Path(folder, ENCODER_FOLDER) if STATES in model.required_features else None
-        return cls(model, *known, encoder, extra.get("classes", {}))
+        return cls(model, *known, encoder, extra.get("classes", {}), tuple(extra.get("smiles_columns", ())))
 
     def save_pretrained(self, folder: str | PathLike[str]) -> Path:
         """Write the folder, and a copy of the encoder whose states are a feature."""
@@ -89,6 +92,7 @@ class FeatureModel:
             "task_names": list(self.task_names),
             "task_type": self.task_type,
             **({"classes": {name: list(words) for name, words in self.classes.items()}} if self.classes else {}),
+            **({"smiles_columns": list(self.smiles_columns)} if self.smiles_columns else {}),
         }
         kind = "kernel" if isinstance(self.model, KernelModel) else "trees"
         model_folder.save(folder, arrays, {"model": settings}, kind, extra)

@@ -108,6 +108,11 @@ class Ensemble:
         return self.members[0].task_names
 
     @property
+    def smiles_columns(self) -> tuple[str, ...]:
+        """Columns that the molecules of a row come from, where the models read several."""
+        return self.members[0].smiles_columns
+
+    @property
     def feature_columns(self) -> tuple[str, ...]:
         """Columns of the table of molecules that a prediction needs beside the molecules."""
         columns = [c for member in self.members if isinstance(member, FeatureModel) for c in member.feature_columns]
@@ -137,7 +142,7 @@ class Ensemble:
         self, dataset: MoleculeDataset, **shared: Any
     ) -> tuple[Float[np.ndarray, "m n t"], Float[np.ndarray, "n t"] | None]:
         """Return what members predict, (m, N, t), and how far off that may be, (N, t), where it is known."""
-        check_featurizer(self.featurizer, dataset)
+        check_featurizer(self.featurizer, dataset, self.smiles_columns)
         features, values, deviation = Features(dataset, **shared), [], None
         asked = self.members if len(dataset) else ()
         features.describe(
@@ -280,7 +285,7 @@ def _what_is_predicted(model: PropertyModel | FeatureModel) -> dict[str, Any]:
     featurizer = model.featurizer.decisive()
     featurizer.pop("seed", None)  # one embedding is as good as another; all members are shown that of the first
     return {"task_names": list(model.task_names), "task_type": model.task_type, "featurizer": featurizer,
-            "classes": dict(model.classes)}  # fmt: skip
+            "classes": dict(model.classes), "smiles_columns": list(model.smiles_columns)}  # fmt: skip
 
 
 def featurizer_of(folder: str | PathLike[str]) -> FeaturizerConfig:

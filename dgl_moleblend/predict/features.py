@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Iterable, Sequence
 from os import PathLike
+from typing import Any
 
 import numpy as np
 
 from dgl_moleblend.chem.feature_table import FeatureTable
 from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.data.several import SeveralMolecules
 from dgl_moleblend.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -15,6 +17,19 @@ STATES = "states"
 """Name of the feature that holds the states of a frozen encoder."""
 COLUMNS = "columns"
 """Name of the feature that holds numeric columns of the user's table."""
+_OTHER = "@"
+
+
+def of_molecules(names: Sequence[str], count: int) -> tuple[str, ...]:
+    """Return the names of features of each of several molecules a row: morgan, morgan@2, ..; columns stay one.
+
+    Examples
+    --------
+    >>> of_molecules(["morgan", "columns"], 2)
+    ('morgan', 'columns', 'morgan@2')
+    """
+    others = [f"{name}{_OTHER}{k}" for k in range(2, count + 1) for name in names if name != COLUMNS]
+    return (*names, *others)
 
 
 class Features:
@@ -45,6 +60,11 @@ class Features:
         self.dataset = dataset
         self.workers, self.progress, self.accelerator = workers, progress, accelerator
         self._made: dict[str, FeatureTable] = {}
+        self._first, partners = (
+            (dataset.first, dataset.partners) if isinstance(dataset, SeveralMolecules) else (dataset, ())
+        )
+        how: dict[str, Any] = {"workers": workers, "progress": progress, "accelerator": accelerator}
+        self._partners = [Features(partner, **how) for partner in partners]
 
     def table(
         self,
@@ -73,6 +93,13 @@ class Features:
         parts = {}
         named: dict[str, Sequence[str]] = {}
         for name in names:
+            own, _, number = name.partition(_OTHER)
+            if number:
+                found = self._partner(number).table((own,), encoder=encoder)
+                parts[name] = found[own]
+                if own in found.columns:
+                    named[name] = found.columns[own]
+                continue
             key = f"{name} {encoder}" if name == STATES else f"{name} {columns}" if name == COLUMNS else name
             if key not in self._made:
                 self._made[key] = self._make(name, encoder, columns)
@@ -85,7 +112,7 @@ class Features:
             from dgl_moleblend.predict.embedding import embed
 
             assert encoder is not None
-            values = embed(encoder, self.dataset, progress=self.progress, accelerator=self.accelerator)
+            values = embed(encoder, self._first, progress=self.progress, accelerator=self.accelerator)
             return FeatureTable({name: values}, {name: tuple(map(str, range(values.shape[1])))})
         assert name == COLUMNS  # the others are described, together
         return FeatureTable({name: self._columns(columns)}, {name: tuple(columns)})
@@ -98,16 +125,33 @@ class Features:
         names : iterable of str
             As of `table`; of these, the `dgl_moleblend.chem.descriptors.KINDS`.
         """
-        kinds = dict.fromkeys(name for name in names if name not in (STATES, COLUMNS))
+        names = [*names]
+        for number, partner in enumerate(self._partners, start=2):
+            end = f"{_OTHER}{number}"
+            partner.describe(name.removesuffix(end) for name in names if name.endswith(end))
+        kinds = dict.fromkeys(name for name in names if name not in (STATES, COLUMNS) and _OTHER not in name)
         missing = tuple(name for name in kinds if name not in self._made)
         if not missing:
             return
         from dgl_moleblend.chem.descriptors import describe
 
-        table = describe(self.dataset.structures, missing, workers=self.workers, progress=self.progress)
+        table = describe(self._first.structures, missing, workers=self.workers, progress=self.progress)
         for name in missing:
             columns = {name: table.columns[name]} if name in table.columns else {}
             self._made[name] = FeatureTable({name: table[name]}, columns)
+
+    def _partner(self, number: str) -> "Features":
+        """Return the features of the other molecules of the rows: the second is number 2.
+
+        Raises
+        ------
+        DataError
+            If rows have not so many molecules.
+        """
+        if int(number) - 2 >= len(self._partners):
+            raise DataError(f"the model reads {number} molecules a row, and these are {1 + len(self._partners)}",
+                            fix="give the table that has them all, with the columns of the training file")  # fmt: skip
+        return self._partners[int(number) - 2]
 
     def _columns(self, columns: Sequence[str]) -> np.ndarray:
         table = self.dataset.table

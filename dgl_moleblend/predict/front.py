@@ -149,14 +149,17 @@ class SavedModel:
         """
         job: Prediction | SitePrediction
         columns: tuple[str, ...] = ()
+        several: tuple[str, ...] = ()
         if self._sites is not None:
             check(coverage == COVERAGE, "coverage", coverage, "left out: values of atoms and bonds have no intervals")
             job = SitePrediction(str(self._folders[0]), accelerator)
         else:
             job = Prediction(tuple(str(folder) for folder in self._folders), coverage, accelerator)
-            columns = job.ensemble.feature_columns
-        reader = MoleculeReader(files, smiles_column=smiles_column, task_columns=columns, keep_cells=True)
-        for _, table in Files(reader).steps(job, workers=workers, progress=progress):
+            columns, several = job.ensemble.feature_columns, job.ensemble.smiles_columns
+        reader = MoleculeReader(files, smiles_column=several[0] if several else smiles_column, task_columns=columns,
+                                keep_cells=True)  # fmt: skip
+        others = [MoleculeReader(files, smiles_column=name) for name in several[1:]]
+        for _, table in Files(reader, others, several).steps(job, workers=workers, progress=progress):
             table.attrs.clear()  # types of the columns, which are for our own files
             yield table
 
@@ -327,8 +330,10 @@ def _predict(
     progress: bool,
     accelerator: str,
 ) -> pd.DataFrame:
-    found = open_inputs(molecules, ensemble.featurizer, columns=ensemble.feature_columns, smiles_column=smiles_column,
-                        workers=workers, progress=progress)  # fmt: skip
+    check(not (ensemble.smiles_columns and smiles_column), "smiles_column", smiles_column,
+          f"left out: the model reads {', '.join(ensemble.smiles_columns)}")  # fmt: skip
+    found = open_inputs(molecules, ensemble.featurizer, columns=ensemble.feature_columns, workers=workers,
+                        smiles_column=ensemble.smiles_columns or smiles_column, progress=progress)  # fmt: skip
     how: dict[str, Any] = {"coverage": coverage, "progress": progress, "accelerator": accelerator}
     if found.from_file:
         return ensemble.predict_table(found.dataset, **how)

@@ -14,6 +14,7 @@ from torch import Tensor
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import FeaturizerConfig
 from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.data.several import columns_of
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.models.predictor import MoleBlendPredictor
 from dgl_moleblend.models.spread import deviation_of
@@ -37,6 +38,8 @@ class PropertyModel:
     classes : mapping of task to words
         Of properties whose labels were words: those for class 0 and class 1, whose probability is predicted; of
         multiclass those of all classes, whose columns the tasks are.
+    smiles_columns : tuple of str
+        Of rows of several molecules: the columns that these come from.
     """
 
     predictor: MoleBlendPredictor
@@ -45,6 +48,7 @@ class PropertyModel:
     task_type: str
     scaling: LabelScaling
     classes: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    smiles_columns: tuple[str, ...] = ()
 
     @classmethod
     def from_pretrained(cls, folder: str | PathLike[str]) -> "PropertyModel":
@@ -74,6 +78,7 @@ class PropertyModel:
                 extra["scaling"], len(extra["task_names"]), str(Path(folder) / model_folder.CONFIG_FILE)
             ),
             extra.get("classes", {}),
+            tuple(extra.get("smiles_columns", ())),
         )
 
     def save_pretrained(self, folder: str | PathLike[str], **facts: object) -> Path:
@@ -84,6 +89,7 @@ class PropertyModel:
             "task_type": self.task_type,
             "scaling": {"mean": list(self.scaling.mean), "scale": list(self.scaling.scale)},
             **({"classes": {name: list(words) for name, words in self.classes.items()}} if self.classes else {}),
+            **({"smiles_columns": list(self.smiles_columns)} if self.smiles_columns else {}),
             **facts,
         }
         return self.predictor.save_pretrained(Path(folder), extra)
@@ -104,7 +110,7 @@ class PropertyModel:
         CheckpointError
             If the molecules were featurized with other settings than the model's.
         """
-        check_featurizer(self.featurizer, dataset)
+        check_featurizer(self.featurizer, dataset, self.smiles_columns)
         if not len(dataset):
             return np.empty((0, len(self.task_names)))
         return infer(
@@ -130,7 +136,7 @@ class PropertyModel:
 
         Of a model that `has_deviation`. Over conformers, the mean of values and of variances.
         """
-        check_featurizer(self.featurizer, dataset)
+        check_featurizer(self.featurizer, dataset, self.smiles_columns)
         kind = self.predictor.spread
         assert kind is not None
         if not len(dataset):
@@ -146,8 +152,17 @@ class PropertyModel:
         return found[:, 0], np.sqrt(found[:, 1])
 
 
-def check_featurizer(expected: FeaturizerConfig, dataset: MoleculeDataset) -> None:
-    """Raise a CheckpointError if a data set was featurized with other settings, as far as these are known."""
+def check_featurizer(expected: FeaturizerConfig, dataset: MoleculeDataset, columns: Sequence[str] = ()) -> None:
+    """Raise a CheckpointError if a data set was featurized with other settings, as far as these are known.
+
+    Or if its rows have another number of molecules than the model reads from some columns.
+    """
+    found = max(len(columns_of(dataset)), 1)
+    if found != max(len(columns), 1):
+        reads = f"a molecule from each of the columns {', '.join(columns)}" if columns else "one molecule a row"
+        raise CheckpointError(f"the model reads {reads}, and these rows have {found}", where="molecules",
+                              fix="give the table that has these columns" if columns else
+                              "name the one column with --smiles-column (smiles_column=)")  # fmt: skip
     if dataset.featurizer is not None:
         model_folder.check_same(
             expected.decisive(),

@@ -5,7 +5,7 @@ import itertools
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
-from contextlib import closing
+from contextlib import ExitStack, closing
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,12 @@ import torch
 from threadpoolctl import threadpool_limits
 from tqdm.auto import tqdm
 
+from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.featurize import featurize_steps, records_by_step, table_of, without_cells
 from dgl_moleblend.data.input_progress import InputProgress
 from dgl_moleblend.data.molecules import PipelineConfig
+from dgl_moleblend.data.several import beside
 from dgl_moleblend.data.workers import (
     Chunk,
     Task,
@@ -55,6 +57,10 @@ class Files:
     ----------
     reader : MoleculeReader
         The cells that it keeps stand beside what is computed, see `place_beside`.
+    others : sequence of MoleculeReader
+        Of the further molecules of each row, of the same files.
+    columns : sequence of str
+        What the molecules are called where there are several.
 
     Attributes
     ----------
@@ -62,8 +68,10 @@ class Files:
         New names of the user's columns whose names the table has, as soon as there is a step.
     """
 
-    def __init__(self, reader: MoleculeReader) -> None:
-        self._reader = reader
+    def __init__(
+        self, reader: MoleculeReader, others: Sequence[MoleculeReader] = (), columns: Sequence[str] = ()
+    ) -> None:
+        self._reader, self._others, self._columns = reader, [*others], tuple(columns)
         self.renamed: dict[str, str] = {}
 
     @property
@@ -73,7 +81,8 @@ class Files:
 
     def plan(self) -> dict[str, Any]:
         """Return what decides which molecules there are, as JSON can hold it."""
-        return {"inputs": self._reader.arguments(), "columns": [*self.types]}
+        others = {"others": [reader.arguments() for reader in self._others]} if self._others else {}
+        return {"inputs": self._reader.arguments(), "columns": [*self.types], **others}
 
     def steps(
         self,
@@ -110,6 +119,9 @@ class Files:
         """
         reader, config, size = self._reader, PipelineConfig(job.featurizer), size or STEP
         with closing(records_by_step(reader, size, wanted)) as found:
+            if self._others:
+                yield from self._several(job, config, size, found, wanted, workers, executor, progress)
+                return
             first = [*itertools.islice(found, ENOUGH)]
             steps = itertools.chain(first, found)
             if executor is None and (
@@ -119,6 +131,33 @@ class Files:
                     yield step.number, self._beside(job.tabulate(MoleculeDataset(step.table)), step.cells)
                 return
             yield from self._whole_steps(job, config, steps, workers, executor, progress)
+
+    def _several(
+        self,
+        job: Job,
+        config: PipelineConfig,
+        size: int,
+        first: Iterable[tuple[int, list[Record]]],
+        wanted: Wanted,
+        workers: int,
+        executor: Executor | None,
+        progress: bool,
+    ) -> Steps:
+        """Read the molecules of each row side by side and compute them here, see `steps`."""
+        check(executor is None, "executor", executor, "left out: rows of several molecules are computed here")
+        with ExitStack() as opened:
+            found = [(self._reader, first)]
+            for reader in self._others:
+                records = opened.enter_context(closing(records_by_step(reader, size, wanted)))
+                found.append((reader, records))
+            featurized = [
+                opened.enter_context(closing(featurize_steps(reader, config, size, records, workers=workers,
+                                                             progress=progress and reader is self._reader)))
+                for reader, records in found
+            ]  # fmt: skip
+            for steps in zip(*featurized, strict=True):
+                dataset = beside([MoleculeDataset(step.table) for step in steps], self._columns)
+                yield steps[0].number, self._beside(job.tabulate(dataset), steps[0].cells)
 
     def _whole_steps(
         self,

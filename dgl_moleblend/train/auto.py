@@ -14,6 +14,7 @@ from jaxtyping import Float
 from dgl_moleblend.checksums import sha256
 from dgl_moleblend.chem.similarity import write_training_set
 from dgl_moleblend.config import FeaturizerConfig, TrainingConfig
+from dgl_moleblend.data.several import columns_of
 from dgl_moleblend.data.splits import Split
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import (
@@ -31,7 +32,7 @@ from dgl_moleblend.models.targets import LabelScaling, to_shares
 from dgl_moleblend.models.trees import TreeModel
 from dgl_moleblend.predict.calibration import calibrate, deviation_column, score_uncertainty
 from dgl_moleblend.predict.classical import FeatureModel
-from dgl_moleblend.predict.features import COLUMNS, STATES, Features
+from dgl_moleblend.predict.features import COLUMNS, STATES, Features, of_molecules
 from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
@@ -161,7 +162,7 @@ def finetune_auto(
                         accelerator=compute.accelerator)  # fmt: skip
     work = _Comparison(request, out, start, comparison, compute, features)
     if {"trees", "kernel"} & {*comparison.candidates}:  # the forest needs fewer; at once, they take half the time
-        features.describe(comparison.features)
+        features.describe(of_molecules(comparison.features, len(columns_of(request.dataset))))
     found: dict[str, Candidate] = {}
     skipped: dict[str, str] = {}
     for name in comparison.candidates:
@@ -270,6 +271,7 @@ class _Comparison:
     def _fit(self, name: str, model_class: Any, names: tuple[str, ...], **settings: Any) -> Candidate:
         began = time.perf_counter()
         encoder = self.start.source if self.start is not None and STATES in names else None
+        names = of_molecules(names, len(columns_of(self.dataset)))
         table = self.features.table(names, encoder=encoder, columns=self.comparison.columns)
         known, weights = table.take(self.rows), self.request.weights
         weights = None if weights is None else weights[self.rows]
@@ -285,7 +287,7 @@ class _Comparison:
         featurizer = self.dataset.featurizer or FeaturizerConfig()
         encoder_folder = None if encoder is None else Path(encoder)
         saved = FeatureModel(model, featurizer, self.dataset.task_names, self.task_type, encoder_folder,
-                             self.dataset.classes)  # fmt: skip
+                             self.dataset.classes, columns_of(self.dataset))  # fmt: skip
         saved.save_pretrained(self.out / name)
         test, deviation = table.take(self.parts["test"]), None
         assert model.out_of_fold is not None
@@ -347,6 +349,7 @@ def _finish(
     facts = work.request.facts
     extra = {"task_names": names, "task_type": work.task_type, "featurizer": featurizer.to_dict(),
              **({"classes": dict(work.dataset.classes)} if work.dataset.classes else {}),
+             **({"smiles_columns": list(columns)} if (columns := columns_of(work.dataset)) else {}),
              "scaling": {"mean": list(scaling.mean), "scale": list(scaling.scale)}, "facts": facts,
              "units": {task.name: task.unit for task in work.request.tasks if task.unit}}  # fmt: skip
     table = tabulate(work.dataset, work.parts, {"validation": held_out[validation], "test": test})

@@ -10,6 +10,7 @@ import pandas as pd
 
 from dgl_moleblend.chem.similarity import write_training_set
 from dgl_moleblend.config import FeaturizerConfig, PredictorConfig, TrainingConfig, check
+from dgl_moleblend.data.several import columns_of
 from dgl_moleblend.data.splits import Split
 from dgl_moleblend.env.processes import is_first_process
 from dgl_moleblend.files import (
@@ -122,11 +123,12 @@ def finetune(
     plan = RunPlan.of("finetuning", dataset, [parts], start=start, model=model.to_dict(), training=config,
                       compute=compute, tasks=request.tasks, weights=request.weights)  # fmt: skip
     set_seeds(config.seed)
-    predictor = MoleBlendPredictor(len(names), start.make_encoder(), **model.to_dict(),
+    columns = columns_of(dataset)
+    predictor = MoleBlendPredictor(len(names), start.make_encoder(), **model.to_dict(), molecules=max(len(columns), 1),
                                    spread=config.loss if config.loss in OUTPUTS else None)  # fmt: skip
     states = len(dataset) + (0 if model.readout == "token" else int(dataset.num_atoms.sum()))
     fits = 4 * states * predictor.encoder.config.feat_size <= KEPT_BYTES
-    keep_states = config.freeze_encoder and fits and dataset.num_conformers.max(initial=0) <= 1
+    keep_states = config.freeze_encoder and fits and not columns and dataset.num_conformers.max(initial=0) <= 1
     open_run(out, plan, resume=resume, overwrite=overwrite)
     done = fit(
         FinetuningModule(
@@ -149,7 +151,13 @@ def finetune(
     if not is_first_process():
         return await_result(out)
     property_model = PropertyModel(
-        predictor, dataset.featurizer or FeaturizerConfig(), tuple(names), task_type, scaling, dataset.classes
+        predictor,
+        dataset.featurizer or FeaturizerConfig(),
+        tuple(names),
+        task_type,
+        scaling,
+        dataset.classes,
+        columns,
     )
     held_out = np.concatenate([parts["validation"], parts["test"]])
     how: dict[str, Any] = {"progress": compute.progress, "accelerator": compute.accelerator}

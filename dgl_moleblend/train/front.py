@@ -48,7 +48,7 @@ def finetune(
     training: TrainingConfig | None = None,
     positions: str = "none",
     standardize: Sequence[str] = (),
-    smiles_column: str | None = None,
+    smiles_column: str | Sequence[str] | None = None,
     relation_column: str | None = None,
     seed: int = 0,
     workers: int = 0,

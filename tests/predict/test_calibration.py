@@ -255,7 +255,7 @@ def test_an_ensemble_names_its_models(tmp_path):
 class Member:
     """A model that predicts as it is told."""
 
-    task_names, task_type = ("y",), "regression"
+    task_names, task_type, smiles_columns = ("y",), "regression", ()
 
     def __init__(self, values):
         self.values, self.featurizer = np.asarray(values, float)[:, None], FeaturizerConfig()
