@@ -8,6 +8,7 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import rdDistGeom, rdForceFieldHelpers
 
+from dgl_moleblend.chem import conformer_cache
 from dgl_moleblend.chem.sanitize import rdkit_session, shorten
 from dgl_moleblend.errors import MoleculeError
 
@@ -83,7 +84,8 @@ def embed_positions(
     The molecule is embedded as its canonical SMILES is written, so that positions depend on the seed alone: not on
     atom numbers, and not on what was embedded before. What ETKDGv3 cannot do from its own start is tried from random
     coordinates, and then without its knowledge of flat rings. Fragments are embedded each on its own (RDKit puts their
-    centres in one place), set side by side, and drawn together by MMFF94s.
+    centres in one place), set side by side, and drawn together by MMFF94s. Where the environment variable
+    DGL_MOLEBLEND_CONFORMER_CACHE names a file, what an earlier run embedded with the same settings is taken from it.
 
     Parameters
     ----------
@@ -122,8 +124,12 @@ def embed_positions(
     with rdkit_session:
         smiles = Chem.MolToSmiles(mol)
         order = [int(k) for k in re.findall(r"\d+", mol.GetProp("_smilesAtomOutputOrder"))]
+        settings = {"seed": seed, "num_conformers": num_conformers, "optimize": optimize}
         try:
-            written = _embed_smiles(smiles, seed, num_conformers, optimize, time.monotonic() + timeout)
+            written = conformer_cache.find(smiles, settings)
+            if written is None or written.shape[1] != len(order):
+                written = _embed_smiles(smiles, seed, num_conformers, optimize, time.monotonic() + timeout)
+                conformer_cache.keep(smiles, settings, _checked(written, where))
         except (_EmbeddingError, ValueError, RuntimeError) as error:
             reason = str(error).strip().splitlines()[0]
             raise MoleculeError(f"{shorten(smiles)} cannot be embedded: {reason}", where=where, fix=_FIX) from error

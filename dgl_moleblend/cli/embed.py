@@ -42,6 +42,7 @@ if TYPE_CHECKING:
               "mean]")  # fmt: skip
 @click.option("--positions", type=click.Choice(["none", "given", "embed"]),
               help="3D coordinates. [default: as the model was trained]")  # fmt: skip
+@options.conformer_cache
 @click.option("--picture", type=click.Path(dir_okay=False), metavar="PATH",
               help="Draw the embeddings' two main components: .png, .svg or .pdf.")  # fmt: skip
 @click.option("--color", metavar="NAME", help="Column of numbers that colours the picture.")

@@ -91,6 +91,7 @@ def command(
     num_conformers: int,
     standardize: tuple[str, ...],
     timeout: float,
+    optimize: bool,
     seed: int,
     max_atoms: int | None,
     on_failed_conformer: str,
@@ -131,7 +132,7 @@ def command(
         keep_inputs(path, (*inputs, *(name for name in (labels_file, uncharacterized) if name is not None)))
     reader = _open(inputs, labels_file, dataset, uncharacterized, reading)
     featurizer = FeaturizerConfig(positions, seed=seed, num_conformers=num_conformers, timeout=timeout,
-                                  standardize=standardize)  # fmt: skip
+                                  optimize=optimize, standardize=standardize)  # fmt: skip
     config = PipelineConfig(featurizer, max_atoms or MAX_ATOMS, on_failed_conformer)
     if output_format == "dgl":
         _refuse_existing(output, overwrite)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _PREPARED = "DGL_MOLEBLEND_MOLECULES"
 READING = ("smiles_column", "id_column", "input_format", "encoding", "sheet", "decimal", "charge")
-FEATURIZING = ("positions", "num_conformers", "timeout", "standardize")
+FEATURIZING = ("positions", "num_conformers", "timeout", "standardize", "optimize")
 
 
 def open_molecules(

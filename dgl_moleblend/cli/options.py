@@ -1,6 +1,7 @@
 """Options that several commands share, so that the same thing has the same name everywhere."""
 
 import functools
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -8,6 +9,7 @@ import click
 
 from dgl_moleblend import shipped
 from dgl_moleblend.env.processes import available_cpus
+from dgl_moleblend.files import CACHE_VARIABLE
 
 if TYPE_CHECKING:
     from dgl_moleblend.config import TrainingConfig
@@ -66,7 +68,7 @@ def grouped(
 
         before = len(getattr(command, "__click_params__", []))
         decorated: Any = _combine(*decorators)(command)  # type: ignore[arg-type]
-        options += [parameter.name for parameter in decorated.__click_params__[before:]]
+        options += [given.name for given in decorated.__click_params__[before:] if given.expose_value]
         return decorated  # type: ignore[no-any-return]
 
     return decorate
@@ -112,6 +114,28 @@ tasks = section(
 """task_columns: tuple of texts that a MoleculeReader resolves to columns; missing_labels: tuple of numbers;
 relation_column."""
 
+
+def _use_cache(ctx: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    """Have this process, and those that it starts, find conformers in a file."""
+    if value is None:
+        return
+    before = os.environ.get(CACHE_VARIABLE)
+    os.environ[CACHE_VARIABLE] = os.path.abspath(value)
+
+    def restore() -> None:
+        os.environ.pop(CACHE_VARIABLE)
+        os.environ.update({} if before is None else {CACHE_VARIABLE: before})
+
+    ctx.call_on_close(restore)
+
+
+conformer_cache = section(
+    "3D coordinates",
+    click.option("--conformer-cache", type=click.Path(dir_okay=False), metavar="FILE", expose_value=False,
+                 callback=_use_cache, help="Keep embedded conformers in this file, and take from it those of earlier"
+                 " runs. [default: the environment variable DGL_MOLEBLEND_CONFORMER_CACHE, else none]"),
+)  # fmt: skip
+
 featurizer = section(
     "3D coordinates",
     click.option("--positions", type=click.Choice(["none", "given", "embed"]), default="none", show_default=True,
@@ -123,8 +147,11 @@ featurizer = section(
                  " fragment (without salts), take off charges, make the canonical tautomer. `predict` does the same."),
     click.option("--timeout", type=click.FloatRange(0, min_open=True), default=60.0, show_default=True,
                  metavar="SECONDS", help="Longest time spent on one molecule's conformers."),
+    click.option("--force-field/--no-force-field", "optimize", default=True, show_default=True,
+                 help="Relax embedded conformers by MMFF94s; without, they take less than half the time."),
+    conformer_cache,
 )  # fmt: skip
-"""FeaturizerConfig without its seed: positions, num_conformers, standardize, timeout."""
+"""FeaturizerConfig without its seed: positions, num_conformers, standardize, timeout, optimize."""
 
 reading = grouped("reading", dict, columns)
 """One argument of all of `columns`, a dict."""

@@ -46,6 +46,7 @@ if TYPE_CHECKING:
               help="Share of molecules whose measured value is to lie between NAME_lower and NAME_upper.")  # fmt: skip
 @many_or_best
 @options.columns
+@options.conformer_cache
 @options.accelerator
 @options.workers
 @options.quiet

@@ -79,7 +79,10 @@ def featurize_to_store(
     try:
         if writer.complete:
             return MoleculeStore(folder)
-        with InputProgress(reader, writer.next_row, progress) as bar, _closing(iter(reader)) as records:
+        with (
+            InputProgress(reader, writer.next_row, progress, embeds=_embeds(config)) as bar,
+            _closing(iter(reader)) as records,
+        ):
             tasks = _tasks(itertools.islice(records, writer.next_row, None), reader, config, shard_size)
             with _closing(run_tasks(tasks, workers=workers, executor=executor)) as chunks:
                 for chunk in _join(bar.watch(chunks), shard_size):
@@ -99,7 +102,7 @@ def featurize_to_table(
 ) -> MoleculeTable:
     """Featurize files into memory; see `featurize_to_store`."""
     _say_classes(reader)
-    with InputProgress(reader, 0, progress) as bar, _closing(iter(reader)) as records:
+    with InputProgress(reader, 0, progress, embeds=_embeds(config)) as bar, _closing(iter(reader)) as records:
         tasks = _tasks(records, reader, config, 1 << 62)
         with _closing(run_tasks(tasks, workers=workers, executor=executor)) as chunks:
             done = list(bar.watch(chunks))
@@ -149,7 +152,7 @@ def featurize_steps(
     workers, progress
         See `featurize_to_store`.
     """
-    with InputProgress(reader, 0, progress) as bar:
+    with InputProgress(reader, 0, progress, embeds=_embeds(config)) as bar:
         cut: deque[tuple[int, list[Mapping[str, object] | None]]] = deque()
 
         def tasks() -> Iterator[Task]:
@@ -193,6 +196,10 @@ def table_of(
 ) -> MoleculeTable:
     """Return a chunk as a table."""
     return MoleculeTable([chunk.batch], task_names, sources, rejects_frame(chunk.rejects), featurizer, classes)
+
+
+def _embeds(config: PipelineConfig) -> bool:
+    return config.featurizer.positions == "embed"
 
 
 def _say_classes(reader: Reader) -> None:

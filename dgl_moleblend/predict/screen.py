@@ -104,8 +104,8 @@ class Files:
         wanted : function
             Of the number of a step: whether it is computed.
         workers : int
-            Processes: on a GPU, or of few rows, they featurize, ahead of what is computed here; else each does whole
-            steps, with its share of the CPUs. Of an executor, how many it has.
+            Processes: on a GPU, of few rows, or where conformers are embedded, they featurize, ahead of what is
+            computed here; else each does whole steps, with its share of the CPUs. Of an executor, how many it has.
         executor : concurrent.futures.Executor, optional
             Computes whole steps elsewhere: its workers must find the model folders under the same names. A step that
             fails there is computed here, and a molecule that ends its process is rejected alone.
@@ -124,9 +124,8 @@ class Files:
                 return
             first = [*itertools.islice(found, ENOUGH)]
             steps = itertools.chain(first, found)
-            if executor is None and (
-                workers < 2 or len(first) < ENOUGH or choose_device(job.accelerator).type != "cpu"
-            ):
+            here = workers < 2 or len(first) < ENOUGH or job.featurizer.positions == "embed"
+            if executor is None and (here or choose_device(job.accelerator).type != "cpu"):
                 for step in featurize_steps(reader, config, size, steps, workers=workers, progress=progress):
                     yield step.number, self._beside(job.tabulate(MoleculeDataset(step.table)), step.cells)
                 return

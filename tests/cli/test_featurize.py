@@ -15,6 +15,7 @@ import pytest
 from click.testing import CliRunner, Result
 from commands import succeed
 
+import dgl_moleblend as mb
 from dgl_moleblend.cli import main
 from dgl_moleblend.data.store import MoleculeStore
 
@@ -326,3 +327,22 @@ def test_what_is_beyond_the_vocabulary_is_counted(tmp_path):
     (tmp_path / "a.smi").write_text("CCO\n[2H]C\n*C\n")
     result = run(tmp_path / "a.smi", "-o", tmp_path / "s", "--quiet", "--workers", 0)
     assert "models do not tell: 1 with an isotope, 1 with a dummy atom (*)" in result.output
+
+
+def test_conformers_are_kept_in_a_file_and_may_be_left_unrelaxed(table, tmp_path, monkeypatch):
+    monkeypatch.delenv("DGL_MOLEBLEND_CONFORMER_CACHE", raising=False)
+    cache = tmp_path / "conformers.sqlite"
+    how = ("--positions", "embed", "--quiet", "--workers", 0)
+    succeed("featurize", table, *how, "-o", tmp_path / "plain.store")
+    for name in ("first", "second"):
+        succeed("featurize", table, *how, "--conformer-cache", cache, "-o", tmp_path / f"{name}.store")
+    assert "DGL_MOLEBLEND_CONFORMER_CACHE" not in os.environ
+    plain, *others = (mb.MoleculeDataset.from_store(tmp_path / f"{n}.store") for n in ("plain", "first", "second"))
+    assert cache.is_file()
+    for other in others:
+        assert other.digest() == plain.digest()
+    succeed("featurize", table, *how, "--no-force-field", "-o", tmp_path / "rough.store")
+    rough = mb.MoleculeDataset.from_store(tmp_path / "rough.store")
+    assert rough.featurizer.optimize is False
+    assert rough.digest()["positions"] != plain.digest()["positions"]
+    assert rough.digest()["molecules"] == plain.digest()["molecules"]
