@@ -71,6 +71,9 @@ DATASETS = ("pcqm4mv2", "qm9", "esol", "freesolv", "lipophilicity", "bbbp", "bac
     metavar="ROWS",
     help="Input rows per file of the store; an interrupted run loses at most so many.",
 )
+@click.option("--shard", callback=options.read_shard, metavar="K/N",
+              help="Featurize every N-th block of --shard-size rows alone, from the K-th on: for N runs, each into a"
+              " data set of its own; `pretrain` takes them all.")  # fmt: skip
 @options.workers
 @click.option(
     "--executor",
@@ -96,6 +99,7 @@ def command(
     max_atoms: int | None,
     on_failed_conformer: str,
     shard_size: int,
+    shard: tuple[int, int] | None,
     workers: int,
     executor: str | None,
     overwrite: bool,
@@ -124,13 +128,18 @@ def command(
     from dgl_moleblend.data.unusual import remarks
     from dgl_moleblend.files import REJECTS_FILE, keep_inputs, write_atomically
     from dgl_moleblend.pairs.loader import save_graphs
+    from dgl_moleblend.readers.share import Share
 
     rejects_path = Path(output, REJECTS_FILE)
     if output_format == "dgl":
         rejects_path = Path(output).with_suffix(".rejects.csv")
     for path in (output, rejects_path):
         keep_inputs(path, (*inputs, *(name for name in (labels_file, uncharacterized) if name is not None)))
+    if shard is not None and "-" in inputs:
+        raise click.UsageError("leave out --shard: standard input can be read but once")
     reader = _open(inputs, labels_file, dataset, uncharacterized, reading)
+    if shard is not None:
+        reader = Share(reader, *shard, block=shard_size)
     featurizer = FeaturizerConfig(positions, seed=seed, num_conformers=num_conformers, timeout=timeout,
                                   optimize=optimize, standardize=standardize)  # fmt: skip
     config = PipelineConfig(featurizer, max_atoms or MAX_ATOMS, on_failed_conformer)

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -72,6 +73,22 @@ def grouped(
         return decorated  # type: ignore[no-any-return]
 
     return decorate
+
+
+def read_shard(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
+    """Read K/N.
+
+    Raises
+    ------
+    click.BadParameter
+        If it is no share.
+    """
+    if value is None:
+        return None
+    match = re.fullmatch(r"(\d+)/(\d+)", value)
+    if match is None or not 1 <= int(match[1]) <= int(match[2]):
+        raise click.BadParameter(f"{value!r}: give K/N with K from 1 to N, such as 3/64")
+    return int(match[1]), int(match[2])
 
 
 seed = click.option(

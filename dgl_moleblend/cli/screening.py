@@ -1,6 +1,5 @@
 """Options of commands that compute a table of any number of rows, step by step, and where such a table goes."""
 
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
@@ -56,18 +55,9 @@ class Screening:
     lowest: bool = False
 
 
-def _read_shard(ctx: click.Context, parameter: click.Parameter, value: str | None) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    match = re.fullmatch(r"(\d+)/(\d+)", value)
-    if match is None or not 1 <= int(match[1]) <= int(match[2]):
-        raise click.BadParameter(f"{value!r}: give K/N with K from 1 to N, such as 3/64")
-    return int(match[1]), int(match[2])
-
-
 _MANY = (
     click.option("--resume", is_flag=True, help="Go on with the folder of parts of a run that was cut off."),
-    click.option("--shard", callback=_read_shard, metavar="K/N",
+    click.option("--shard", callback=options.read_shard, metavar="K/N",
                  help="Compute every N-th part alone, from the K-th on: for N runs into one folder."),
     click.option("--part-rows", type=click.IntRange(1), default=100_000, show_default=True, metavar="N",
                  help="Rows of a part (rounded up to a multiple of 2,048)."),

@@ -346,3 +346,28 @@ def test_conformers_are_kept_in_a_file_and_may_be_left_unrelaxed(table, tmp_path
     assert rough.featurizer.optimize is False
     assert rough.digest()["positions"] != plain.digest()["positions"]
     assert rough.digest()["molecules"] == plain.digest()["molecules"]
+
+
+def test_shards_of_a_file_are_the_blocks_of_the_whole(table, tmp_path):
+    how = ("--tasks", "size", "--shard-size", 5, "--quiet", "--workers", 0)
+    succeed("featurize", table, *how, "-o", tmp_path / "whole.store")
+    whole = MoleculeStore(tmp_path / "whole.store")
+    files = sorted(path.name for path in (tmp_path / "whole.store").glob("shard-*.arrow"))
+    rows, rejected = [], []
+    for number in (1, 2, 3):
+        folder = tmp_path / f"{number}.store"
+        succeed("featurize", table, *how, "--shard", f"{number}/3", "-o", folder)
+        own = sorted(path for path in folder.glob("shard-*.arrow"))
+        for path, name in zip(own, files[number - 1 :: 3], strict=True):
+            assert path.read_bytes() == (tmp_path / "whole.store" / name).read_bytes()
+        store = MoleculeStore(folder)
+        rows += store.rows.tolist()
+        rejected += store.rejects["row"].tolist()
+    assert sorted(rows) == whole.rows.tolist()
+    assert sorted(rejected) == whole.rejects["row"].tolist()
+    joined = mb.MoleculeDataset.from_stores([tmp_path / f"{number}.store" for number in (1, 2, 3)])
+    assert sorted(joined.smiles) == sorted(whole.smiles)
+    result = run(table, *how, "--shard", "2/3", "-o", tmp_path / "1.store")
+    assert result.exit_code == 2
+    assert "share" in result.stderr
+    assert run(table, *how, "--shard", "4/3", "-o", tmp_path / "x.store").exit_code == 2
