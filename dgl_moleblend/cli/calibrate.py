@@ -9,6 +9,7 @@ from dgl_moleblend import shipped
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import open_molecules, say
+from dgl_moleblend.cli.several import add_molecules
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -50,14 +51,21 @@ def command(
     from dgl_moleblend.predict.ensemble import Ensemble
 
     ensemble = Ensemble.from_pretrained(model)
-    dataset = open_measured(ensemble, inputs, workers=workers, quiet=quiet, missing_labels=missing_labels, **reading)
+    dataset = open_measured(ensemble, inputs, reading, workers=workers, quiet=quiet, missing_labels=missing_labels)
     apply(model, dataset, inputs, overwrite=overwrite, accelerator=accelerator, progress=not quiet)
 
 
-def open_measured(ensemble: "Ensemble", inputs: tuple[str, ...], **reading: Any) -> "MoleculeDataset":
+def open_measured(
+    ensemble: "Ensemble", inputs: tuple[str, ...], reading: Mapping[str, Any], **how: Any
+) -> "MoleculeDataset":
     """Read measured molecules as a model reads them, with its labels and the columns beside them."""
-    columns = (*ensemble.task_names, *ensemble.feature_columns)
-    return open_molecules(click.get_current_context(), inputs, ensemble.featurizer, task_columns=columns, **reading)
+    columns, molecules = (*ensemble.task_names, *ensemble.feature_columns), ensemble.smiles_columns
+    if molecules:
+        reading = {**reading, "smiles_column": molecules[0]}
+    first = open_molecules(
+        click.get_current_context(), inputs, ensemble.featurizer, task_columns=columns, **reading, **how
+    )
+    return add_molecules(first, inputs, molecules, reading, workers=how["workers"], quiet=how["quiet"])
 
 
 def apply(model: str, dataset: "MoleculeDataset", inputs: tuple[str, ...], **how: Any) -> None:

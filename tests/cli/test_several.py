@@ -7,6 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from commands import QUICK, SMILES, run, succeed
+from folders import copy_to_edit
+
+import dgl_moleblend as mb
 
 NAMES = ("--smiles-columns", "solute,solvent", "--tasks", "gap", "--split", "random")
 
@@ -99,3 +102,21 @@ def test_a_model_of_several_molecules_says_what_it_needs(fitted, table):
     result = run("inspect", "-s", "CCO", "--model", fitted / "network")
     assert result.exit_code == 2
     assert "a model of 2 molecules a row" in result.stderr
+
+
+def test_a_model_of_several_molecules_is_calibrated_on_a_file(fitted, tmp_path):
+    rows = pd.DataFrame({"solute": [f"{'C' * k}Br" for k in range(1, 13)], "solvent": "CCCCCCCCO", "gap": range(12)})
+    rows.loc[2, "solvent"] = "C1"
+    rows.to_csv(tmp_path / "month.csv", index=False)
+    folder = copy_to_edit(fitted / "fast", tmp_path / "model")
+    said = succeed("calibrate", folder, tmp_path / "month.csv", "--quiet", "--workers", 0).stderr
+    assert "by 11 rows of month.csv" in said
+    assert "1 further rows rejected" in said
+
+
+def test_a_file_is_learned_from_in_python(table, tmp_path):
+    how = {"smiles_column": ["solute", "solvent"], "split": "random", "progress": False}
+    model = mb.finetune(table, target="gap", head="trees", out=tmp_path / "m", **how)
+    found = model.predict(table, progress=False)
+    assert found["row"].tolist() == [*range(30)]
+    assert found["reason"][3].startswith("column 'solvent'")
