@@ -60,12 +60,16 @@ def add_molecules(
         return first
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.data.several import beside
+    from dgl_moleblend.data.unusual import remarks
 
     others = [
         MoleculeDataset.from_file(inputs, featurizer=first.featurizer, workers=workers, progress=not quiet,
                                   **{**reading, "smiles_column": name})
         for name in columns[1:]
     ]  # fmt: skip
+    for name, other in zip(columns[1:], others, strict=True):
+        for text in remarks(other):
+            say(f"column {name!r}: {text}")
     found = beside([first, *others], columns)
     if lost := len(first) - len(found):
         say(f"{lost:,} further rows rejected, for want of another molecule: {len(found):,} kept")
