@@ -59,7 +59,7 @@ def compare(table: pd.DataFrame, seed: int, *, fast: bool) -> list[dict[str, Any
 
 def tabulate(rows: Sequence[dict[str, Any]]) -> str:
     """Return means and spreads over seeds, as Markdown."""
-    lines = ["| model | " + " | ".join(READ) + " |", "| --- | " + "---: | " * len(READ)]
+    lines = ["| model | " + " | ".join(READ) + " |", "| --- |" + " ---: |" * len(READ)]
     for kind in dict.fromkeys(row["model"] for row in rows):
         cells = []
         for name in READ:

@@ -1,6 +1,6 @@
 """Forests on counts and descriptors, for many tasks with missing labels; scikit-learn grows them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -15,6 +15,8 @@ from dgl_moleblend.models.folds import check_training_labels, make_folds
 from dgl_moleblend.models.forest import Forest
 from dgl_moleblend.models.similarities import RankScaler
 
+MORGAN = "morgan"
+"""The counts that trees read; of the second of several molecules a row "morgan@2"."""
 WIDTH = 2048
 """Columns that counts of environments are added up in."""
 _USED = 8  # a column that fewer training molecules have is left out, where there are ten times as many
@@ -53,7 +55,7 @@ class TreeModel:
         See `RECIPES`.
     task_type : {"regression", "classification"}
     counted : ndarray of int
-        The columns of the folded Morgan counts that are used.
+        The columns of the folded Morgan counts that are used, those of `counts` side by side.
     scalers : dict of str -> RankScaler
         One for each dense feature; none for "forest".
     columns : dict of str -> tuple of str
@@ -71,6 +73,8 @@ class TreeModel:
     >>> model = TreeModel.fit(features, np.array([[1.0], [2], [3], [1], [2], [3]]), "regression", kind="trees")
     >>> model.required_features, model.predict(features).round(1).ravel().tolist()
     (('morgan', 'rdkit2d'), [1.0, 2.0, 3.0, 1.0, 2.0, 3.0])
+    counts : tuple of str
+        Names of the Morgan counts: one for each molecule of a row.
     """
 
     kind: str
@@ -81,6 +85,7 @@ class TreeModel:
     forests: tuple[Forest, ...]
     groups: tuple[tuple[int, ...], ...]
     out_of_fold: np.ndarray | None = field(default=None, repr=False)
+    counts: tuple[str, ...] = (MORGAN,)
 
     @classmethod
     def fit(
@@ -124,14 +129,15 @@ class TreeModel:
         check(kind in RECIPES, "kind", kind, " or ".join(map(repr, RECIPES)))
         dense = [name for name in features.names if features.is_dense(name)] if kind == "trees" else []
         columns = {name: features.columns[name] for name in dense}
-        features.require(["morgan"], {})
+        features.require([MORGAN], {})
+        counts = tuple(name for name in features.names if name.partition("@")[0] == MORGAN)
         labels = check_training_labels(labels, len(features), task_type)
         folds = make_folds(len(features), folds, seed=seed)
         recipe = RECIPES[kind]
         scalers = {name: RankScaler(features[name]) for name in dense}  # type: ignore[arg-type]
-        used = (fold(_morgan(features), WIDTH) > 0).sum(0)
+        used = (_counts(features, counts) > 0).sum(0)
         counted = np.flatnonzero(used >= (_USED if len(features) >= 10 * _USED else 1))
-        x = _matrix(features, counted, scalers, logarithm=kind == "trees")
+        x = _matrix(features, counts, counted, scalers, logarithm=kind == "trees")
         present = ~np.isnan(labels)
         patterns, pattern = np.unique(present, axis=1, return_inverse=True)
         groups = tuple(tuple(np.flatnonzero(np.ravel(pattern) == k).tolist()) for k in range(patterns.shape[1]))
@@ -147,7 +153,7 @@ class TreeModel:
                     own = None if weights is None else weights[outside]
                     held_out = grow(x[outside], y[outside], recipe.trees_in_fold, own).predict(x[inside])
                     out_of_fold[np.ix_(inside, tasks)] = held_out
-        return cls(kind, task_type, counted, scalers, columns, tuple(forests), groups, out_of_fold)
+        return cls(kind, task_type, counted, scalers, columns, tuple(forests), groups, out_of_fold, counts)
 
     @property
     def num_tasks(self) -> int:
@@ -157,7 +163,7 @@ class TreeModel:
     @property
     def required_features(self) -> tuple[str, ...]:
         """Names of the features that a prediction needs."""
-        return ("morgan", *self.scalers)
+        return (*self.counts, *self.scalers)
 
     def predict(self, features: FeatureTable) -> np.ndarray:
         """Return values in the unit of the labels, or probabilities of class 1.
@@ -177,7 +183,7 @@ class TreeModel:
             If a feature is missing, or its columns are not those of the training; the message names them.
         """
         features.require(self.required_features, self.columns)
-        x = _matrix(features, self.counted, self.scalers, logarithm=self.kind == "trees")
+        x = _matrix(features, self.counts, self.counted, self.scalers, logarithm=self.kind == "trees")
         answer = np.empty((len(x), sum(map(len, self.groups))))
         for tasks, forest in zip(self.groups, self.forests, strict=True):
             answer[:, tasks] = forest.predict(x)
@@ -194,6 +200,7 @@ class TreeModel:
             "kind": self.kind,
             "task_type": self.task_type,
             "groups": [list(group) for group in self.groups],
+            **({} if self.counts == (MORGAN,) else {"counts": list(self.counts)}),
             "columns": {name: list(columns) for name, columns in self.columns.items()},
         }
         return arrays, settings
@@ -227,7 +234,8 @@ class TreeModel:
         for group, forest in zip(groups, forests, strict=True):
             forest.check(width, f"tasks {', '.join(map(str, group))}")
         columns = {name: tuple(names) for name, names in settings["columns"].items()}
-        return cls(settings["kind"], settings["task_type"], counted, scalers, columns, forests, groups)
+        return cls(settings["kind"], settings["task_type"], counted, scalers, columns, forests, groups,
+                   counts=tuple(settings.get("counts", (MORGAN,))))  # fmt: skip
 
 
 class _Grower(NamedTuple):
@@ -252,18 +260,25 @@ class _Grower(NamedTuple):
         return Forest.from_trees([tree.tree_ for tree in grown.estimators_])
 
 
-def _morgan(features: FeatureTable) -> sparse.csr_array:
-    part = features["morgan"]
-    if not sparse.issparse(part):
-        raise DataError("feature 'morgan' is dense, counts are needed", fix="make it with describe(..., ['morgan'])")
-    return part  # type: ignore[return-value]
+def _counts(features: FeatureTable, names: Sequence[str]) -> np.ndarray:
+    """Return folded counts of all molecules of a row, side by side."""
+    for name in names:
+        if not sparse.issparse(features[name]):
+            raise DataError(f"feature {name!r} is dense, counts are needed",
+                            fix="make it with describe(..., ['morgan'])")  # fmt: skip
+    return np.concatenate([fold(features[name], WIDTH) for name in names], 1)  # type: ignore[arg-type]
 
 
 def _matrix(
-    features: FeatureTable, counted: np.ndarray, scalers: Mapping[str, RankScaler], *, logarithm: bool
+    features: FeatureTable,
+    names: Sequence[str],
+    counted: np.ndarray,
+    scalers: Mapping[str, RankScaler],
+    *,
+    logarithm: bool,
 ) -> np.ndarray:
     """Return what trees look at, shape (N, columns), float32."""
-    counts = fold(_morgan(features), WIDTH)[:, counted]
+    counts = _counts(features, names)[:, counted]
     dense = [scaler(features[name]) for name, scaler in scalers.items()]  # type: ignore[arg-type]
     x = np.concatenate([np.log1p(counts) if logarithm else counts, *dense], 1)
     return x if x.shape[1] else np.zeros((len(x), 1), np.float32)

@@ -10,6 +10,7 @@ from dgl_moleblend.data.duplicates import by_molecule
 from dgl_moleblend.data.several import beside
 from dgl_moleblend.errors import CheckpointError, DataError
 from dgl_moleblend.models.kernel import KernelModel
+from dgl_moleblend.models.trees import TreeModel
 from dgl_moleblend.pairs.loader import collate, make_inference_loader
 from dgl_moleblend.predict.features import Features, of_molecules
 from dgl_moleblend.predict.properties import check_featurizer
@@ -93,8 +94,12 @@ def test_features_of_each_molecule_have_names_of_their_own():
         end = "" if number == 1 else f"@{number}"
         assert (table[f"morgan{end}"] != own["morgan"]).nnz == 0
         np.testing.assert_array_equal(table[f"rdkit2d{end}"], own["rdkit2d"])
-    model = KernelModel.fit(table, np.arange(4.0)[:, None], "regression", np.array([0, 1, 0, 1]))
-    assert model.required_features == names
+    folds = np.array([0, 1, 0, 1])
+    for model_class, settings in ((KernelModel, {}), (TreeModel, {}), (TreeModel, {"kind": "forest"})):
+        model = model_class.fit(table, np.arange(4.0)[:, None], "regression", folds, **settings)
+        assert {*model.required_features} >= {"morgan", "morgan@2"}
+        again = model_class.from_state(*model.state())
+        np.testing.assert_array_equal(again.predict(table), model.predict(table))
     with pytest.raises(DataError, match="reads 2 molecules a row, and these are 1"):
         Features(data.first, progress=False).table(names)
 
@@ -135,3 +140,13 @@ def test_a_table_in_memory_is_learned_from_and_predicted(tmp_path):
 def test_the_same_molecules_in_the_same_columns_are_duplicates():
     data = pairs(["CCO", "O", "OCC", "CCO"], ["O", "CCO", "O", "CO"])
     assert sorted(by_molecule(data)) == [[0, 2], [1], [3]]
+
+
+@pytest.mark.parametrize("kind", ["forest", "trees"])
+def test_trees_read_every_molecule(kind):
+    smiles = [f"{'C' * (k % 7 + 1)}{'ON'[k % 2]}" for k in range(40)]
+    data = pairs(["CCO"] * 40, smiles)
+    label = np.array([[len(text)] for text in smiles], float)
+    model = TreeModel.fit(Features(data, progress=False).table(of_molecules(("morgan",), 2)), label, "regression",
+                          kind=kind)  # fmt: skip
+    assert np.corrcoef(model.out_of_fold[:, 0], label[:, 0])[0, 1] > 0.9
