@@ -65,6 +65,8 @@ class TreeModel:
         The tasks that each forest answers.
     out_of_fold : ndarray, shape (N, t), optional
         Predictions of training rows by trees that had not seen them; NaN where the label is missing. Not stored.
+    counts : tuple of str
+        Names of the Morgan counts: one for each molecule of a row.
 
     Examples
     --------
@@ -73,8 +75,6 @@ class TreeModel:
     >>> model = TreeModel.fit(features, np.array([[1.0], [2], [3], [1], [2], [3]]), "regression", kind="trees")
     >>> model.required_features, model.predict(features).round(1).ravel().tolist()
     (('morgan', 'rdkit2d'), [1.0, 2.0, 3.0, 1.0, 2.0, 3.0])
-    counts : tuple of str
-        Names of the Morgan counts: one for each molecule of a row.
     """
 
     kind: str
