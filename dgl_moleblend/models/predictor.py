@@ -197,7 +197,7 @@ class MoleBlendPredictor(nn.Module):
 
     def read_out(
         self, atoms: Float[Tensor, "b n d"], token: Float[Tensor, "b d"], atom_mask: Bool[Tensor, "b n"]
-    ) -> Float[Tensor, "b t"] | Float[Tensor, "b t k"]:
+    ) -> Float[Tensor, "r t"] | Float[Tensor, "r t k"]:
         """Predict from the encoder's states.
 
         Parameters
@@ -210,8 +210,8 @@ class MoleBlendPredictor(nn.Module):
 
         Returns
         -------
-        Tensor, shape (b, t), or (b, t, k) with a `spread`
-            See `forward` and `outputs`.
+        Tensor, shape (r, t), or (r, t, k) with a `spread`
+            A row for each of the r = b / molecules rows; see `forward` and `outputs`.
         """
         if self.molecules > 1:  # the head reads what sums up each
             states = readout(atoms, token, atom_mask, self.readout)
