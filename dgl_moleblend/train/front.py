@@ -99,8 +99,9 @@ def finetune(
     standardize : sequence of {"fragment", "neutral", "tautomer"}
         What is done to each molecule first, by RDKit's MolStandardize: its largest fragment (without salts), without
         charges, as its canonical tautomer. The model does the same to new molecules; their SMILES stay as given.
-    smiles_column : str, optional
-        Of a DataFrame or file; by default found by its name.
+    smiles_column : str or sequence of str, optional
+        Of a DataFrame or file; by default found by its name. Several columns: a row is a molecule of each (solute and
+        solvent), and `split` goes by the first; the model finds them again in what it predicts.
     relation_column : str, optional
         Column that says which values of the one target are bounds (>, <, ..), "" for none; by default found where it is
         named after the target, as "Standard Relation" beside "Standard Value". ">8" among the values is a bound, too.
