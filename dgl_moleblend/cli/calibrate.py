@@ -59,7 +59,7 @@ def open_measured(
     ensemble: "Ensemble", inputs: tuple[str, ...], reading: Mapping[str, Any], **how: Any
 ) -> "MoleculeDataset":
     """Read measured molecules as a model reads them, with its labels and the columns beside them."""
-    columns, molecules = (*ensemble.task_names, *ensemble.feature_columns), ensemble.smiles_columns
+    columns, molecules = (*ensemble.label_columns, *ensemble.feature_columns), ensemble.smiles_columns
     if molecules:
         reading = {**reading, "smiles_column": molecules[0]}
     first = open_molecules(

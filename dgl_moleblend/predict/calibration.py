@@ -15,16 +15,15 @@ from dgl_moleblend.checksums import check_file, renew
 from dgl_moleblend.errors import CheckpointError
 from dgl_moleblend.files import PREDICTIONS_FILE, write_atomically
 from dgl_moleblend.models.uncertainty import score_columns
-from dgl_moleblend.predict.intervals import TaskCalibration, to_logit
+from dgl_moleblend.predict.intervals import TaskCalibration
+from dgl_moleblend.predict.probabilities import fit_platt, fit_temperature, with_temperature
 from dgl_moleblend.predict.tables import predicted
 
 COVERAGES = (0.5, 0.8, 0.9, 0.95)
 """Coverages whose share of covered test rows is written down."""
 MEMBERS = "members"
 """Stands for all models of a folder in `Calibration.deviation_of`: what they differ by, and say of themselves."""
-_FOLDS = 5
 _LEAST_TO_SPREAD = 30  # validation rows from which on intervals may differ in width
-_CLIP = 1e-12  # keeps the logarithm of a probability finite
 
 
 @dataclass(frozen=True)
@@ -41,12 +40,15 @@ class Calibration:
     source : dict, optional
         The "file" whose rows these are, and how many of it were "left_out", being in the training set; by default they
         are the validation rows.
+    temperature : float, optional
+        Of the probabilities of several classes, see `with_temperature`; by default they stay as they are.
     """
 
     task_type: str
     tasks: Mapping[str, TaskCalibration]
     deviation_of: str | None = None
     source: Mapping[str, Any] | None = None
+    temperature: float | None = None
 
     @property
     def rows_are(self) -> str:
@@ -81,7 +83,11 @@ class Calibration:
             source = document.get("source")
             if source is not None:
                 source = {"file": str(source["file"]), "left_out": int(source["left_out"])}
-            return cls(str(document["task_type"]), tasks, document.get("deviation_of"), source)
+            temperature = document.get("temperature")
+            if temperature is not None and not 0 < float(temperature) < math.inf:
+                raise ValueError(f"the temperature is {temperature!r}, which is no number above 0")
+            return cls(str(document["task_type"]), tasks, document.get("deviation_of"), source,
+                       None if temperature is None else float(temperature))  # fmt: skip
         except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
             raise CheckpointError(
                 f"{path.name} is no calibration: {error}",
@@ -102,7 +108,14 @@ class Calibration:
             for name, task in self.tasks.items()
         }
         return {"task_type": self.task_type, "tasks": tasks, "deviation_of": self.deviation_of,
-                **({"source": dict(self.source)} if self.source is not None else {})}  # fmt: skip
+                **({"source": dict(self.source)} if self.source is not None else {}),
+                **({"temperature": self.temperature} if self.temperature is not None else {})}  # fmt: skip
+
+    def rescale(self, names: Sequence[str], values: np.ndarray) -> np.ndarray:
+        """Return predictions (N, t) of properties of these names, with calibrated probabilities where they are such."""
+        if self.temperature is not None:
+            return with_temperature(values, self.temperature)
+        return np.stack([self.tasks[name].rescale(values[:, k]) for k, name in enumerate(names)], 1)
 
     def write(self, path: Path) -> None:
         """Write the file that `read` reads."""
@@ -119,9 +132,7 @@ def calibrate(
     Regression: split conformal prediction with absolute residuals, one width for all molecules; or, where a model says
     how far off it may be for each molecule, with residuals in units of that, if this makes residuals more likely by
     more than the standard error of the difference. Classification: Platt
-    scaling, kept only where in cross-validation over the validation rows it lowers the log loss by more than the
-    standard error of that difference, and keeps the order of the molecules; with fewer than 5 rows of either class
-    probabilities stay as they are.
+    scaling, see `fit_platt`; several classes: one temperature for all, see `fit_temperature`; each only where it helps.
 
     Test rows of a scaffold split are not exchangeable with its validation rows, so that coverage may miss what was
     asked for; neither are molecules unlike those of the file. The shares under "test" say how it came out. Validation
@@ -146,8 +157,8 @@ def calibrate(
         table = table.drop(columns=[deviation_column(name) for name in names], errors="ignore")
     for name in names:
         label, value, deviation = _known(table, name, "validation")
-        if task_type != "regression":  # of several classes, one by one, they would no longer add up to 1
-            platt = _platt(value, label) if task_type == "classification" else None
+        if task_type != "regression":
+            platt = fit_platt(value, label) if task_type == "classification" else None  # several add up to 1
             tasks[name] = TaskCalibration(len(label), platt=platt)
             continue
         error = np.abs(label - value)
@@ -155,6 +166,8 @@ def calibrate(
         residuals = np.sort(error if wide is None or deviation is None else error / deviation)
         fitted = TaskCalibration(len(label), tuple(residuals.tolist()), deviations=wide)
         tasks[name] = replace(fitted, test=_count(fitted, *_known(table, name, "test")))
+    if task_type == "multiclass":
+        return Calibration(task_type, tasks, temperature=_temperature(table, names))
     used = any(task.deviations for task in tasks.values())
     return Calibration(task_type, tasks, deviation_of if used else None)
 
@@ -217,6 +230,13 @@ def _known(table: pd.DataFrame, name: str, split: str) -> tuple[np.ndarray, np.n
     return rows[name].to_numpy(float), rows[predicted(name)].to_numpy(float), deviation
 
 
+def _temperature(table: pd.DataFrame, names: Sequence[str]) -> float | None:
+    """Fit the temperature of several classes, a column of 0 and 1 each, on validation rows."""
+    columns = [*names, *map(predicted, names)]
+    rows = table.loc[table["split"] == "validation", columns].dropna().to_numpy(float)
+    return fit_temperature(rows[:, len(names) :], rows[:, : len(names)].argmax(1))
+
+
 def _spread(error: np.ndarray, deviation: np.ndarray | None) -> tuple[float, float, float] | None:
     """Return the 5, 50 and 95 % quantiles of deviations, or None where errors are as likely with one width for all.
 
@@ -241,27 +261,3 @@ def _count(task: TaskCalibration, label: np.ndarray, value: np.ndarray, deviatio
     error = np.abs(label - value)
     covered = {str(c): float(np.mean(error <= task.half_width(c, deviation))) for c in COVERAGES}
     return {"rows": len(label), "covered": covered}
-
-
-def _platt(probability: np.ndarray, label: np.ndarray) -> tuple[float, float] | None:
-    """Fit slope and intercept on the logit, or None where they do not help."""
-    if min((label == 1).sum(), (label == 0).sum()) < _FOLDS:
-        return None
-    from sklearn.linear_model import LogisticRegression  # where a model is fitted; to predict needs neither
-    from sklearn.model_selection import StratifiedKFold, cross_val_predict
-
-    feature = to_logit(probability)[:, None]
-    model = LogisticRegression(C=1e3)
-    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
-    unseen = cross_val_predict(model, feature, label, cv=folds, method="predict_proba")[:, 1]
-    gain = _log_losses(probability, label) - _log_losses(unseen, label)
-    if gain.mean() <= gain.std(ddof=1) / math.sqrt(len(gain)):
-        return None
-    model.fit(feature, label)
-    slope, intercept = float(model.coef_[0, 0]), float(model.intercept_[0])
-    return (slope, intercept) if slope > 0 else None
-
-
-def _log_losses(probability: np.ndarray, label: np.ndarray) -> np.ndarray:
-    probability = np.clip(probability, _CLIP, 1 - _CLIP)
-    return -np.where(label == 1, np.log(probability), np.log1p(-probability))

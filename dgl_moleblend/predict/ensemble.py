@@ -108,6 +108,12 @@ class Ensemble:
         return self.members[0].task_names
 
     @property
+    def label_columns(self) -> tuple[str, ...]:
+        """Columns of a table that hold what is predicted: of several classes the one that names them."""
+        first = self.members[0]
+        return tuple(first.classes) if first.task_type == "multiclass" else first.task_names
+
+    @property
     def smiles_columns(self) -> tuple[str, ...]:
         """Columns that the molecules of a row come from, where the models read several."""
         return self.members[0].smiles_columns
@@ -167,6 +173,13 @@ class Ensemble:
             deviation = np.sqrt(own_variance + (np.stack(apart, -1) ** 2 if apart else 0.0))
         return np.stack(values), deviation
 
+    def mean(self, values: Float[np.ndarray, "m n t"]) -> Float[np.ndarray, "n t"]:
+        """Return the mean over the members, weighted where they are."""
+        if self.weights is None or len(set(self.weights)) == 1:
+            return values.mean(0)
+        weights = np.asarray(self.weights)  # np.average takes no N = 0
+        return (weights[:, None, None] * values).sum(0) / weights.sum()
+
     def _spread(self, values: Float[np.ndarray, "m n"]) -> Float[np.ndarray, " n"]:
         """Return what members differ by: the standard deviation, weighted where the mean is."""
         if self.weights is None or len(set(self.weights)) == 1:
@@ -221,23 +234,21 @@ class Ensemble:
         values, deviation = self.predict_with_deviation(dataset, progress=progress, accelerator=accelerator)
         columns: dict[str, Any] = {}
         told = dict(self.members[0].classes).items() if self.members[0].task_type == "multiclass" else ()
-        equal = self.weights is None or len(set(self.weights)) == 1
-        weights = None if equal else np.asarray(self.weights)
+        means = self.mean(values)
+        if self.calibration is not None:
+            means = self.calibration.rescale(self.task_names, means)
         for k, name in enumerate(self.task_names):
             task = None if self.calibration is None else self.calibration.tasks[name]
-            one = values[..., k]  # (m, N); np.average takes no N = 0
-            mean = one.mean(0) if weights is None else (weights[:, None] * one).sum(0) / weights.sum()
-            columns[predicted(name)] = mean if task is None else task.rescale(mean)
+            mean = columns[predicted(name)] = means[:, k]
             if len(values) > 1:
-                columns[f"{name}_spread"] = self._spread(one)
+                columns[f"{name}_spread"] = self._spread(values[..., k])
             if deviation is not None:
                 columns[deviation_column(name)] = deviation[:, k]
             if task is not None and self.members[0].task_type == "regression":
                 width = task.half_width(coverage, deviation[:, k] if deviation is not None else None)
                 columns |= {f"{name}_lower": mean - width, f"{name}_upper": mean + width}
         for name, words in told:
-            shares = np.stack([columns[predicted(task)] for task in self.task_names], 1)
-            columns = {predicted(name): np.asarray(words, object)[shares.argmax(1)], **columns}
+            columns = {predicted(name): np.asarray(words, object)[means.argmax(1)], **columns}
         if self.training_set is not None:
             similarity, molecule = self.training_set.find(dataset.structures)
             columns |= {"similarity": similarity, **({} if molecule is None else {"nearest": molecule})}

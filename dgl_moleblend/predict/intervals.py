@@ -8,8 +8,7 @@ import numpy as np
 import scipy  # whose parts are imported where they are used
 
 from dgl_moleblend.config import check
-
-_CLIP = 1e-12  # keeps the logit of a probability finite
+from dgl_moleblend.predict.probabilities import to_logit
 
 
 def conformal_quantile(residuals: np.ndarray, coverage: float) -> float:
@@ -138,8 +137,3 @@ class TaskCalibration:
             return probability
         slope, intercept = self.platt
         return scipy.special.expit(slope * to_logit(probability) + intercept)
-
-
-def to_logit(probability: np.ndarray) -> np.ndarray:
-    """Return the logit of probabilities, finite for 0 and 1 as well."""
-    return scipy.special.logit(np.clip(probability, _CLIP, 1 - _CLIP))

@@ -58,31 +58,53 @@ def calibrate_on(
         raise DataError("the model is calibrated on a file already", where=str(path),
                         fix="--overwrite replaces that; or delete it, and validation rows count again")  # fmt: skip
     ensemble = Ensemble.from_pretrained(folder)
-    first, names = ensemble.members[0], list(ensemble.task_names)
-    if first.task_type == "multiclass":
-        raise DataError("probabilities of several classes are not calibrated", where=str(folder),
-                        fix="predict with the model as it is")  # fmt: skip
-    own = {name: words for name, words in dataset.classes.items() if name in names}
-    if own and own != {**first.classes}:
-        raise DataError(f"the classes are {own}, those of the model {dict(first.classes)}", where=source,
-                        fix="write the labels as in the training file, of both classes")  # fmt: skip
+    truth = _labels(ensemble, dataset, source)
     known = np.zeros(len(dataset), bool)
     if ensemble.training_set is not None and len(dataset):
         known = ensemble.training_set.similarity(dataset.structures) >= 1
-    labels = dataset.select_tasks(names)
-    labels = labels.subset(np.flatnonzero(~known & (~np.isnan(labels.labels) & (labels.bounds == 0)).any(1)))
-    if not len(labels):
+    asked = np.flatnonzero(~known & ~np.isnan(truth).all(1))
+    if not len(asked):
         raise DataError(f"no row has a label and a molecule that is not in the training set ({known.sum():,} are)",
                         where=source, fix="give measured molecules that the model did not learn from")  # fmt: skip
-    table, deviation_of = _predict(ensemble, folder, dataset, labels, progress=progress, accelerator=accelerator)
-    found = calibrate(pd.concat([table, *_test_rows(folder)], ignore_index=True), names, first.task_type, deviation_of)
+    table, deviation_of = _predict(ensemble, folder, dataset.subset(asked), truth[asked], progress=progress,
+                                   accelerator=accelerator)  # fmt: skip
+    every = pd.concat([table, *_test_rows(folder)], ignore_index=True)
+    found = calibrate(every, list(ensemble.task_names), ensemble.members[0].task_type, deviation_of)
     found = dataclasses.replace(found, source={"file": source, "left_out": int(known.sum())})
     found.write(path)
     return found
 
 
+def _labels(ensemble: Ensemble, dataset: MoleculeDataset, source: str) -> np.ndarray:
+    """Return what was measured as the model tells it, (N, t): NaN where nothing, or a bound, is known.
+
+    Raises
+    ------
+    DataError
+        If a class is none of the model's.
+    """
+    first = ensemble.members[0]
+    labels = dataset.select_tasks(ensemble.label_columns)
+    truth = np.where(labels.bounds == 0, labels.labels, np.nan)
+    if first.task_type == "multiclass":
+        ((name, words),) = first.classes.items()
+        own = dataset.with_classes(name)
+        (unknown, *_) = [*sorted({*own.classes[name]} - {*words}), None]
+        if unknown is not None:
+            raise DataError(f"{name!r} has a class {unknown!r}, which the model does not know: {', '.join(words)}",
+                            where=source, fix="write the labels as in the training file")  # fmt: skip
+        place = [own.classes[name].index(word) if word in own.classes[name] else -1 for word in words]
+        none = np.where(np.isnan(truth), np.nan, 0.0)  # of a class that the file has no molecule of
+        return np.concatenate([own.labels, none], 1)[:, place]
+    told = {name: words for name, words in dataset.classes.items() if name in ensemble.task_names}
+    if told and told != {**first.classes}:
+        raise DataError(f"the classes are {told}, those of the model {dict(first.classes)}", where=source,
+                        fix="write the labels as in the training file, of both classes")  # fmt: skip
+    return truth
+
+
 def _predict(
-    ensemble: Ensemble, folder: str | PathLike[str], dataset: MoleculeDataset, labels: MoleculeDataset, **how: Any
+    ensemble: Ensemble, folder: str | PathLike[str], dataset: MoleculeDataset, labels: np.ndarray, **how: Any
 ) -> tuple[pd.DataFrame, str | None]:
     """Return labels and predictions before any calibration, as `calibrate` takes them, and what knows deviations."""
     knows, members = ensemble.knows_deviation, ensemble.members
@@ -92,14 +114,11 @@ def _predict(
             knows, deviation_of = member, path.name
     plain = Calibration(members[0].task_type, {}, deviation_of)
     raw = dataclasses.replace(ensemble, calibration=plain, knows_deviation=knows)
-    asked = dataset.subset(np.flatnonzero(np.isin(dataset.rows, labels.rows)))
-    values, deviation = raw.predict_with_deviation(asked, **how)
-    weights = np.asarray(ensemble.weights if ensemble.weights is not None else np.ones(len(values)))
-    mean = np.tensordot(weights / weights.sum(), values, 1)
-    exact = np.where(labels.bounds == 0, labels.labels, np.nan)
-    table = pd.DataFrame({"row": labels.rows, "smiles": labels.smiles, "split": "validation"})
+    values, deviation = raw.predict_with_deviation(dataset, **how)
+    mean = ensemble.mean(values)
+    table = pd.DataFrame({"row": dataset.rows, "smiles": dataset.smiles, "split": "validation"})
     for k, name in enumerate(ensemble.task_names):
-        table[name], table[predicted(name)] = exact[:, k], mean[:, k]
+        table[name], table[predicted(name)] = labels[:, k], mean[:, k]
         if deviation is not None:
             table[deviation_column(name)] = deviation[:, k]
     return table, None if deviation is None else deviation_of

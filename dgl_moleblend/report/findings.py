@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from dgl_moleblend.predict.calibration import Calibration
 from dgl_moleblend.predict.ensemble import COVERAGE
 from dgl_moleblend.predict.intervals import TaskCalibration
 from dgl_moleblend.predict.tables import predicted
@@ -145,7 +146,7 @@ def _calibration(run: Results) -> list[str]:
         return []
     rows_are = run.calibration.rows_are
     if run.classifies:
-        return [] if run.one_of else [_rescaling(tasks, rows_are)]
+        return [_sharpened(run.calibration) if run.one_of else _rescaling(tasks, rows_are)]
     name, needed = f"{COVERAGE:.0%} interval", math.ceil(COVERAGE / (1 - COVERAGE) - 1e-9)
     several = len(run.tasks) > 1
     wide = {task: found for task, found in tasks.items() if math.isfinite(np.max(found.half_width(COVERAGE)))}
@@ -196,6 +197,19 @@ def _rescaling(tasks: Mapping[str, TaskCalibration], rows_are: str) -> str:
     return (
         f"Probabilities of new molecules are rescaled (Platt scaling), as that helped on {rows}{which}. Scores and "
         "pictures here are those of the probabilities before that; the order of molecules stays the same."
+    )
+
+
+def _sharpened(found: Calibration) -> str:
+    """Say whether the probabilities of several classes are rescaled."""
+    rows = f"{next(iter(found.tasks.values())).rows:,} {found.rows_are}"
+    if found.temperature is None:
+        return f"Probabilities of new molecules are not rescaled: on {rows} that was not found to help."
+    how = "flatter" if found.temperature > 1 else "sharper"
+    return (
+        f"Probabilities of new molecules are made {how} (temperature {found.temperature:.3g}), as that helped on "
+        f"{rows}. Scores and pictures here are those of the probabilities before that; the most probable class stays "
+        "the same."
     )
 
 

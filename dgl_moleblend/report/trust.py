@@ -15,8 +15,8 @@ def describe(ensemble: Ensemble, coverage: float) -> list[str]:
     texts = [f"mean of {len(ensemble.members)} models"] if len(ensemble.members) > 1 else []
     classes = ensemble.members[0].classes
     if ensemble.members[0].task_type == "multiclass":
-        return texts + [f"{name}: the most probable of {', '.join(map(repr, words))}; their probabilities are as the"
-                        " models give them" for name, words in classes.items()]  # fmt: skip
+        return texts + [f"{name}: the most probable of {', '.join(map(repr, words))}; {_of_classes(ensemble)}"
+                        for name, words in classes.items()]  # fmt: skip
     texts += [f"{name}: probability of {one!r} ({zero!r} is class 0)" for name, (zero, one) in classes.items()]
     rows_are = "" if ensemble.calibration is None else ensemble.calibration.rows_are
     for name, task in ({} if ensemble.calibration is None else ensemble.calibration.tasks).items():
@@ -36,3 +36,14 @@ def describe(ensemble: Ensemble, coverage: float) -> list[str]:
             text += f"; {which} held {share:.0%} of {task.test['rows']:,} test rows"
         texts.append(text)
     return texts
+
+
+def _of_classes(ensemble: Ensemble) -> str:
+    """Say whether the probabilities of several classes are rescaled."""
+    found = ensemble.calibration
+    if found is None:
+        return "their probabilities are as the model gives them"
+    rows = f"{next(iter(found.tasks.values())).rows:,} {found.rows_are}"
+    if found.temperature is None:
+        return f"their probabilities are as the model gives them: to rescale them did not help on {rows}"
+    return f"their probabilities are rescaled by {rows} (temperature {found.temperature:.3g})"

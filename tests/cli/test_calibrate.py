@@ -10,7 +10,7 @@ import pytest
 from commands import QUICK, run, succeed
 from folders import copy_to_edit
 
-from dgl_moleblend.predict.calibration import _platt
+from dgl_moleblend.predict.probabilities import fit_platt, fit_temperature, with_temperature
 
 ALCOHOLS = [f"{'C' * n}O" for n in range(3, 9)]
 AMINES = [f"{'C' * n}N" for n in range(3, 9)] + [f"{'C' * n}S" for n in range(3, 9)]
@@ -111,7 +111,7 @@ def test_probabilities_are_rescaled_by_the_file(table, tmp_path):
     raw = predictions(out, path)
     seen = raw["similarity"] >= 1
     assert seen.sum() == left_out
-    expected = _platt(raw["ring_predicted"][~seen].to_numpy(), raw["ring"][~seen].to_numpy(float))
+    expected = fit_platt(raw["ring_predicted"][~seen].to_numpy(), raw["ring"][~seen].to_numpy(float))
     assert (found["tasks"]["ring"]["platt"] is None) == (expected is None)
     if expected is not None:
         np.testing.assert_allclose(found["tasks"]["ring"]["platt"], expected, rtol=1e-3)
@@ -129,3 +129,38 @@ def test_an_ensemble_and_a_comparison_are_calibrated(table, measured, tmp_path):
         if found["deviations"] is None:
             errors = np.abs(raw["size_predicted"][:18] - np.arange(18) / 3)[raw["similarity"][:18] < 1]
             np.testing.assert_allclose(found["residuals"], np.sort(errors), atol=1e-5)
+
+
+def test_several_classes_get_a_temperature_by_the_file(tmp_path):
+    rings = ("C1CC1", "C1CCC1", "c1ccccc1", "c1ccncc1", "c1ccoc1", "c1ccsc1", "C1COC1", "C1CNC1")
+    smiles = [
+        f"{end}{ring}" for ring in rings for end in ("O", "N", "F", "Cl", "CO", "CN", "OC(=O)", "NC(=O)", "S", "Br")
+    ]
+    kind = np.array(["acid", "base", "salt"])[np.arange(80) % 3]
+    smiles = list(np.random.default_rng(0).permutation(smiles))
+    trained, path, out = tmp_path / "trained.csv", tmp_path / "month.csv", tmp_path / "model"
+    pd.DataFrame({"smiles": smiles[:40], "kind": kind[:40]}).to_csv(trained, index=False)
+    succeed("finetune", trained, "--tasks", "kind", "--split", "random", "--fast", "--quiet", "--workers", 0, "-o", out)
+    cells = np.where(np.arange(40) % 5 == 0, "", np.where(kind[40:] == "salt", "base", kind[40:]))  # no salt is here
+    pd.DataFrame({"smiles": smiles[40:], "kind": cells}).to_csv(path, index=False)
+    (out / "calibration.json").unlink()
+    columns = [f"kind={word}" for word in ("acid", "base", "salt")]
+    raw = predictions(out, path)
+    values = raw[[f"{name}_predicted" for name in columns]].to_numpy()
+    said = succeed("calibrate", out, path, "--quiet", "--workers", 0).stderr
+    found = json.loads((out / "calibration_file.json").read_text())
+    known = (raw["similarity"] < 1).to_numpy() & (cells != "")
+    assert [found["tasks"][name]["rows"] for name in columns] == [known.sum()] * 3
+    place = np.array([columns.index(f"kind={cell}") for cell in cells[known]])
+    expected = fit_temperature(values[known], place)
+    assert found.get("temperature") == (expected and pytest.approx(expected, rel=1e-3))
+    assert f"{known.sum()} rows of month.csv" in said
+    assert f"{known.sum()} rows of month.csv" in (out / "report.html").read_text()
+    after = predictions(out, path)
+    wanted = values if expected is None else with_temperature(values, expected)
+    np.testing.assert_allclose(after[[f"{name}_predicted" for name in columns]], wanted, atol=1e-3)
+    assert (after["kind_predicted"] == raw["kind_predicted"]).all()
+    path.write_text("smiles,kind\nCCCCCCCCO,acid\nCCCCCCCCN,gas\n")
+    result = run("calibrate", out, path, "--overwrite", "--quiet", "--workers", 0)
+    assert result.exit_code == 2
+    assert "'kind' has a class 'gas', which the model does not know: acid, base, salt" in result.stderr

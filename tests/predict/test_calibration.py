@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from scipy.special import expit
+from scipy.special import expit, softmax
 from scipy.stats import binom
 
 from dgl_moleblend.config import FeaturizerConfig
@@ -160,6 +160,45 @@ def test_probabilities_stay_where_rescaling_does_not_help(label, probability):
     assert found.rescale(probability) is probability
 
 
+def drawn_of_three(rows, sharpness, seed=0):
+    """A table of three classes, whose probabilities are those that they are drawn by, sharpened."""
+    generator = np.random.default_rng(seed)
+    logits = generator.normal(size=(rows, 3))
+    label = np.array([generator.choice(3, p=one) for one in softmax(logits, axis=1)], int)
+    found = pd.DataFrame({"row": range(rows), "smiles": "C", "split": "validation"})
+    for k, value in enumerate(softmax(sharpness * logits, axis=1).T):
+        found[f"y={k}"], found[f"y={k}_predicted"] = (label == k).astype(float), value
+    return found
+
+
+THREE = ["y=0", "y=1", "y=2"]
+
+
+def likelihood(rows, values):
+    return np.log(values[np.arange(len(rows)), rows[THREE].to_numpy().argmax(1)]).mean()
+
+
+@pytest.mark.parametrize("sharpness", [4, 0.3], ids=["overconfident", "underconfident"])
+def test_probabilities_of_three_classes_get_the_temperature_they_were_drawn_by(sharpness):
+    known, fresh = drawn_of_three(600, sharpness), drawn_of_three(3000, sharpness, seed=1)
+    known.loc[5, THREE] = np.nan  # a missing label
+    found = calibrate(known, THREE, "multiclass")
+    assert found.temperature == pytest.approx(sharpness, rel=0.2)
+    values = fresh[[f"{name}_predicted" for name in THREE]].to_numpy()
+    rescaled = found.rescale(THREE, values)
+    assert rescaled.sum(1) == pytest.approx(1)
+    assert (np.argsort(rescaled, 1) == np.argsort(values, 1)).all()
+    assert likelihood(fresh, rescaled) > likelihood(fresh, values) + 0.05
+
+
+@pytest.mark.parametrize(("rows", "sharpness"), [(600, 1), (29, 4), (0, 4)], ids=["calibrated", "few", "none"])
+def test_probabilities_of_three_classes_stay_where_a_temperature_does_not_help(rows, sharpness):
+    found = calibrate(drawn_of_three(rows, sharpness), THREE, "multiclass")
+    assert found.temperature is None
+    values = np.array([[0.5, 0.3, 0.2]])
+    assert (found.rescale(THREE, values) == values).all()
+
+
 def test_a_file_holds_what_was_calibrated(tmp_path):
     path = tmp_path / "calibration.json"
     error, deviation = uneven(400, 0, 1.0)
@@ -170,10 +209,20 @@ def test_a_file_holds_what_was_calibrated(tmp_path):
         written.write(path)
         assert Calibration.read(path) == written
         assert find_calibration([tmp_path]) == written
+    written = calibrate(drawn_of_three(600, 4), THREE, "multiclass")
+    written.write(path)
+    assert Calibration.read(path) == written
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"tasks": []}', '{"task_type": "regression", "tasks": {"y": {"rows": 1, "residuals": [-1]}}}']
+    "text",
+    [
+        "",
+        "[]",
+        '{"tasks": []}',
+        '{"task_type": "regression", "tasks": {"y": {"rows": 1, "residuals": [-1]}}}',
+        '{"task_type": "multiclass", "tasks": {}, "temperature": 0}',
+    ],
 )
 def test_a_damaged_file_is_refused(tmp_path, text):
     (tmp_path / "calibration.json").write_text(text)

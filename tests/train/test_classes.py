@@ -104,7 +104,7 @@ def test_few_whole_numbers_are_asked_about_and_classes_when_told(tmp_path):
     assert second["tier_predicted"] == ""
     page = tmp_path / "page.html"
     said = succeed("predict", tmp_path / "m", "-s", "CCO", "-o", page, "--quiet").stderr
-    assert "tier: the most probable of '0', '1', '2'; their probabilities are as the models give them" in said
+    assert "tier: the most probable of '0', '1', '2'; their probabilities are as the model gives them: to" in said
     assert "Each number is the probability of its class" in page.read_text()
     missing = write(tmp_path / "s.csv", [{"aromatic": -1, "carbon": 0, "hetero": 1}[cell] for cell in CELLS])
     assert "say which: --missing-label -1, or --task-type" in run("finetune", missing, *QUICK, "-o", "x").stderr
