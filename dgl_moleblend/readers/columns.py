@@ -131,7 +131,7 @@ def choose_label(candidates: Sequence[str], header: Sequence[str], *, option: st
                         fix=f"name one, or several, with {option}")  # fmt: skip
     raise DataError("no column can be what is to be predicted: none but those of identifiers holds numbers that"
                     f" differ; the columns are: {listed(header)}", where=where,
-                    fix=f"name one with {option}, and see that its cells are numbers, or words of some classes")  # fmt: skip
+                    fix=f"name one with {option}; its cells are numbers, or words of some classes")  # fmt: skip
 
 
 def no_column(wanted: object, header: Sequence[str], *, option: str, where: str | None = None) -> DataError:

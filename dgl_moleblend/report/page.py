@@ -1,7 +1,6 @@
 """report.html: what a fine-tuned model was made from and how good it is, in one file that stands alone."""
 
 import shlex
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,10 +13,10 @@ from dgl_moleblend.files import REPORT_FILE
 from dgl_moleblend.models.scores import METRICS, main_metrics, shared_metrics
 from dgl_moleblend.predict.ensemble import COVERAGE
 from dgl_moleblend.predict.tables import predicted
-from dgl_moleblend.report import figures
+from dgl_moleblend.report import figures, sections
 from dgl_moleblend.report.findings import findings
 from dgl_moleblend.report.html import Picture, render, title_of
-from dgl_moleblend.report.results import Results, kept_epoch, main_curves, read_results
+from dgl_moleblend.report.results import Results, kept_epoch, read_results
 from dgl_moleblend.report.verdict import verdict
 from dgl_moleblend.report.words import (
     CANDIDATE_NAMES,
@@ -25,9 +24,7 @@ from dgl_moleblend.report.words import (
     METRIC_HELP,
     METRIC_NAMES,
     SKELETON,
-    SPLITS,
     UNCERTAINTY_HELP,
-    in_words,
     number,
     score_text,
 )
@@ -37,9 +34,7 @@ IN_SIGHT = ("scaled", "rmse", "mae", "r2", "spearman", "roc_auc", "pr_auc", "mcc
 MANY_TASKS = 12
 """More properties than these are reported in a table, without pictures of each."""
 WORST = 10
-_FIRST_REJECTS = 10
 _FEW_OF_CLASS = 10
-_LONG = 12  # longer lists of settings are summed up
 
 
 def write_report(folder: Path) -> Path:
@@ -77,10 +72,10 @@ def write_report(folder: Path) -> Path:
         title=title_of([*run.one_of] or run.tasks),
         place=shlex.quote(str(folder)),
         one_model=_one_network(run),
-        counts=_counts(run),
+        counts=sections.counts(run),
         reasons=count_reasons(run.rejects) if run.rejects is not None else None,
-        first_rejects=run.rejects.head(_FIRST_REJECTS) if run.rejects is not None else None,
-        split=_split(run),
+        rejects=run.rejects,
+        split=sections.split(run),
         verdict=verdict(run),
         findings=findings(run),
         scores=[one for one in scores if one["key"] in IN_SIGHT],
@@ -91,7 +86,7 @@ def write_report(folder: Path) -> Path:
         candidate_names=CANDIDATE_NAMES,
         uncertainty=run.metrics.get("uncertainty"),
         uncertainty_help=UNCERTAINTY_HELP,
-        learning=_learning(run, kept),
+        learning=sections.learning(run, kept),
         kept=kept,
         skeleton=SKELETON,
         together=_together(run),
@@ -103,7 +98,7 @@ def write_report(folder: Path) -> Path:
         similarity=_similarity(run),
         worst=worst,
         best=best,
-        settings=_settings(run),
+        settings=sections.settings(run),
     )
     path = folder / REPORT_FILE
     model_folder.write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
@@ -116,55 +111,6 @@ def _one_network(run: Results) -> str:
         network = run.candidates.get("network", {"weight": 0})
         return shlex.quote(str(run.folder / network["models"][0])) if network["weight"] else ""
     return shlex.quote(str(run.folder / next(iter(run.runs), "")))
-
-
-def _counts(run: Results) -> list[tuple[str, int, str]]:
-    """Where every input row went: name, number, what it was for. All but the first add up to the first."""
-    rows, molecules = run.metrics["rows"], int(run.settings["molecules"])
-    rejected = len(run.rejects) if run.rejects is not None else 0
-    counts = [("rows in the input", molecules + rejected, "")]
-    if run.replicates:
-        tested = run.predictions["row"].nunique()
-        note = f"in the test part of one split at least, together {rows['test']:,} times; in another part of the others"
-        counts.append(("tested", tested, note))
-        rows = {"test": tested}
-    elif run.folds:
-        counts.append(("test", rows["test"], "each in one fold, and trained on or validated with in the others"))
-    elif run.folds_beside_test:
-        counts += [("validation", rows["validation"], "each in one fold, and trained on in the others"),
-                   ("test", rows["test"], "in no fold; predicted by the mean of all models, at the end")]  # fmt: skip
-    else:
-        counts += [
-            ("train", rows["train"], "the model learned from these"),
-            (
-                "validation",
-                rows["validation"],
-                "learned from, too: all scores of it are of models that had not seen the row"
-                if run.candidates
-                else "watched during training; the last weights were kept"
-                if run.metrics.get("best", 0) is None
-                else "chose the epoch whose weights were kept",
-            ),
-            ("test", rows["test"], "looked at once, at the end"),
-        ]
-    unused = molecules - sum(rows.values())
-    if unused:
-        why = "in no part of the split" if not run.replicates else "tested in none of the splits"
-        counts.append(("not used" if not run.replicates else "not tested", unused, why))
-    return [*counts, ("rejected", rejected, "no molecule could be made of these" if rejected else "")]
-
-
-def _split(run: Results) -> dict[str, Any]:
-    facts = run.extra.get("facts", {})
-    kind = facts.get("split")
-    of_one_fold = ("fold", "replicate", "duplicates") if run.folds or run.folds_beside_test else ()
-    others = {key: value for key, value in facts.items() if key not in ("split", "split_variant", *of_one_fold)}
-    return {
-        "kind": kind,
-        "variant": run.metrics.get("split_variant", facts.get("split_variant")),
-        "text": SPLITS.get(kind, "") if isinstance(kind, str) else "",
-        "facts": in_words(_flat(others)),
-    }
 
 
 def _scores(run: Results) -> list[dict[str, Any]]:
@@ -186,27 +132,6 @@ def _scores(run: Results) -> list[dict[str, Any]]:
 
 def _kind(run: Results) -> str:
     return "classes" if run.one_of else "properties"
-
-
-def _learning(run: Results, kept: int | None) -> list[Picture]:
-    """One picture for the loss and one for each score, so that they can stand below each other on a phone."""
-    if run.runs:
-        return []  # each model has a report of its own
-    names: dict[str, list[str]] = {}
-    curves = main_curves(run.curves, run.metrics["metric"])
-    for column in curves.columns:
-        stage, _, name = column.partition("/")
-        if stage in ("train", "validation") and not name.endswith("_step"):
-            names.setdefault(name.removesuffix("_epoch"), []).append(column)
-    pictures = []
-    for name in sorted(names, key=lambda name: (name != "loss", name)):
-        places = [column for column in ("step", "epoch") if column in curves]
-        figure = figures.loss_curves(curves[[*places, *names[name]]], kept)
-        last = curves[names[name]].ffill().iloc[-1]
-        ends = ", ".join(f"{column.partition('/')[0]} {number(last[column])}" for column in names[name])
-        mark = "" if kept is None else f"; epoch {kept + 1} is marked, whose weights were kept"
-        pictures.append(Picture.of(figure, f"{name} during training; at the end: {ends}{mark}"))
-    return pictures
 
 
 def _folds(run: Results) -> bool:
@@ -343,35 +268,3 @@ def _cards(run: Results, errors: pd.DataFrame, rows: pd.Index) -> list[dict[str,
             }
         )
     return found
-
-
-def _settings(run: Results) -> dict[str, dict[str, str]]:
-    sections: dict[str, Any] = {
-        "Input of the model": run.extra["featurizer"],
-        "Model": {**run.model.get("encoder", {}), **run.model.get("predictor", {})},
-        "Training": {**run.settings.get("training", {}),
-                     **{key: run.metrics[key] for key in ("epochs", "steps") if key in run.metrics}},
-        **({"Calibration": run.calibration.to_dict()} if run.calibration else {}),
-        "Versions": run.versions,
-    }  # fmt: skip
-    start = run.settings.get("start", run.settings.get("encoder"))
-    if started_from := start.get("from", start.get("started_from")) if isinstance(start, dict) else start:
-        sections["Model"] = {"started from": started_from, **sections["Model"]}
-    return {
-        name: flat if name == "Versions" else in_words(flat)
-        for name, values in sections.items()
-        for flat in [_flat(values, "" if isinstance(values, Mapping) else "value")]
-    }
-
-
-def _flat(values: object, prefix: str = "") -> dict[str, str]:
-    """Name every value of nested settings, as text."""
-    if isinstance(values, list):
-        text = ", ".join(map(str, values)) if len(values) <= _LONG else f"{len(values)} values"
-        return {prefix: text}
-    if not isinstance(values, Mapping):
-        return {prefix: str(values)}
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
-    return flat

@@ -150,10 +150,10 @@ def _read(folder: Path) -> Results:
             fix="give a folder that `dgl-moleblend finetune` wrote",
         )
     tasks = saved.extra["task_names"]
-    document = _read_json(folder / RUN_FILE, ("settings", "versions"))
-    metrics = _read_json(folder / METRICS_FILE, ("validation", "test", "mean_predictor", "rows", "metric"))
+    document = read_json(folder / RUN_FILE, ("settings", "versions"))
+    metrics = read_json(folder / METRICS_FILE, ("validation", "test", "mean_predictor", "rows", "metric"))
     predictions = _read_predictions(folder, tasks)
-    split = _read_table(folder / SPLIT_FILE, ("row", "split"))
+    split = read_table(folder / SPLIT_FILE, ("row", "split"))
     rejects_file = folder / REJECTS_FILE
     run = Results(
         folder=folder,
@@ -164,9 +164,7 @@ def _read(folder: Path) -> Results:
         metrics=metrics,
         predictions=predictions,
         split=split,
-        rejects=_read_table(rejects_file, ("row", "id", "smiles", "stage", "reason"))
-        if rejects_file.exists()
-        else None,
+        rejects=read_table(rejects_file, ("row", "id", "smiles", "stage", "reason")) if rejects_file.exists() else None,
         curves=read_curves(folder),
         calibration=_read_calibration(folder),
     )
@@ -176,12 +174,12 @@ def _read(folder: Path) -> Results:
 
 def _read_several(folder: Path) -> Results:
     """Read the folder of several models: what they share from the first of them, what they gave from the folder."""
-    ensemble = _read_json(folder / ENSEMBLE_FILE, ("models",))
+    ensemble = read_json(folder / ENSEMBLE_FILE, ("models",))
     if "extra" in ensemble:
         return _read_blend(folder, ensemble["extra"])
     models = ensemble["models"]
     first = _read(folder / models[0])
-    metrics = _read_json(folder / METRICS_FILE, ("runs", "mean", "deviation", "metric", "mean_predictor"))
+    metrics = read_json(folder / METRICS_FILE, ("runs", "mean", "deviation", "metric", "mean_predictor"))
     predictions = _read_predictions(folder, first.tasks)
     if "out_of_fold" in metrics:
         unknown = {**dict.fromkeys(METRICS[first.extra["task_type"]]), "labels": 0}
@@ -195,7 +193,7 @@ def _read_several(folder: Path) -> Results:
     run = replace(first, folder=folder, metrics=metrics, predictions=predictions,
                   calibration=_read_calibration(folder))  # fmt: skip
     if run.folds_beside_test:
-        run = replace(run, split=_read_table(folder / SPLIT_FILE, ("row", "split")))
+        run = replace(run, split=read_table(folder / SPLIT_FILE, ("row", "split")))
     if not run.folds:
         _check_agreement(run)
     return run
@@ -203,7 +201,7 @@ def _read_several(folder: Path) -> Results:
 
 def _read_blend(folder: Path, extra: dict[str, Any]) -> Results:
     """Read the folder of models of several kinds, whose weighted mean is the answer."""
-    document = _read_json(folder / RUN_FILE, ("settings", "versions"))
+    document = read_json(folder / RUN_FILE, ("settings", "versions"))
     needed = ("validation", "test", "mean_predictor", "rows", "metric", "candidates", "skipped")
     rejects = folder / REJECTS_FILE
     run = Results(
@@ -212,10 +210,10 @@ def _read_blend(folder: Path, extra: dict[str, Any]) -> Results:
         model={},
         settings=document["settings"],
         versions=document["versions"],
-        metrics=_read_json(folder / METRICS_FILE, needed),
+        metrics=read_json(folder / METRICS_FILE, needed),
         predictions=_read_predictions(folder, extra["task_names"]),
-        split=_read_table(folder / SPLIT_FILE, ("row", "split")),
-        rejects=_read_table(rejects, ("row", "id", "smiles", "stage", "reason")) if rejects.exists() else None,
+        split=read_table(folder / SPLIT_FILE, ("row", "split")),
+        rejects=read_table(rejects, ("row", "id", "smiles", "stage", "reason")) if rejects.exists() else None,
         curves=pd.DataFrame(),
         calibration=_read_calibration(folder),
     )
@@ -226,7 +224,7 @@ def _read_blend(folder: Path, extra: dict[str, Any]) -> Results:
 def _read_predictions(folder: Path, tasks: Sequence[str]) -> pd.DataFrame:
     numbers = [column for task in tasks for column in (task, predicted(task))]
     optional = ("similarity", *map(deviation_column, tasks), *(name for task in tasks for name in bound_columns(task)))
-    return _read_table(folder / PREDICTIONS_FILE, ("row", "id", "smiles", "split"), numbers, optional)
+    return read_table(folder / PREDICTIONS_FILE, ("row", "id", "smiles", "split"), numbers, optional)
 
 
 def _read_calibration(folder: Path) -> Calibration | None:
@@ -249,7 +247,14 @@ def _check_agreement(run: Results) -> None:
                 )
 
 
-def _read_json(path: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
+def read_json(path: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
+    """Read a JSON file that holds some entries.
+
+    Raises
+    ------
+    DataError
+        If it is missing or damaged.
+    """
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -262,7 +267,7 @@ def _read_json(path: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
     return document
 
 
-def _read_table(
+def read_table(
     path: Path, texts: Sequence[str], numbers: Sequence[str] = (), optional: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Read columns of a CSV file, `texts` as they stand there: an id "NA" is no missing value."""
