@@ -59,7 +59,7 @@ def fit_sites(ctx: click.Context, inputs: tuple[str, ...], output: str, given: M
     from dgl_moleblend import folder as model_folder
     from dgl_moleblend.config import FeaturizerConfig
     from dgl_moleblend.data.site_inputs import open_site_files
-    from dgl_moleblend.files import keep_inputs
+    from dgl_moleblend.files import REPORT_FILE, keep_inputs
     from dgl_moleblend.train.atoms import TRAINING, describe_values
     from dgl_moleblend.train.run import check_folder
     from dgl_moleblend.train.sites import finetune_sites
@@ -92,6 +92,7 @@ def fit_sites(ctx: click.Context, inputs: tuple[str, ...], output: str, given: M
                                 compute=given["compute"], **given["again"])  # fmt: skip
     say(f"values of {level}s, weights chosen by validation {result.metrics['chosen_by']}")
     click.echo(to_text(result.metrics))
+    say(f"open {Path(output) / REPORT_FILE}")
     say(f"new molecules: {shlex.join(['dgl-moleblend', 'predict', output, 'new.csv', '-o', 'predictions.csv'])}")
 
 

@@ -156,7 +156,7 @@ def _intervals(axis: "Axes", x: np.ndarray, y: np.ndarray, half_width: np.ndarra
     axis.set(xlim=(low, high), ylim=(low, high))
 
 
-def residuals(predicted: np.ndarray, measured: np.ndarray, names: Sequence[str]) -> Figure:
+def residuals(predicted: np.ndarray, measured: np.ndarray, names: Sequence[str], unit: str = "molecules") -> Figure:
     """Draw how predicted minus measured is distributed, one panel a target.
 
     Parameters
@@ -164,6 +164,8 @@ def residuals(predicted: np.ndarray, measured: np.ndarray, names: Sequence[str])
     predicted, measured : ndarray, shape (rows, t)
         In the unit of the target; NaN = missing.
     names : sequence of t str
+    unit : str
+        What is counted.
     """
     figure, axes = _panels(len(names))
     for k, (name, axis) in enumerate(zip(names, axes, strict=True)):
@@ -174,7 +176,7 @@ def residuals(predicted: np.ndarray, measured: np.ndarray, names: Sequence[str])
             axis.axvline(mean, color=COLORS[1])
             name = f"{name}\nmean {mean:.3g} (orange)".replace("-", "\N{MINUS SIGN}")
         axis.axvline(0, color="grey", linewidth=1)
-        axis.set(xlabel="predicted minus measured", ylabel="molecules")
+        axis.set(xlabel="predicted minus measured", ylabel=unit)
         axis.set_title(plain(name), fontsize="medium")
     return figure
 

@@ -12,16 +12,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from dgl_moleblend.checksums import check_file
 from dgl_moleblend.config import check
 from dgl_moleblend.data.inputs import path_of
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import (
     METRICS_FILE,
-    PREDICTIONS_FILE,
-    REJECTS_FILE,
     REPORT_FILE,
-    SPLIT_FILE,
     make_folder,
     read_json,
 )
@@ -30,6 +26,7 @@ from dgl_moleblend.predict.front import Saved, SavedModel
 from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.tables import place_beside, predicted
 from dgl_moleblend.report.results import Results, kept_epoch, main_curves, read_curves, read_results
+from dgl_moleblend.report.site_results import read_site_results
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -91,9 +88,6 @@ class LoadedModel(SavedModel):
         DataError
             If there are none, or a file is damaged.
         """
-        if self._sites is not None:
-            return pd.read_csv(check_file(self._file(PREDICTIONS_FILE)), dtype={"id": str, "smiles": str},
-                               keep_default_na=False, na_values=dict.fromkeys(self.task_names, ""))  # fmt: skip
         return self._results().predictions
 
     @property
@@ -105,7 +99,8 @@ class LoadedModel(SavedModel):
         DataError
             If it was not fine-tuned, or a file is damaged.
         """
-        split, rejects = self._divided()
+        results = self._results()
+        split, rejects = results.split, results.rejects
         tables = [split.assign(row=split["row"].astype(int), reason="")[["row", "split", "reason"]]]
         if rejects is not None:
             lost = rejects.assign(row=rejects["row"].astype(int), split="rejected")
@@ -304,20 +299,9 @@ class LoadedModel(SavedModel):
         table.attrs |= {name: mean(name).tolist() for name in ("prediction", "baseline")}
         return mol, table
 
-    def _divided(self) -> tuple[pd.DataFrame, pd.DataFrame | None]:
-        """Return which row is in which part, and the rejected rows."""
-        if self._sites is None:
-            results = self._results()
-            return results.split, results.rejects
-        split, rejected = pd.read_csv(check_file(self._file(SPLIT_FILE))), self._own_folder() / REJECTS_FILE
-        rejects = pd.read_csv(check_file(rejected), keep_default_na=False) if rejected.is_file() else None
-        return split, rejects
-
     def _results(self) -> Results:
-        check(self._sites is None, "model", self.name, "a model of molecules: this one is of atoms or bonds, and has"
-              " metrics, predictions, rows and plot_losses()")  # fmt: skip
         self._file(METRICS_FILE)
-        return read_results(self._own_folder())
+        return (read_results if self._sites is None else read_site_results)(self._own_folder())
 
     def _own_folder(self) -> Path:
         if self.folder is None:

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from dgl_moleblend import folder as model_folder
+from dgl_moleblend.checksums import check_file
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import (
     ENSEMBLE_FILE,
@@ -255,6 +256,7 @@ def read_json(path: Path, needed: Sequence[str] = ()) -> dict[str, Any]:
     DataError
         If it is missing or damaged.
     """
+    check_file(path)
     try:
         document = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
@@ -271,6 +273,7 @@ def read_table(
     path: Path, texts: Sequence[str], numbers: Sequence[str] = (), optional: Sequence[str] = ()
 ) -> pd.DataFrame:
     """Read columns of a CSV file, `texts` as they stand there: an id "NA" is no missing value."""
+    check_file(path)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except FileNotFoundError as error:

@@ -36,13 +36,15 @@ def verdict(run: Results) -> Verdict:
     value = scores.get(metric)
     if value is None:
         return Verdict("unknown", f"No {METRIC_NAMES[metric]} can be computed for the {run.part} rows.")
-    word = "good" if value >= _GOOD[metric] else "fair" if value >= _FAIR[metric] else "poor"
     several = f", the mean over {'classes' if run.one_of else 'properties'}" if len(run.tasks) > 1 else ""
-    reason = (
-        f"{METRIC_NAMES[metric]} {value:.2f}".replace("-", "\N{MINUS SIGN}")
-        + f" on {run.part} rows{several}; good from {_GOOD[metric]:.2f}, fair from {_FAIR[metric]:.2f}."
-    )
-    return Verdict(word, reason, tuple(_beside(run)))
+    reason = f"{METRIC_NAMES[metric]} {value:.2f}".replace("-", "\N{MINUS SIGN}") + f" on {run.part} rows{several}"
+    return grade(metric, value, reason, tuple(_beside(run)))
+
+
+def grade(metric: str, value: float, reason: str, beside: tuple[str, ...] = ()) -> Verdict:
+    """Find the word for a value of R² or ROC AUC, and say from where on it would be another."""
+    word = "good" if value >= _GOOD[metric] else "fair" if value >= _FAIR[metric] else "poor"
+    return Verdict(word, f"{reason}; good from {_GOOD[metric]:.2f}, fair from {_FAIR[metric]:.2f}.", beside)
 
 
 def _beside(run: Results) -> list[str]:

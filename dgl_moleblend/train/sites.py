@@ -26,6 +26,7 @@ from dgl_moleblend.models.targets import LabelScaling, check_labels, check_prese
 from dgl_moleblend.predict.sites import SiteModel
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report import figures
+from dgl_moleblend.report.site_page import write_site_report
 from dgl_moleblend.request import Compute, Task
 from dgl_moleblend.train.checked import split_facts
 from dgl_moleblend.train.finetune import draw_curves
@@ -110,8 +111,8 @@ def finetune_sites(
     split, start, training, compute, resume, overwrite
         See `train.finetune.finetune`; one device trains, and validation scores are over sites.
     out : path
-        Receives the model (config.json, model.safetensors), metrics.json, predictions.csv (a row for each held-out
-        site), split.csv, rejects.csv, run.json, logs and pictures.
+        Receives the model (config.json, model.safetensors), report.html, metrics.json, predictions.csv (a row for each
+        held-out site), split.csv, rejects.csv, run.json, logs and pictures.
     model : PredictorConfig, optional
         Without a read-out.
     by_kind : bool
@@ -184,6 +185,7 @@ def finetune_sites(
     shown = table[table["split"] == (PARTS[2] if len(parts[PARTS[2]]) else PARTS[1])]
     answer, truth = (shown[[form(name) for name in names]].to_numpy(float) for form in (predicted, str))
     figures.save(figures.parity(answer, truth, names), out / PARITY_FILE)
+    write_site_report(out)
     close_run(out)
     return FinetuneResult(out, metrics, table)
 

@@ -100,13 +100,19 @@ def test_a_model_tells_of_each_atom_of_molecules_in_any_form(model, tmp_path):
     copy = mb.load(model.save(tmp_path / "kept"))
     assert copy.predict("CCO")["q_predicted"].item() == model.predict("CCO")["q_predicted"].item()
     assert model.plot_losses() is not None
+    assert [len(one.get_offsets()) for one in model.plot_parity().axes[0].collections] == [held_out_values(model)]
     (tmp_path / "m.csv").write_text("smiles,batch\nCCO,7\nC1CC,8\n")
     streamed = next(model.stream(tmp_path / "m.csv", progress=False))
     assert streamed["batch"].tolist() == ["7", "8"]
     assert streamed["q_predicted"][0] == pytest.approx(table.loc[7, "q_predicted"], rel=1e-5)
-    for ask in (model.plot_parity, lambda: model.explain("CCO"), lambda: model.write_page(["C"], tmp_path / "p.html")):
+    for ask in (lambda: model.explain("CCO"), lambda: model.write_page(["C"], tmp_path / "p.html")):
         with pytest.raises(ConfigError, match="a model of molecules"):
             ask()
+
+
+def held_out_values(model):
+    """How many test atoms have a value."""
+    return model.predictions.query("split == 'test'")["q"].notna().sum()
 
 
 def test_a_run_goes_on_with_the_same_values_alone(tmp_path):

@@ -1,0 +1,115 @@
+"""Parts that every report of a training run has: where rows went, the split, how it learned, its settings."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from dgl_moleblend.report import figures
+from dgl_moleblend.report.html import Picture
+from dgl_moleblend.report.results import Results, main_curves
+from dgl_moleblend.report.words import SPLITS, in_words, number
+
+_LONG = 12  # longer lists of settings are summed up
+
+
+def counts(run: Results) -> list[tuple[str, int, str]]:
+    """Where every input row went: name, number, what it was for. All but the first add up to the first."""
+    rows, molecules = run.metrics["rows"], int(run.settings["molecules"])
+    rejected = len(run.rejects) if run.rejects is not None else 0
+    found = [("rows in the input", molecules + rejected, "")]
+    if run.replicates:
+        tested = run.predictions["row"].nunique()
+        note = f"in the test part of one split at least, together {rows['test']:,} times; in another part of the others"
+        found.append(("tested", tested, note))
+        rows = {"test": tested}
+    elif run.folds:
+        found.append(("test", rows["test"], "each in one fold, and trained on or validated with in the others"))
+    elif run.folds_beside_test:
+        found += [("validation", rows["validation"], "each in one fold, and trained on in the others"),
+                   ("test", rows["test"], "in no fold; predicted by the mean of all models, at the end")]  # fmt: skip
+    else:
+        found += [
+            ("train", rows["train"], "the model learned from these"),
+            (
+                "validation",
+                rows["validation"],
+                "learned from, too: all scores of it are of models that had not seen the row"
+                if run.candidates
+                else "watched during training; the last weights were kept"
+                if run.metrics.get("best", 0) is None
+                else "chose the epoch whose weights were kept",
+            ),
+            ("test", rows["test"], "looked at once, at the end"),
+        ]
+    unused = molecules - sum(rows.values())
+    if unused:
+        why = "in no part of the split" if not run.replicates else "tested in none of the splits"
+        found.append(("not used" if not run.replicates else "not tested", unused, why))
+    return [*found, ("rejected", rejected, "no molecule could be made of these" if rejected else "")]
+
+
+def split(run: Results) -> dict[str, Any]:
+    """Say how the molecules were divided."""
+    facts = run.extra.get("facts", {})
+    kind = facts.get("split")
+    of_one_fold = ("fold", "replicate", "duplicates") if run.folds or run.folds_beside_test else ()
+    others = {key: value for key, value in facts.items() if key not in ("split", "split_variant", *of_one_fold)}
+    return {
+        "kind": kind,
+        "variant": run.metrics.get("split_variant", facts.get("split_variant")),
+        "text": SPLITS.get(kind, "") if isinstance(kind, str) else "",
+        "facts": in_words(_flat(others)),
+    }
+
+
+def learning(run: Results, kept: int | None) -> list[Picture]:
+    """One picture for the loss and one for each score, so that they can stand below each other on a phone."""
+    if run.runs:
+        return []  # each model has a report of its own
+    names: dict[str, list[str]] = {}
+    curves = main_curves(run.curves, run.metrics["metric"])
+    for column in curves.columns:
+        stage, _, name = column.partition("/")
+        if stage in ("train", "validation") and not name.endswith("_step"):
+            names.setdefault(name.removesuffix("_epoch"), []).append(column)
+    pictures = []
+    for name in sorted(names, key=lambda name: (name != "loss", name)):
+        places = [column for column in ("step", "epoch") if column in curves]
+        figure = figures.loss_curves(curves[[*places, *names[name]]], kept)
+        last = curves[names[name]].ffill().iloc[-1]
+        ends = ", ".join(f"{column.partition('/')[0]} {number(last[column])}" for column in names[name])
+        mark = "" if kept is None else f"; epoch {kept + 1} is marked, whose weights were kept"
+        pictures.append(Picture.of(figure, f"{name} during training; at the end: {ends}{mark}"))
+    return pictures
+
+
+def settings(run: Results) -> dict[str, dict[str, str]]:
+    """Return settings and versions by section, as text."""
+    sections: dict[str, Any] = {
+        "Input of the model": run.extra["featurizer"],
+        "Model": {**run.model.get("encoder", {}), **run.model.get("predictor", run.model.get("sites", {}))},
+        "Training": {**run.settings.get("training", {}),
+                     **{key: run.metrics[key] for key in ("epochs", "steps") if key in run.metrics}},
+        **({"Calibration": run.calibration.to_dict()} if run.calibration else {}),
+        "Versions": run.versions,
+    }  # fmt: skip
+    start = run.settings.get("start", run.settings.get("encoder"))
+    if started_from := start.get("from", start.get("started_from")) if isinstance(start, dict) else start:
+        sections["Model"] = {"started from": started_from, **sections["Model"]}
+    return {
+        name: flat if name == "Versions" else in_words(flat)
+        for name, values in sections.items()
+        for flat in [_flat(values, "" if isinstance(values, Mapping) else "value")]
+    }
+
+
+def _flat(values: object, prefix: str = "") -> dict[str, str]:
+    """Name every value of nested settings, as text."""
+    if isinstance(values, list):
+        text = ", ".join(map(str, values)) if len(values) <= _LONG else f"{len(values)} values"
+        return {prefix: text}
+    if not isinstance(values, Mapping):
+        return {prefix: str(values)}
+    flat: dict[str, str] = {}
+    for key, value in values.items():
+        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+    return flat
