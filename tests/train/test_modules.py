@@ -172,6 +172,18 @@ def test_mixed_precision(tmp_path):
     assert all(p.dtype == torch.float32 for p in module.parameters())
 
 
+@pytest.mark.parametrize(("precision", "clip"), [("32-true", 0), ("32-true", 0.5), ("bf16-mixed", 0.5)])
+def test_one_kernel_updates_all_weights_as_many_do(precision, clip, tmp_path, monkeypatch):
+    dataset, config, found = chains(12), CONFIG.replace(max_epochs=2, clip_norm=clip), []
+    for may in (True, False):
+        module = finetuning(dataset, config)
+        if not may:
+            monkeypatch.setattr(type(module), "_may_fuse", lambda self: False)
+        run(module, dataset, tmp_path / str(may), precision=precision)
+        found.append(torch.cat([p.detach().flatten() for p in module.parameters()]))
+    torch.testing.assert_close(*found, rtol=1e-4, atol=1e-6)
+
+
 def test_validation_scores_are_those_of_all_rows_together(tmp_path):
     """Not the mean of batches' scores: validation rows come in batches of different sizes."""
     dataset = chains(14)
