@@ -1,23 +1,19 @@
 """Scores as the tables that `finetune` prints."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 
 def candidates_to_text(metrics: Mapping[str, Any]) -> str:
     """Write the scores of all that were compared, and of their weighted mean, as a table."""
     names = _shown(metrics["test"])
-    header = [f"cv {name}" for name in names] + [f"test {name}" for name in names]
-    widths = [max(len(text), 7) + 2 for text in header]
-    lines = [f"{'':14}" + _row(header, widths) + f"{'weight':>8}{'s':>6}"]
+    table = [["", *(f"cv {name}" for name in names), *(f"test {name}" for name in names), "weight", "s"]]
     rows = {**metrics["candidates"], "weighted mean": {**metrics, "weight": 1.0, "seconds": None}}
     for label, row in rows.items():
-        cells = [_cell(row[part][name]) for part in ("cross_validation", "test") for name in names]
-        seconds = "" if row["seconds"] is None else f"{row['seconds']:.0f}"
+        cells = [cell(row[part][name]) for part in ("cross_validation", "test") for name in names]
         weight = f"{row['weight']:.2f}" if row["weight"] else "-"
-        lines.append(f"{label:14}" + _row(cells, widths) + f"{weight:>8}{seconds:>6}")
-    lines += [f"left out: {name} ({why})" for name, why in metrics["skipped"].items()]
-    return "\n".join(lines)
+        table.append([label, *cells, weight, "" if row["seconds"] is None else f"{row['seconds']:.0f}"])
+    return "\n".join([*aligned(table), *(f"left out: {name} ({why})" for name, why in metrics["skipped"].items())])
 
 
 def to_text(metrics: Mapping[str, Any]) -> str:
@@ -27,17 +23,33 @@ def to_text(metrics: Mapping[str, Any]) -> str:
     names += [chosen] * (chosen in metrics["test"]["left_out"] and chosen not in names)
     columns = (metrics["validation"], metrics["test"], metrics["mean_predictor"]["test"])
     tasks = _each_task(metrics["test"])
-    width = 1 + max(7, *map(len, names), *(len(f"rmse {task}") for task in tasks))
-    lines = [f"{'':{width}}{'validation':>12}{'test':>12}{'mean predictor, test':>24}"]
-    for name in names:
-        cells = [_cell(column[name]) for column in columns]
-        lines.append(f"{name:{width}}{cells[0]:>12}{cells[1]:>12}{cells[2]:>24}")
+    table = [["", "validation", "test", "mean predictor, test"]]
+    table += [[name, *(cell(column[name]) for column in columns)] for name in names]
+    table += [[f"rmse {task}", *(cell(column["tasks"][task]["rmse"]) for column in columns)] for task in tasks]
+    lines = aligned(table)
+    for k, name in enumerate(names, 1):
         if left_out := metrics["test"]["left_out"].get(name):
-            lines[-1] += f"   ({left_out} of {len(metrics['test']['tasks'])} tasks have no test {name})"
-    for task in tasks:
-        cells = [_cell(column["tasks"][task]["rmse"]) for column in columns]
-        lines.append(f"{f'rmse {task}':{width}}{cells[0]:>12}{cells[1]:>12}{cells[2]:>24}")
+            lines[k] += f"   ({left_out} of {len(metrics['test']['tasks'])} tasks have no test {name})"
     return "\n".join([*lines, *_explain_scaled(names)])
+
+
+def aligned(table: Sequence[Sequence[str]]) -> list[str]:
+    r"""Write rows of cells as lines: the first cell on the left, the others on the right of columns as wide as needed.
+
+    Examples
+    --------
+    >>> print(*aligned([["", "test"], ["rmse", "12911.3"], ["r2", "0.5000"]]), sep="\n")
+             test
+    rmse  12911.3
+    r2     0.5000
+    """
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    return [
+        "  ".join(
+            [row[0].ljust(widths[0]), *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
+        )
+        for row in table
+    ]
 
 
 def _shown(scores: Mapping[str, Any]) -> list[str]:
@@ -64,24 +76,26 @@ def runs_to_text(metrics: Mapping[str, Any]) -> str:
     """Write scores of several runs: mean and deviation, then all of them together, beside the mean predictor."""
     together = "out_of_fold" if "out_of_fold" in metrics else "test"
     title = "all test rows" if together == "out_of_fold" else "test, of the mean"
-    lines = [f"{len(metrics['runs'])} runs{'validation':>20}{'test':>20}{title:>20}{'mean predictor':>20}"]
+    table = [[f"{len(metrics['runs'])} runs", "validation", "test", title, "mean predictor"]]
     names = _shown(metrics[together])
+    both = (metrics[together], metrics["mean_predictor"][together])
     for name in names:
         cells = [
-            f"{_cell(metrics['mean'][part][name])} +- {_cell(metrics['deviation'][part][name])}"
+            f"{cell(metrics['mean'][part][name])} +- {cell(metrics['deviation'][part][name])}"
             for part in ("validation", "test")
         ]
-        cells += [_cell(metrics[together][name]), _cell(metrics["mean_predictor"][together][name])]
-        lines.append(f"{name:8}{cells[0]:>18}" + "".join(f"{cell:>20}" for cell in cells[1:]))
-    for task in _each_task(metrics[together]):
-        scores = [one["tasks"][task]["rmse"] for one in (metrics[together], metrics["mean_predictor"][together])]
-        lines.append(f"{f'rmse {task}':46}" + "".join(f"{_cell(value):>20}" for value in scores))
-    return "\n".join([*lines, *_explain_scaled(names)])
+        table.append([name, *cells, *(cell(scores[name]) for scores in both)])
+    table += [
+        [f"rmse {task}", "", "", *(cell(scores["tasks"][task]["rmse"]) for scores in both)]
+        for task in _each_task(metrics[together])
+    ]
+    return "\n".join([*aligned(table), *_explain_scaled(names)])
 
 
-def _row(cells: list[str], widths: list[int]) -> str:
-    return "".join(f"{cell:>{width}}" for cell, width in zip(cells, widths, strict=True))
+def cell(value: float | None) -> str:
+    """Write a score: four decimals, fewer where more than two digits stand before them.
 
-
-def _cell(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
+    >>> cell(0.5), cell(-12.34567), cell(1715.70161), cell(1e9), cell(None)
+    ('0.5000', '-12.3457', '1715.70', '1000000000', '-')
+    """
+    return "-" if value is None else f"{value:.{min(4, max(0, 6 - len(f'{abs(value):.0f}')))}f}"

@@ -12,6 +12,7 @@ from dgl_moleblend import shipped
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.dividing import check_together, divide
 from dgl_moleblend.cli.inputs import encoder_choice, refuse, resumable, say, unless_given
+from dgl_moleblend.cli.scores import aligned, cell
 from dgl_moleblend.cli.settings import kept
 from dgl_moleblend.env.processes import number_of_processes
 
@@ -118,12 +119,11 @@ def to_text(metrics: Mapping[str, Any]) -> str:
     """Write the scores of each value as a table, beside those of the mean of each kind of atom or bond."""
     kinds = "mean by element" if metrics["level"] == "atom" else "mean by kind"
     tasks = metrics["test"]["tasks"]
-    width = max(len(name) for name in tasks) + 6
-    lines = [f"{'':{width}}{'validation':>12}{'test':>12}{f'{kinds}, test':>24}"]
-    for task in tasks:
-        for name in ("rmse", "mae", "r2"):
-            scores = (metrics["validation"], metrics["test"], metrics["mean_by_kind"]["test"])
-            cells = [one["tasks"][task][name] for one in scores]
-            texts = ["-" if value is None else f"{value:.4f}" for value in cells]
-            lines.append(f"{f'{task} {name}':{width}}{texts[0]:>12}{texts[1]:>12}{texts[2]:>24}")
-    return "\n".join(lines)
+    columns = (metrics["validation"], metrics["test"], metrics["mean_by_kind"]["test"])
+    table = [["", "validation", "test", f"{kinds}, test"]]
+    table += [
+        [f"{task} {name}", *(cell(column["tasks"][task][name]) for column in columns)]
+        for task in tasks
+        for name in ("rmse", "mae", "r2")
+    ]
+    return "\n".join(aligned(table))
