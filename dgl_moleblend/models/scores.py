@@ -17,6 +17,7 @@ SCALED = "scaled"
 LOWER_IS_BETTER = ("rmse", "mae", "loss", SCALED)
 THRESHOLD = 0.5
 """From this probability on, a molecule is called class 1."""
+_CORRELATIONS = ("spearman", "pearson")
 
 
 def shared_metrics(task_type: str, num_tasks: int) -> tuple[str, ...]:
@@ -104,6 +105,41 @@ def score(
         result[SCALED] = float(np.mean(each)) if each else None
     result["left_out"] = {m: sum(task[m] is None for task in tasks.values()) for m in METRICS[task_type]}
     result["tasks"] = tasks
+    return result
+
+
+def score_constants(
+    prediction: np.ndarray,
+    labels: np.ndarray,
+    task_type: str,
+    names: Sequence[str],
+    scale: Sequence[float] | None = None,
+) -> dict[str, Any]:
+    """Score a model that knows nothing of molecules: it says a mean, of all or of each fold's training rows.
+
+    Errors are those of what it says. It ranks no molecule above another, so that areas are those of one constant, and
+    there is no correlation: means of folds differ, each lower where its fold's labels are higher.
+
+    Parameters
+    ----------
+    prediction, labels, task_type, names, scale
+        See `score`.
+
+    Examples
+    --------
+    >>> means, labels = np.array([[0.6], [0.4], [0.6], [0.4]]), np.array([[0.0], [1.0], [0.0], [1.0]])
+    >>> score(means, labels, "classification", ["active"])["roc_auc"]
+    0.0
+    >>> score_constants(means, labels, "classification", ["active"])["roc_auc"]
+    0.5
+    """
+    if task_type != "regression":
+        prediction = np.broadcast_to(np.asarray(prediction, np.float64).mean(0), np.shape(prediction))
+    result = score(prediction, labels, task_type, names, scale)
+    for metric in _CORRELATIONS if task_type == "regression" else ():
+        for one in (result, *result["tasks"].values()):
+            one[metric] = None
+        result["left_out"][metric] = len(result["tasks"])
     return result
 
 

@@ -33,6 +33,7 @@ def _meaning(run: Results) -> list[str]:
     scored = len(run.tasks) - scores["left_out"].get(run.metrics["metric"], 0)
     over = f", on average over {scored} {'classes' if run.one_of else 'properties'}" if several else ""
     labels = sum(task["labels"] for task in scores["tasks"].values())
+    mean = "mean of the training and validation rows" if run.candidates else "training mean"
     sentences = []
     if run.part == "validation":
         sentences.append(
@@ -54,7 +55,7 @@ def _meaning(run: Results) -> list[str]:
                     f"{run.tasks[0]}, nine in ten within ±{number(most)} (in the unit of the input column)."
                 )
         if scores["mae"] is not None and not several:
-            sentences.append(_against(scores["mae"], constant["mae"]))
+            sentences.append(_against(scores["mae"], constant["mae"], mean))
         elif scores["rmse"] is not None and constant["rmse"] is not None:
             better = sum(
                 task["rmse"] < constant["tasks"][name]["rmse"]
@@ -62,7 +63,7 @@ def _meaning(run: Results) -> list[str]:
                 if task["rmse"] is not None
             )
             sentences.append(
-                f"The model is better than always predicting the training mean for {better} of {len(run.tasks)} "
+                f"The model is better than always predicting the {mean} for {better} of {len(run.tasks)} "
                 f"properties (by their RMSE, {run.part} rows)."
             )
     labels //= max(1, len(run.tasks) if run.one_of else 1)  # every class has them all
@@ -235,12 +236,12 @@ def _named(names: Sequence[str]) -> str:
     return ": " + ", ".join(names) if len(names) <= NAMED else ""
 
 
-def _against(error: float, constant: float | None) -> str:
+def _against(error: float, constant: float | None, mean: str) -> str:
     """Say how far off one property is on average, beside a constant."""
     text = f"The mean absolute error is {score_text(error, 'mae')}"
     if constant is None:
         return f"{text}."
-    text += f"; always predicting the training mean has {score_text(constant, 'mae')}. "
+    text += f"; always predicting the {mean} has {score_text(constant, 'mae')}. "
     if error >= constant:
         return text + "The model is no better than that: do not rely on it."
     if error > 0.9 * constant:

@@ -27,7 +27,7 @@ from dgl_moleblend.files import (
 from dgl_moleblend.models.blend_weights import blend, blend_weights
 from dgl_moleblend.models.censored import fit_with_bounds
 from dgl_moleblend.models.kernel import KernelModel
-from dgl_moleblend.models.scores import score
+from dgl_moleblend.models.scores import score, score_constants
 from dgl_moleblend.models.targets import LabelScaling, to_shares
 from dgl_moleblend.models.trees import TreeModel
 from dgl_moleblend.predict.calibration import calibrate, deviation_column, score_uncertainty
@@ -209,17 +209,11 @@ class _Comparison:
         return divide_rows(known, count, by=stays_together(self.request.facts), seed=self.config.seed)
 
     def mean(self) -> Candidate:
-        """Predict the mean of the other folds' labels."""
+        """Predict the mean of all labels, of rows in cross-validation, too: a mean of other folds would rank them."""
         began = time.perf_counter()
-        y = self.labels[self.rows]
-        out_of_fold = np.full_like(y, np.nan)
-        for k in np.unique(self.folds):
-            others = y[self.folds != k]
-            present = ~np.isnan(others)
-            mean = np.where(present, others, 0).sum(0) / np.maximum(present.sum(0), 1)
-            out_of_fold[self.folds == k] = np.where(present.any(0), mean, np.nan)
-        test = np.tile(np.nanmean(y, 0), (len(self.parts["test"]), 1))
-        return Candidate(out_of_fold, test, time.perf_counter() - began)
+        constant = np.nanmean(self.labels[self.rows], 0)
+        held_out, test = (np.tile(constant, (len(index), 1)) for index in (self.rows, self.parts["test"]))
+        return Candidate(held_out, test, time.perf_counter() - began)
 
     def forest(self) -> Candidate:
         """Fit a random forest on Morgan counts, the usual baseline."""
@@ -317,6 +311,9 @@ def _finish(
     def scored(values: np.ndarray, index: np.ndarray) -> dict[str, Any]:
         return score(values, work.labels[index], work.task_type, names, scaling.scale)
 
+    def scored_constant(values: np.ndarray, index: np.ndarray) -> dict[str, Any]:
+        return score_constants(values, work.labels[index], work.task_type, names, scaling.scale)
+
     validation = len(work.parts["train"]) + np.arange(len(work.parts["validation"]))
     metrics: dict[str, Any] = {
         "task_type": work.task_type, "metric": work.config.metric, "chosen_by": "cross-validation", "head": "auto",
@@ -326,15 +323,17 @@ def _finish(
         "rows": {name: len(part) for name, part in work.parts.items()},
         "candidates": {
             name: {"weight": weight[name], "seconds": one.seconds, "models": list(one.folders),
-                   "cross_validation": _short(scored(one.out_of_fold, work.rows)),
-                   "test": _short(scored(one.test, work.parts["test"]))}
-            for name, one in found.items()
+                   "cross_validation": _short(judge(one.out_of_fold, work.rows)),
+                   "test": _short(judge(one.test, work.parts["test"]))}
+            for name, one in found.items() for judge in [scored if one.folders else scored_constant]
         },
         "skipped": dict(skipped),
     }  # fmt: skip
-    constant = np.nanmean(work.labels[work.parts["train"]], 0)
+    constant = np.nanmean(labels, 0)
     metrics["mean_predictor"] = {
-        part: scored(np.tile(constant, (len(index), 1)), index) for part, index in work.parts.items() if part != "train"
+        part: scored_constant(np.tile(constant, (len(index), 1)), index)
+        for part, index in work.parts.items()
+        if part != "train"
     }
     metrics |= {**split_facts(work.request.facts), **count_bounds(work.dataset, work.parts), **work.request.weighed}
     members = {

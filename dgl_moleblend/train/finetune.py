@@ -22,7 +22,7 @@ from dgl_moleblend.files import (
 )
 from dgl_moleblend.models.losses import positive_weights
 from dgl_moleblend.models.predictor import MoleBlendPredictor
-from dgl_moleblend.models.scores import score
+from dgl_moleblend.models.scores import score, score_constants
 from dgl_moleblend.models.spread import OUTPUTS
 from dgl_moleblend.predict.calibrated import write_calibration
 from dgl_moleblend.predict.calibration import deviation_column, score_uncertainty
@@ -172,7 +172,7 @@ def finetune(
     for name, values in predictions.items():
         metrics[name] = score(values, labels[parts[name]], task_type, names, scaling.scale)
     metrics["mean_predictor"] = {
-        name: score(np.tile(constant, (len(values), 1)), labels[parts[name]], task_type, names, scaling.scale)
+        name: score_constants(np.tile(constant, (len(values), 1)), labels[parts[name]], task_type, names, scaling.scale)
         for name, values in predictions.items()
     }
     metrics["label_scale"] = list(scaling.scale)

@@ -23,7 +23,7 @@ class FinetuneResult:
         The model, for `predict`.
     metrics : dict
         As in metrics.json: "validation" and "test" scores of the model and, under "mean_predictor", of a model that
-        always predicts the training rows' mean.
+        always predicts the mean of the training rows, of a comparison that of training and validation rows.
     predictions : DataFrame
         Validation and test rows: row, id, smiles, split, and for each task its label and its prediction.
     """

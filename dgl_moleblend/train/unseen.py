@@ -1,12 +1,12 @@
 """What several models say of rows that they did not learn from: one table, scores, those of the mean predictor."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from dgl_moleblend.models.scores import score
+from dgl_moleblend.models.scores import score, score_constants
 from dgl_moleblend.predict.calibrated import held_out
 from dgl_moleblend.predict.calibration import deviation_column
 from dgl_moleblend.predict.tables import predicted
@@ -14,11 +14,15 @@ from dgl_moleblend.train.result import FinetuneResult
 
 
 def to_scores(
-    table: pd.DataFrame, names: Sequence[str], task_type: str, scale: Sequence[float] | np.ndarray
+    table: pd.DataFrame,
+    names: Sequence[str],
+    task_type: str,
+    scale: Sequence[float] | np.ndarray,
+    judge: Callable[..., dict[str, Any]] = score,
 ) -> dict[str, Any]:
     """Score the predictions of a table like predictions.csv."""
     values = table[[predicted(name) for name in names]].to_numpy(float)
-    return score(values, table[list(names)].to_numpy(float), task_type, names, [*scale])
+    return judge(values, table[list(names)].to_numpy(float), task_type, names, [*scale])
 
 
 def with_deviations(table: pd.DataFrame, tables: Sequence[pd.DataFrame], names: Sequence[str]) -> pd.DataFrame:
@@ -42,7 +46,7 @@ def apart(
     constant = table.assign(**{predicted(name): means[table[word], k] for k, name in enumerate(names)})
     scores: dict[str, Any] = {
         "out_of_fold": to_scores(table, names, task_type, scale),
-        "mean_predictor": {"out_of_fold": to_scores(constant, names, task_type, scale)},
+        "mean_predictor": {"out_of_fold": to_scores(constant, names, task_type, scale, score_constants)},
     }
     return table, scores
 
@@ -72,6 +76,6 @@ def beside_test(
     for part in ("validation", "test"):
         shown = table["split"] == part
         scores[part] = to_scores(table[shown], names, task_type, scale)
-        scores["mean_predictor"][part] = to_scores(constant[shown], names, task_type, scale)
+        scores["mean_predictor"][part] = to_scores(constant[shown], names, task_type, scale, score_constants)
         scores["rows"][part] = int(shown.sum())
     return table, scores

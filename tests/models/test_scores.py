@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from dgl_moleblend.models.scores import LOWER_IS_BETTER, METRICS, score
+from dgl_moleblend.models.scores import LOWER_IS_BETTER, METRICS, score, score_constants
 from dgl_moleblend.models.targets import LabelScaling
 from dgl_moleblend.report.words import CLASSES_HELP, METRIC_HELP, METRIC_NAMES
 
@@ -30,6 +30,20 @@ def test_correlations_by_hand_and_of_constant_predictions():
     assert score(-predicted, label, "regression", ["a"])["spearman"] == -result["spearman"]
     constant = score(np.full_like(label, 0.1), label, "regression", ["a"])
     assert (constant["spearman"], constant["pearson"]) == (0, 0)
+
+
+def test_means_of_folds_rank_nothing():
+    """A fold of high labels leaves a low mean to the others, which would look like a wrong order."""
+    labels = np.array([[0.0, 0], [1, 0], [4, 1], [5, 1]])
+    means = np.array([[4.5, 0.9], [4.5, 0.9], [0.5, 0.1], [0.5, 0.1]])
+    assert score(means, labels, "regression", ["a", "b"])["spearman"] < -0.8
+    found = score_constants(means, labels, "regression", ["a", "b"], [2.0, 0.5])
+    for one in (found, *found["tasks"].values()):
+        assert (one["spearman"], one["pearson"]) == (None, None)
+    assert found["left_out"]["spearman"] == 2
+    assert found["rmse"] == score(means, labels, "regression", ["a", "b"])["rmse"]
+    classes = score_constants(means[:, 1:], labels[:, 1:], "classification", ["b"])
+    assert (classes["roc_auc"], classes["pr_auc"], classes["mcc"]) == (0.5, 0.5, 0)
 
 
 def test_scores_of_classes_by_hand():

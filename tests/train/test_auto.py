@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 from commands import SMILES, succeed
 from folders import copy_to_edit
+from pages import Page
 from tables import QUIET
 
 import dgl_moleblend as mb
@@ -17,6 +18,7 @@ from dgl_moleblend.predict import calibration
 from dgl_moleblend.predict.ensemble import Ensemble, predict
 from dgl_moleblend.predict.features import Features
 from dgl_moleblend.report.results import read_results
+from dgl_moleblend.report.words import score_text
 from dgl_moleblend.train.auto import finetune_auto
 from dgl_moleblend.train.comparison import Comparison
 
@@ -51,9 +53,23 @@ def test_all_stand_in_the_table_and_weights_add_up(result):
     assert sum(one["weight"] for one in candidates.values()) == pytest.approx(1)
     assert candidates["mean"]["weight"] == 0
     assert result.metrics["cross_validation"]["rmse"] <= candidates["mean"]["cross_validation"]["rmse"]
-    page = (result.folder / "report.html").read_text()
+    page = Page(result.folder / "report.html").text
     assert "kernel machine, counts and descriptors" in page
     assert "Left out: kernel machine, states of the encoder, because a fresh encoder knows nothing." in page
+
+
+def test_the_mean_is_one_of_all_that_was_learned_from_and_orders_nothing(dataset, result):
+    known = np.concatenate([SPLIT["train"], SPLIT["validation"]])
+    labels = dataset.labels[:, 0].astype(float)
+    mean, baseline = result.metrics["candidates"]["mean"], result.metrics["mean_predictor"]["test"]
+    assert mean["test"]["mae"] == baseline["mae"]
+    assert mean["test"]["mae"] == pytest.approx(np.abs(labels[SPLIT["test"]] - labels[known].mean()).mean())
+    assert mean["cross_validation"]["rmse"] == pytest.approx(labels[known].std())
+    assert [one["spearman"] for one in (mean["cross_validation"], mean["test"], baseline)] == [None] * 3
+    text = Page(result.folder / "report.html").text
+    said = f"always predicting the mean of the training and validation rows has {score_text(baseline['mae'], 'mae')}."
+    assert said in text
+    assert "always predicts the mean of the training and validation rows" in text
 
 
 def test_intervals_are_those_that_were_judged(dataset, tmp_path, monkeypatch):

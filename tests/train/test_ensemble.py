@@ -105,6 +105,7 @@ def test_folds_predict_every_row_by_a_model_that_never_saw_it(tmp_path):
         errors.append(labels[fold["test"]] - labels[fold["train"]].mean())
     constant = np.sqrt(np.mean(np.concatenate(errors) ** 2))
     assert result.metrics["mean_predictor"]["out_of_fold"]["tasks"]["atoms"]["rmse"] == pytest.approx(constant)
+    assert result.metrics["mean_predictor"]["out_of_fold"]["spearman"] is None
 
 
 class Interrupt(Callback):

@@ -129,11 +129,17 @@ def test_validation_labels_choose_the_weights_and_do_not_train_them(finetuned, t
 def test_test_rows_are_scored_once(monkeypatch, tmp_path):
     dataset = chains(30)
     split = parts(dataset, validation=6, test=7)
-    scored = []
-    original = finetune_module.score
-    monkeypatch.setattr(finetune_module, "score", lambda p, y, *rest: scored.append(len(y)) or original(p, y, *rest))
+    scored = {"score": [], "score_constants": []}
+    for name, sizes in scored.items():
+        original = getattr(finetune_module, name)
+
+        def count(p, y, *rest, original=original, sizes=sizes):
+            sizes.append(len(y))
+            return original(p, y, *rest)
+
+        monkeypatch.setattr(finetune_module, name, count)
     finetune(dataset, split, tmp_path / "m", **QUICK)
-    assert scored.count(7) == 2  # the model, and the mean predictor beside it
+    assert [sizes.count(7) for sizes in scored.values()] == [1, 1]  # the model, and the mean predictor beside it
 
 
 def test_a_property_in_large_numbers_does_not_choose_the_weights_alone(finetuned, tmp_path):
