@@ -1,5 +1,6 @@
 """Parts that every report of a training run has: where rows went, the split, how it learned, its settings."""
 
+import shlex
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,6 +10,8 @@ from dgl_moleblend.report.results import Results, main_curves
 from dgl_moleblend.report.words import SPLITS, in_words, number
 
 _LONG = 12  # longer lists of settings are summed up
+_OF_ALL = ("metric", "seed")  # settings of a training that count where no network is trained
+_OF_CONFORMERS = ("seed", "num_conformers", "optimize", "timeout")
 
 
 def counts(run: Results) -> list[tuple[str, int, str]]:
@@ -82,34 +85,73 @@ def learning(run: Results, kept: int | None) -> list[Picture]:
     return pictures
 
 
+def usage(run: Results, network: str = "") -> dict[str, Any]:
+    """Return commands that work with the model, and the columns that its table needs by name.
+
+    Parameters
+    ----------
+    run : Results
+    network : str
+        The folder of a network, whose atoms can be drawn; "" where there is none.
+    """
+    place, given = shlex.quote(str(run.folder)), run.extra["featurizer"].get("positions") == "given"
+    several, further = run.extra.get("smiles_columns", []), (run.settings.get("work") or {}).get("columns", [])
+    file = "molecules.sdf" if given else "molecules.csv"
+    lines = [f"dgl-moleblend predict {place} {file} -o predictions.csv"]
+    if not (given or several or further):  # a SMILES alone has no positions, no partner and no columns
+        lines.append(f"dgl-moleblend predict {place} -s 'CCO'")
+    if network and not several:
+        molecule = file if given else "-s 'CCO'"
+        lines.append(f"dgl-moleblend inspect {molecule} --model {network} --figure atoms.png")
+    return {
+        "lines": lines,
+        "molecules": several,
+        "columns": further,
+        "draws": len(lines) > 1 and "inspect" in lines[-1],
+    }
+
+
 def settings(run: Results) -> dict[str, dict[str, str]]:
-    """Return settings and versions by section, as text."""
+    """Return the settings that were used, and versions, by section, as text."""
+    training = run.settings.get("training", {})
+    if run.candidates and "network" not in run.candidates:  # what a network would have been trained by
+        training = {name: training[name] for name in _OF_ALL if name in training}
+    featurizer = run.extra["featurizer"]
+    if featurizer.get("positions") != "embed":
+        featurizer = {name: value for name, value in featurizer.items() if name not in _OF_CONFORMERS}
     sections: dict[str, Any] = {
-        "Input of the model": run.extra["featurizer"],
+        "Input of the model": featurizer,
         "Model": {**run.model.get("encoder", {}), **run.model.get("predictor", run.model.get("sites", {}))},
-        "Training": {**run.settings.get("training", {}),
+        "Training": {**training,
                      **{key: run.metrics[key] for key in ("epochs", "steps") if key in run.metrics}},
         **({"Calibration": run.calibration.to_dict()} if run.calibration else {}),
         "Versions": run.versions,
     }  # fmt: skip
     start = run.settings.get("start", run.settings.get("encoder"))
-    if started_from := start.get("from", start.get("started_from")) if isinstance(start, dict) else start:
+    started_from = start.get("from", start.get("started_from")) if isinstance(start, dict) else start
+    if started_from and (not run.candidates or {"frozen", "network"} & {*run.candidates}):
         sections["Model"] = {"started from": started_from, **sections["Model"]}
     return {
         name: flat if name == "Versions" else in_words(flat)
         for name, values in sections.items()
-        for flat in [_flat(values, "" if isinstance(values, Mapping) else "value")]
+        for flat in [{key: text for key, text in _flat(values).items() if text not in ("", "None")}]
+        if flat
     }
 
 
 def _flat(values: object, prefix: str = "") -> dict[str, str]:
     """Name every value of nested settings, as text."""
     if isinstance(values, list):
-        text = ", ".join(map(str, values)) if len(values) <= _LONG else f"{len(values)} values"
-        return {prefix: text}
+        long = len(values) > _LONG or any(isinstance(value, Mapping) for value in values)
+        return {prefix: f"{len(values)} value{'s' * (len(values) != 1)}" if long else ", ".join(map(_text, values))}
     if not isinstance(values, Mapping):
-        return {prefix: str(values)}
+        return {prefix: _text(values)}
     flat: dict[str, str] = {}
     for key, value in values.items():
-        flat |= _flat(value, f"{prefix}.{key}" if prefix else str(key))
+        flat |= _flat(value, f"{prefix}: {key}" if prefix else str(key))
     return flat
+
+
+def _text(value: object) -> str:
+    """Write a number in four digits that tell; run.json and calibration.json have all of them."""
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,6 +1,5 @@
 """report.html of a model of atoms or bonds: errors beside the means of kinds, by kind, and where they are largest."""
 
-import shlex
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +49,7 @@ def write_site_report(folder: Path) -> Path:
         run=run,
         name=folder.resolve().name,
         title=title_of(run.tasks),
-        place=shlex.quote(str(folder)),
+        usage=sections.usage(run),
         level=level,
         of_kind=_KINDS[level],
         verdict=judge(run),

@@ -9,6 +9,7 @@ from dgl_moleblend.report.words import METRIC_NAMES
 _GOOD = {"r2": 0.7, "roc_auc": 0.8}
 _FAIR = {"r2": 0.3, "roc_auc": 0.65}
 _SAME = 0.01
+_WORSE = "Worse"
 _BESIDE = {"forest": "a random forest", "kernel": "the kernel machine alone"}
 
 
@@ -21,7 +22,7 @@ class Verdict:
     word : {"good", "fair", "poor", "unknown"}
     reason : str
     beside : tuple of str
-        A sentence for each simpler model that was scored on the test rows.
+        A sentence for each simpler model that was scored on the test rows; of a poor model, for those that are better.
     """
 
     word: str
@@ -44,6 +45,8 @@ def verdict(run: Results) -> Verdict:
 def grade(metric: str, value: float, reason: str, beside: tuple[str, ...] = ()) -> Verdict:
     """Find the word for a value of R² or ROC AUC, and say from where on it would be another."""
     word = "good" if value >= _GOOD[metric] else "fair" if value >= _FAIR[metric] else "poor"
+    if word == "poor":  # to be better than what is no good either is no praise
+        beside = tuple(sentence for sentence in beside if sentence.startswith(_WORSE))
     return Verdict(word, f"{reason}; good from {_GOOD[metric]:.2f}, fair from {_FAIR[metric]:.2f}.", beside)
 
 
@@ -59,6 +62,6 @@ def _beside(run: Results) -> list[str]:
         if abs(gain) < _SAME:
             found.append(f"As good as {words}, by {METRIC_NAMES.get(metric, metric)} on test rows.")
         else:
-            better = "Better" if gain > 0 else "Worse"
+            better = "Better" if gain > 0 else _WORSE
             found.append(f"{better} than {words} by {abs(gain):.0%} ({METRIC_NAMES.get(metric, metric)}, test rows).")
     return found

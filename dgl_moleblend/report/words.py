@@ -85,10 +85,10 @@ SKELETON = (
 
 _TWO_DECIMALS = ("r2", "spearman", "pearson")
 _WORDS = {
-    "duplicates.molecules": "molecules given more than once",
-    "duplicates.conflicting": "of these, with labels that differ",
-    "duplicates.across_parts": "of these, in more than one part of the split",
-    "duplicates.held_out_rows_seen_in_training": "validation and test rows whose molecule was trained on",
+    "duplicates: molecules": "molecules given more than once",
+    "duplicates: conflicting": "of these, with labels that differ",
+    "duplicates: across_parts": "of these, in more than one part of the split",
+    "duplicates: held_out_rows_seen_in_training": "validation and test rows whose molecule was trained on",
     "keep_duplicates_together": "equal molecules kept in one part",
     "fractions": "shares of training, validation and test",
     "split_warning": "remark",
@@ -104,13 +104,13 @@ def in_words(settings: dict[str, str]) -> dict[str, str]:
 
     Examples
     --------
-    >>> in_words({"max_steps": "-1", "keep_duplicates_together": "False", "layer.decay_rate": "0.9"})
+    >>> in_words({"max_steps": "-1", "keep_duplicates_together": "False", "layer: decay_rate": "0.9"})
     {'equal molecules kept in one part': 'no', 'steps at most': 'no limit', 'layer: decay rate': '0.9'}
     """
     found: dict[str, str] = {}
     order = {key: place for place, key in enumerate(_WORDS)}  # some words speak of those before
     for key, value in sorted(settings.items(), key=lambda item: order.get(item[0], len(order))):
-        words = _WORDS.get(key, key.replace(".", ": ").replace("_", " "))
+        words = _WORDS.get(key, key.replace("_", " "))
         text = "no limit" if key in _UNLIMITED and value == "-1" else _VALUES.get(value, value)
         found[key if words in found else words] = text
     return found

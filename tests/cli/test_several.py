@@ -1,13 +1,16 @@
 """`--smiles-columns`: rows of several molecules, from the table to predictions of any number of rows."""
 
+import html
 import io
 import json
+import re
 
 import numpy as np
 import pandas as pd
 import pytest
 from commands import QUICK, SMILES, run, succeed
 from folders import copy_to_edit
+from pages import Page
 
 import dgl_moleblend as mb
 
@@ -56,6 +59,20 @@ def test_rows_keep_their_place_and_the_bad_ones_say_which_column(name, fitted, t
     succeed("predict", fitted / name, table, "--quiet", "--workers", 0, "-o", tmp_path / "parts")
     parts = pd.read_parquet(tmp_path / "parts")
     np.testing.assert_allclose(parts["gap_predicted"].astype(float), found["gap_predicted"], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["network", "fast"])
+def test_the_report_shows_what_works(name, fitted, table, tmp_path):
+    page = Page(fitted / name / "report.html")
+    use = page.text.partition("How to use it")[2]
+    assert "A row is several molecules: their SMILES are read from the columns solute , solvent ." in use
+    (shown,) = re.findall("<pre>(.*?)</pre>", page.source, re.DOTALL)
+    for line in html.unescape(shown).splitlines():
+        words = [
+            {"molecules.csv": table, "predictions.csv": tmp_path / "p.csv"}.get(word, word) for word in line.split()
+        ]
+        succeed(*words[1:], "--quiet", "--workers", 0)
+    assert len(pd.read_csv(tmp_path / "p.csv")) == 30
 
 
 def test_a_run_knows_all_of_its_molecules(fitted, table, tmp_path):

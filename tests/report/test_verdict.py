@@ -32,3 +32,10 @@ def test_it_stands_beside_simpler_models():
     others = {"forest": {"test": {"roc_auc": 0.8}}}
     worse = verdict(run(0.72, True, others, "roc_auc"))
     assert worse.beside == ("Worse than a random forest by 10% (ROC AUC, test rows).",)
+
+
+def test_a_poor_model_is_not_praised():
+    others = {"forest": {"test": {"rmse": 2.0}}, "kernel": {"test": {"rmse": 0.8}}}
+    poor = verdict(run(-2.49, candidates=others))
+    assert (poor.word, poor.beside) == ("poor", ("Worse than the kernel machine alone by 25% (RMSE, test rows).",))
+    assert len(verdict(run(0.4, candidates=others)).beside) == 2
