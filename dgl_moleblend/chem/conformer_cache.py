@@ -49,7 +49,8 @@ def find(smiles: str, settings: Mapping[str, Any]) -> np.ndarray | None:
     if row is None:
         return None
     number, positions, checksum = row
-    if not isinstance(positions, bytes) or zlib.crc32(positions) != checksum or len(positions) % (12 * number):
+    whole = isinstance(positions, bytes) and zlib.crc32(positions) == checksum
+    if not whole or not isinstance(number, int) or number < 1 or len(positions) % (12 * number):
         _say(path, f"the conformers of {smiles} are damaged")
         return None
     return np.frombuffer(positions, "<f4").reshape(number, -1, 3).astype(np.float32)
@@ -71,6 +72,9 @@ def keep(smiles: str, settings: Mapping[str, Any], positions: np.ndarray) -> Non
 
 def _connect(path: str) -> sqlite3.Connection:
     """Open the file: a fraction of a millisecond, and no connection is ever shared with another process or thread."""
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.path.isdir(folder):  # SQLite does not say what it lacks
+        raise FileNotFoundError(f"there is no folder {folder!r}")
     connection = sqlite3.connect(path, timeout=_WAIT)
     connection.execute("PRAGMA synchronous = NORMAL")
     connection.execute(
@@ -87,6 +91,5 @@ def _key(smiles: str, settings: Mapping[str, Any]) -> str:
 @functools.cache
 def _say(path: str, reason: str) -> None:
     """Say once what is wrong with the file."""
-    log.warning(
-        "conformers are made anew, as the cache %s cannot be used: %s (delete it, or name another)", path, reason
-    )
+    fix = "delete it" if os.path.isdir(os.path.dirname(os.path.abspath(path))) else "make the folder"
+    log.warning("conformers are made anew, as the cache %s cannot be used: %s (%s, or name another)", path, reason, fix)

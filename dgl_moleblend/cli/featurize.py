@@ -8,7 +8,7 @@ import click
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.executors import open_executor
 from dgl_moleblend.cli.frame import Command
-from dgl_moleblend.cli.inputs import resumable, say
+from dgl_moleblend.cli.inputs import check_embedding, resumable, say
 from dgl_moleblend.errors import DataError
 
 if TYPE_CHECKING:
@@ -83,7 +83,9 @@ DATASETS = ("pcqm4mv2", "qm9", "esol", "freesolv", "lipophilicity", "bbbp", "bac
 )
 @click.option("--overwrite", is_flag=True, help="Replace what is there instead of going on with it.")
 @options.quiet
+@click.pass_context
 def command(
+    ctx: click.Context,
     inputs: tuple[str, ...],
     labels_file: str | None,
     dataset: str | None,
@@ -130,6 +132,7 @@ def command(
     from dgl_moleblend.pairs.loader import save_graphs
     from dgl_moleblend.readers.share import Share
 
+    check_embedding(ctx, positions)
     rejects_path = Path(output, REJECTS_FILE)
     if output_format == "dgl":
         rejects_path = Path(output).with_suffix(".rejects.csv")

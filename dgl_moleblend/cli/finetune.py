@@ -12,7 +12,17 @@ from dgl_moleblend import shipped
 from dgl_moleblend.cli import calibrate, options
 from dgl_moleblend.cli.dividing import check_together, divide, dividing
 from dgl_moleblend.cli.frame import Command
-from dgl_moleblend.cli.inputs import encoder_choice, open_molecules, prepared_once, refuse, resumable, say, unless_given
+from dgl_moleblend.cli.inputs import (
+    check_embedding,
+    encoder_choice,
+    find_tasks,
+    open_molecules,
+    prepared_once,
+    refuse,
+    resumable,
+    say,
+    unless_given,
+)
 from dgl_moleblend.cli.scores import candidates_to_text, runs_to_text, to_text
 from dgl_moleblend.cli.settings import kept
 from dgl_moleblend.cli.several import add_molecules, read_columns, several_columns
@@ -166,6 +176,7 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     from dgl_moleblend.train.run import check_folder
 
     check_together(ctx, inputs, division)
+    check_embedding(ctx, given["featurizing"]["positions"], inputs)
     _check_network(ctx, encoder)
     head = _choose_head(ctx, given["answer"])
     molecules = read_columns(ctx, given["smiles_columns"], inputs, given["reading"])
@@ -198,7 +209,7 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     columns_beside = columns if weights is None else (*columns, weights)
     derived: dict[str, Any] = {}
     if not tasks:
-        labels["task_columns"] = _find_tasks(inputs, given["reading"], columns_beside)
+        labels["task_columns"] = find_tasks(inputs, given["reading"], columns_beside)
         derived |= {"tasks": labels["task_columns"]} if labels["task_columns"] else {}
     if labels["task_columns"]:  # else all of a data set are meant
         labels["task_columns"] = (*labels["task_columns"], *columns_beside)
@@ -265,24 +276,6 @@ def _conclude(out: Path) -> None:
         say(sentence)
     say(f"open {out / REPORT_FILE}")
     say(f"new molecules: {shlex.join(['dgl-moleblend', 'predict', str(out), 'new.csv', '-o', 'predictions.csv'])}")
-
-
-def _find_tasks(inputs: tuple[str, ...], reading: Mapping[str, Any], columns: tuple[str, ...]) -> tuple[str, ...]:
-    """Return the one column that can be what is to be predicted; () of a data set, whose labels are all meant."""
-    from dgl_moleblend.data.labelled import find_label
-    from dgl_moleblend.errors import DataError
-    from dgl_moleblend.files import MANIFEST_FILE
-    from dgl_moleblend.readers.inputs import expand_inputs
-
-    if any(Path(name, MANIFEST_FILE).is_file() for name in inputs):
-        return ()
-    first = expand_inputs(inputs)[0]
-    if first == "-":
-        raise DataError("what is to be predicted is not named, and standard input can be read but once", where="stdin",
-                        fix="name its column with --tasks")  # fmt: skip
-    name = find_label(first, reading, skip=columns, option="--tasks")
-    say(f"--tasks {name}: the one column that can be what is to be predicted")
-    return (name,)
 
 
 def _compare(

@@ -3,7 +3,7 @@
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 _PREPARED = "DGL_MOLEBLEND_MOLECULES"
 READING = ("smiles_column", "id_column", "input_format", "encoding", "sheet", "decimal", "charge")
 FEATURIZING = ("positions", "num_conformers", "timeout", "standardize", "optimize")
+EMBEDDING = ("num_conformers", "optimize", "conformer_cache")
+"""Options of conformers that are embedded."""
 
 
 def open_molecules(
@@ -47,6 +49,7 @@ def open_molecules(
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.data.unusual import remarks
 
+    check_embedding(ctx, featurizer.positions, inputs)
     stores = [name for name in inputs if Path(name, MANIFEST_FILE).is_file()]
     if stores and len(stores) < len(inputs):
         raise click.UsageError(f"{stores[0]} is a data set, and not all of the others are: give data sets or files")
@@ -127,11 +130,49 @@ def _match(wanted: tuple[str, ...], names: tuple[str, ...]) -> list[str]:
     return list(found)
 
 
+def find_tasks(inputs: tuple[str, ...], reading: Mapping[str, Any], columns: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the one column that can be what is to be predicted; () of a data set, whose labels are all meant."""
+    from dgl_moleblend.data.labelled import find_label
+    from dgl_moleblend.errors import DataError
+    from dgl_moleblend.readers.inputs import expand_inputs
+
+    if any(Path(name, MANIFEST_FILE).is_file() for name in inputs):
+        return ()
+    first = expand_inputs(inputs)[0]
+    if first == "-":
+        raise DataError("what is to be predicted is not named, and standard input can be read but once", where="stdin",
+                        fix="name its column with --tasks")  # fmt: skip
+    name = find_label(first, reading, skip=columns, option="--tasks")
+    say(f"--tasks {name}: the one column that can be what is to be predicted")
+    return (name,)
+
+
 def refuse(ctx: click.Context, names: tuple[str, ...], reason: str) -> None:
     """Raise a UsageError if one of these options was given."""
     for parameter in ctx.command.params:
         if parameter.name in names and ctx.get_parameter_source(parameter.name) is not ParameterSource.DEFAULT:
             raise click.UsageError(f"leave out {parameter.opts[0]}: {reason}")
+
+
+def refuse_on_line(ctx: click.Context, names: tuple[str, ...], reason: str) -> None:
+    """Raise a UsageError if one of these was given on the command line; files and the environment serve many runs."""
+    for parameter in ctx.command.params:
+        if parameter.name in names and ctx.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
+            says_no = parameter.secondary_opts and ctx.params[parameter.name] is False
+            name = (parameter.secondary_opts if says_no else parameter.opts)[0]
+            raise click.UsageError(f"leave out {name}: {reason}")
+
+
+def check_embedding(ctx: click.Context, positions: str, inputs: Sequence[str] = ()) -> None:
+    """Raise a UsageError if options of embedded conformers were given, and none are embedded."""
+    for name in inputs:
+        if Path(name, MANIFEST_FILE).is_file():
+            refuse_on_line(ctx, EMBEDDING, f"{name} is a data set, featurized already")
+    if positions == "embed":
+        return
+    if any(parameter.name == "positions" for parameter in ctx.command.params):
+        refuse_on_line(ctx, EMBEDDING, "no conformers are embedded; or add --positions embed, which does that")
+    refuse_on_line(ctx, EMBEDDING, "the model reads no embedded conformers")
 
 
 def unless_given(ctx: click.Context, defaults: dict[str, Any]) -> dict[str, Any]:

@@ -136,6 +136,8 @@ def _use_cache(ctx: click.Context, parameter: click.Parameter, value: str | None
     """Have this process, and those that it starts, find conformers in a file."""
     if value is None:
         return
+    if not os.path.isdir(folder := os.path.dirname(os.path.abspath(value))):
+        raise click.BadParameter(f"there is no folder {folder!r}; make it, or name another file", ctx, parameter)
     before = os.environ.get(CACHE_VARIABLE)
     os.environ[CACHE_VARIABLE] = os.path.abspath(value)
 

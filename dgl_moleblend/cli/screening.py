@@ -11,7 +11,7 @@ import click
 
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.executors import open_executor
-from dgl_moleblend.cli.inputs import open_molecules, refuse, resumable, say
+from dgl_moleblend.cli.inputs import check_embedding, open_molecules, refuse, resumable, say
 from dgl_moleblend.env.processes import prepare_workers
 from dgl_moleblend.files import MANIFEST_FILE
 
@@ -199,6 +199,7 @@ def open_source(
     from dgl_moleblend.predict.screen import Featurized, Files
     from dgl_moleblend.readers.molecules import MoleculeReader
 
+    check_embedding(ctx, job.featurizer.positions, files)
     if smiles_columns:
         return _open_several(ctx, smiles, files, smiles_columns, task_columns, keep_cells, reading)
     if smiles:

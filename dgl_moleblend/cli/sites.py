@@ -11,7 +11,7 @@ from click.core import ParameterSource
 from dgl_moleblend import shipped
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.dividing import check_together, divide
-from dgl_moleblend.cli.inputs import encoder_choice, refuse, resumable, say, unless_given
+from dgl_moleblend.cli.inputs import check_embedding, encoder_choice, refuse, resumable, say, unless_given
 from dgl_moleblend.cli.scores import aligned, cell
 from dgl_moleblend.cli.settings import kept
 from dgl_moleblend.env.processes import number_of_processes
@@ -56,6 +56,7 @@ def fit_sites(ctx: click.Context, inputs: tuple[str, ...], output: str, given: M
         raise click.UsageError(f"{option} trains in one process")
     division, encoder, reading = given["dividing"], given["start"]["encoder"], given["reading"]
     check_together(ctx, inputs, division)
+    check_embedding(ctx, given["featurizing"]["positions"])
 
     from dgl_moleblend import folder as model_folder
     from dgl_moleblend.config import FeaturizerConfig

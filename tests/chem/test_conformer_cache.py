@@ -79,11 +79,21 @@ def test_a_file_that_is_no_cache_is_said_and_left(cache, caplog):
     assert cache.read_bytes() == b"my thesis" * 1000
 
 
-def test_damaged_conformers_are_made_anew(cache, caplog):
+def test_a_folder_that_is_not_there_is_named(cache, caplog, monkeypatch, tmp_path):
+    monkeypatch.setenv("DGL_MOLEBLEND_CONFORMER_CACHE", str(tmp_path / "nowhere" / "c.sqlite"))
+    assert embed_positions(read_smiles("CCO")).shape == (1, 3, 3)
+    assert f"there is no folder {str(tmp_path / 'nowhere')!r} (make the folder, or name another)" in caplog.text
+
+
+@pytest.mark.parametrize(
+    "damage",
+    ["positions = zeroblob(36)", "conformers = 0", "conformers = NULL", "conformers = -1", "positions = zeroblob(0)"],
+)
+def test_damaged_conformers_are_made_anew(cache, caplog, damage):
     mol = read_smiles("CCO")
     made = embed_positions(mol)
     with sqlite3.connect(cache) as connection:
-        connection.execute("UPDATE conformers SET positions = zeroblob(36)")
+        connection.execute(f"UPDATE conformers SET {damage}")
     np.testing.assert_array_equal(embed_positions(mol), made)
     assert "the conformers of CCO are damaged" in caplog.text
     conformer_cache._say.cache_clear()

@@ -114,3 +114,16 @@ def test_atoms_of_a_structure_are_told_in_the_order_of_its_file(model, tmp_path)
     for atom in numbered.GetAtoms():
         other = mol.GetAtomWithIdx(atom.GetAtomMapNum() - 1)
         assert (atom.GetSymbol(), atom.GetDegree()) == (other.GetSymbol(), other.GetDegree())
+
+
+def test_a_cache_of_conformers_is_of_models_that_embed(table, pretrained, model, tmp_path):
+    cache = ("--conformer-cache", tmp_path / "c.sqlite", "--workers", 0, "--quiet", "-o")
+    succeed("embed", pretrained, table, *cache, tmp_path / "e.parquet")
+    assert (tmp_path / "c.sqlite").is_file()
+    result = run("embed", pretrained, table, "--positions", "none", *cache, tmp_path / "n.parquet")
+    assert result.exit_code == 2
+    assert "leave out --conformer-cache: no conformers are embedded; or add --positions embed" in result.stderr
+    for given in ((table,), ("-s", "CCO")):
+        result = run("predict", model, *given, *cache, tmp_path / "p.csv")
+        assert result.exit_code == 2
+        assert "leave out --conformer-cache: the model reads no embedded conformers" in result.stderr

@@ -371,3 +371,22 @@ def test_shards_of_a_file_are_the_blocks_of_the_whole(table, tmp_path):
     assert result.exit_code == 2
     assert "share" in result.stderr
     assert run(table, *how, "--shard", "4/3", "-o", tmp_path / "x.store").exit_code == 2
+
+
+@pytest.mark.parametrize("option", [("--conformers", 3), ("--no-force-field",), ("--conformer-cache", "c.sqlite")])
+def test_options_of_conformers_want_conformers(table, tmp_path, option, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for command in ("featurize", "pretrain", "finetune"):
+        result = commands.run(command, table, *option, "-o", "out", "--workers", 0)
+        assert result.exit_code == 2, result.output
+        assert f"leave out {option[0]}: no conformers are embedded; or add --positions embed" in result.stderr
+        assert not Path("out").exists()
+    monkeypatch.setenv("DGL_MOLEBLEND_FEATURIZE_CONFORMERS", "3")
+    monkeypatch.setenv("DGL_MOLEBLEND_FEATURIZE_CONFORMER_CACHE", "c.sqlite")
+    succeed("featurize", table, "-o", "s", "--workers", 0, "--quiet")
+    if option[0] == "--conformer-cache":
+        result = commands.run("pretrain", "s", *option, "-o", "out")
+        assert "leave out --conformer-cache: s is a data set, featurized already" in result.stderr
+        result = commands.run("featurize", table, "--positions", "embed", "--conformer-cache", "no/c", "-o", "t")
+        assert result.exit_code == 2
+        assert f"there is no folder {str(tmp_path / 'no')!r}" in result.stderr
