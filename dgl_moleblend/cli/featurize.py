@@ -126,6 +126,7 @@ def command(
     from dgl_moleblend.data.dataset import MoleculeDataset
     from dgl_moleblend.data.featurize import featurize_to_store, featurize_to_table
     from dgl_moleblend.data.molecules import PipelineConfig
+    from dgl_moleblend.data.store import MoleculeStore
     from dgl_moleblend.data.table import MoleculeTable
     from dgl_moleblend.data.unusual import remarks
     from dgl_moleblend.files import REJECTS_FILE, keep_inputs, write_atomically
@@ -164,6 +165,13 @@ def command(
     _report(len(table), table.rejects, output, rejects_path)
     for text in remarks(MoleculeDataset(table)):
         say(text)
+    if isinstance(reader, Share) and not len(table) + len(table.rejects):
+        blocks = table.manifest["blocks"] if isinstance(table, MoleculeStore) else reader.blocks
+        if blocks:  # else the whole input has no rows
+            no_file = "; no file of graphs is written, as DGL has none without graphs" * (output_format == "dgl")
+            say(f"this share has no rows, which is no error: {reader.of:,} shares of {blocks:,} blocks of"
+                f" {shard_size:,} rows (--shard-size){no_file}")  # fmt: skip
+            return
     if not len(table):
         raise click.ClickException("no molecule was kept")
 

@@ -90,6 +90,7 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str, **given: A
         shipped.find(encoder)  # said before torch is imported
 
     from dgl_moleblend.config import FeaturizerConfig
+    from dgl_moleblend.data.shares import missing_shares
     from dgl_moleblend.files import keep_inputs
     from dgl_moleblend.train.run import check_folder
 
@@ -104,6 +105,8 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str, **given: A
     with prepared_once(Path(output)) if several else nullcontext() as store:
         dataset = open_molecules(ctx, inputs, featurizer, workers=given["workers"], quiet=not compute.progress,
                                  store=store, **given["reading"])  # fmt: skip
+        for text in missing_shares([dataset.table]):  # of one alone; of several it is said where they are joined
+            say(text)
         say(f"{len(dataset):,} molecules, {int((dataset.num_conformers > 0).sum()):,} of them with 3D positions")
 
         targets = _targets(dataset, store, workers=given["workers"], progress=compute.progress, **telling)

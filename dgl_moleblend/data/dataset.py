@@ -17,6 +17,7 @@ from dgl_moleblend.data.classes import ClassColumns, bounds_with, labels_with
 from dgl_moleblend.data.grouped import GROUPINGS, divide_groups
 from dgl_moleblend.data.joined import JoinedTable
 from dgl_moleblend.data.rows import Sample
+from dgl_moleblend.data.shares import missing_shares
 from dgl_moleblend.data.splitters import split_by_dgllife
 from dgl_moleblend.data.store import MoleculeStore
 from dgl_moleblend.data.table import MoleculeTable
@@ -87,9 +88,12 @@ class MoleculeDataset(Dataset[Sample]):
         Raises
         ------
         DataError
-            If there are none, or one is unfinished, damaged or another version's.
+            If there are none, or one is unfinished, damaged or another version's, or is a share that is there twice.
         """
-        return cls(JoinedTable([MoleculeStore(path) for path in paths]))
+        stores = [MoleculeStore(path) for path in paths]
+        for text in missing_shares(stores):
+            log.warning("%s", text)
+        return cls(JoinedTable(stores))
 
     @classmethod
     def from_file(

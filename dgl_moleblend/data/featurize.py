@@ -24,6 +24,7 @@ from dgl_moleblend.data.table import MoleculeTable
 from dgl_moleblend.data.workers import Chunk, Task, run_tasks
 from dgl_moleblend.data.writer import StoreWriter
 from dgl_moleblend.readers.records import Reader, Record
+from dgl_moleblend.readers.share import Share
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -87,7 +88,7 @@ def featurize_to_store(
             with _closing(run_tasks(tasks, workers=workers, executor=executor)) as chunks:
                 for chunk in _join(bar.watch(chunks), shard_size):
                     writer.write_shard(chunk.batch, chunk.rejects)
-        return writer.finish()
+        return writer.finish(reader.blocks if isinstance(reader, Share) else None)
     finally:
         writer.close()
 

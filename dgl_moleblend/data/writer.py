@@ -204,10 +204,11 @@ class StoreWriter:
             self._append_rejects([reject.values() for reject in rejects])
             self._write_manifest()
 
-    def finish(self) -> MoleculeStore:
-        """Mark the store as complete and open it."""
+    def finish(self, blocks: int | None = None) -> MoleculeStore:
+        """Mark the store as complete and open it; of a share, say how many blocks of rows the whole input has."""
         with _disk_errors(self.folder):
             self.manifest["complete"] = True
+            self.manifest |= {} if blocks is None else {"blocks": blocks}
             self.manifest["rejects"]["sha256"] = sha256(self.folder / REJECTS_FILE)
             self._write_manifest()
         self.close()

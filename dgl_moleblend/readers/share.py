@@ -17,6 +17,12 @@ class Share:
     block : int
         Rows of a block.
 
+    Attributes
+    ----------
+    of : int
+    blocks : int or None
+        How many blocks the whole input has, once it has been read to its end.
+
     Examples
     --------
     >>> from dgl_moleblend.readers.memory import MoleculeList
@@ -27,7 +33,9 @@ class Share:
     def __init__(self, reader: Reader, number: int, of: int, *, block: int) -> None:
         check(1 <= number <= of, "number", number, f"from 1 to {of}")
         check(block >= 1, "block", block, "at least 1")
-        self._reader, self._number, self._of, self._block = reader, number, of, block
+        self.of = of
+        self._reader, self._number, self._block = reader, number, block
+        self.blocks: int | None = None
 
     @property
     def bytes_read(self) -> int:
@@ -56,7 +64,12 @@ class Share:
 
     def arguments(self) -> dict[str, object]:
         """Return what decides which records there are, in plain values."""
-        return {**self._reader.arguments(), "share": [self._number, self._of, self._block]}
+        return {**self._reader.arguments(), "share": [self._number, self.of, self._block]}
 
     def __iter__(self) -> Iterator[Record]:
-        return (one for one in self._reader if one.row // self._block % self._of == self._number - 1)
+        row = -1
+        for one in self._reader:
+            row = one.row
+            if row // self._block % self.of == self._number - 1:
+                yield one
+        self.blocks = row // self._block + 1

@@ -390,3 +390,18 @@ def test_options_of_conformers_want_conformers(table, tmp_path, option, monkeypa
         result = commands.run("featurize", table, "--positions", "embed", "--conformer-cache", "no/c", "-o", "t")
         assert result.exit_code == 2
         assert f"there is no folder {str(tmp_path / 'no')!r}" in result.stderr
+
+
+def test_a_share_without_rows_is_no_error(table, tmp_path):
+    how = ("--shard-size", 20, "--quiet", "--workers", 0)
+    for number in (1, 2, 3, 3):  # the last again: the command goes on where nothing is left to do
+        said = succeed("featurize", table, *how, "--shard", f"{number}/3", "-o", tmp_path / str(number)).stderr
+        assert ("this share has no rows, which is no error: 3 shares of 2 blocks of 20 rows" in said) is (number == 3)
+    assert len(MoleculeStore(tmp_path / "3")) == 0
+    joined = mb.MoleculeDataset.from_stores([tmp_path / name for name in "321"])
+    assert len(joined) == 30
+    said = succeed("featurize", table, *how, "--shard", "3/3", "--format", "dgl", "-o", tmp_path / "g.bin").stderr
+    assert "this share has no rows" in said
+    assert "no file of graphs is written" in said
+    (tmp_path / "header.csv").write_text("smiles\n")
+    assert run(tmp_path / "header.csv", "--shard", "2/3", "-o", tmp_path / "h").exit_code == 1

@@ -153,3 +153,36 @@ def test_what_goes_wrong_is_said_in_a_sentence(table, tmp_path, arguments, text)
     assert text in result.stderr
     assert "Traceback" not in result.output
     assert not (tmp_path / "p").exists()
+
+
+def test_shares_are_given_once_and_missing_ones_are_said(table, tmp_path, caplog):
+    for number in (1, 2, 3, 4):
+        succeed(
+            "featurize",
+            table,
+            "--shard-size",
+            11,
+            "--shard",
+            f"{number}/4",
+            "-o",
+            tmp_path / str(number),
+            "--quiet",
+            "--workers",
+            0,
+        )
+    one, two, three, none = (tmp_path / str(number) for number in (1, 2, 3, 4))
+    result = run("pretrain", one, one, three, *QUICK, "-o", tmp_path / "model")
+    assert result.exit_code == 2
+    assert f"share 1/4 of {table} is there twice\n  where: {one} and {one}" in result.stderr
+    lacks = f"share 2/4 of {table} is missing"  # and not 4/4, which has no rows
+    succeed("pretrain", one, three, *QUICK, "-o", tmp_path / "model")
+    assert lacks in caplog.text
+    caplog.clear()
+    assert f"shares 2/4, 3/4 of {table} are missing" in succeed("pretrain", one, *QUICK, "-o", tmp_path / "m").stderr
+    succeed("pretrain", one, two, three, none, *QUICK, "--overwrite", "-o", tmp_path / "m")
+    for folder in (one, three):  # written before shares were known by number
+        manifest = json.loads((folder / "manifest.json").read_text())
+        del manifest["arguments"]["share"]
+        (folder / "manifest.json").write_text(json.dumps(manifest))
+    succeed("pretrain", one, three, *QUICK, "--overwrite", "-o", tmp_path / "m")
+    assert "missing" not in caplog.text
