@@ -1,6 +1,6 @@
 """`calibrate`: how far off a model's predictions may be, by measured molecules of a file of their own."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -9,7 +9,7 @@ from dgl_moleblend import shipped
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.frame import Command
 from dgl_moleblend.cli.inputs import open_molecules, say
-from dgl_moleblend.cli.several import add_molecules
+from dgl_moleblend.cli.several import add_molecules, check_tables
 
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
@@ -49,8 +49,10 @@ def command(
     shipped.find(model)  # said before torch is imported
 
     from dgl_moleblend.predict.ensemble import Ensemble
+    from dgl_moleblend.predict.recalibrate import check_overwrite
 
-    ensemble = Ensemble.from_pretrained(model)
+    check_overwrite(model, overwrite=overwrite)
+    ensemble = Ensemble.from_pretrained(model, calibrated=False)
     dataset = open_measured(ensemble, inputs, reading, workers=workers, quiet=quiet, missing_labels=missing_labels)
     apply(model, dataset, inputs, overwrite=overwrite, accelerator=accelerator, progress=not quiet)
 
@@ -61,6 +63,7 @@ def open_measured(
     """Read measured molecules as a model reads them, with its labels and the columns beside them."""
     columns, molecules = (*ensemble.label_columns, *ensemble.feature_columns), ensemble.smiles_columns
     if molecules:
+        check_tables(click.get_current_context(), inputs, molecules)
         reading = {**reading, "smiles_column": molecules[0]}
     first = open_molecules(
         click.get_current_context(), inputs, ensemble.featurizer, task_columns=columns, **reading, **how
@@ -68,7 +71,31 @@ def open_measured(
     return add_molecules(first, inputs, molecules, reading, workers=how["workers"], quiet=how["quiet"])
 
 
-def apply(model: str, dataset: "MoleculeDataset", inputs: tuple[str, ...], **how: Any) -> None:
+def check(measured: "MoleculeDataset", dataset: "MoleculeDataset", task_type: str | None, files: Sequence[str]) -> None:
+    """See that a model to be trained on a data set can be calibrated by measured molecules."""
+    from dgl_moleblend.predict.recalibrate import check_measured
+
+    check_measured(measured, dataset.task_names, task_type, dataset.classes, _name(files))
+
+
+def apply_to_new(model: str, dataset: "MoleculeDataset", files: Sequence[str], **how: Any) -> None:
+    """Calibrate a model that was just trained; where that fails, say that the model is there."""
+    from dgl_moleblend.errors import DataError
+
+    try:
+        apply(model, dataset, files, overwrite=True, **how)
+    except DataError:
+        say(f"the model is finished, in {model}; its calibration on {_name(files)} failed")
+        raise
+
+
+def _name(files: Sequence[str]) -> str:
+    from pathlib import Path
+
+    return ", ".join(Path(name).name for name in files)
+
+
+def apply(model: str, dataset: "MoleculeDataset", files: Sequence[str], **how: Any) -> None:
     """Calibrate, write the report anew, and say what came of it."""
     from pathlib import Path
 
@@ -78,7 +105,7 @@ def apply(model: str, dataset: "MoleculeDataset", inputs: tuple[str, ...], **how
     from dgl_moleblend.report.page import write_report
     from dgl_moleblend.report.trust import describe
 
-    found = calibrate_on(model, dataset, ", ".join(Path(name).name for name in inputs), **how)
+    found = calibrate_on(model, dataset, _name(files), **how)
     left_out = found.source["left_out"] if found.source is not None else 0
     if left_out:
         say(f"{left_out:,} rows left out: their molecule is in the training set, or cannot be told from one that is")

@@ -179,7 +179,7 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     check_embedding(ctx, given["featurizing"]["positions"], inputs)
     _check_network(ctx, encoder)
     head = _choose_head(ctx, given["answer"])
-    molecules = read_columns(ctx, given["smiles_columns"], inputs, given["reading"])
+    molecules = read_columns(ctx, given["smiles_columns"], (*inputs, *given["calibration_files"]), given["reading"])
     kinds, columns = _features(given["answer"]["features"], head)
     weights, by_task = given["weighing"]["weight_column"], read_task_weights(given["weighing"]["task_weights"])
     training: TrainingConfig = given["training"].replace(**given["fitting"], task_weights=by_task)
@@ -232,6 +232,7 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
                                   quiet=not given["compute"].progress, **given["reading"], **labels)  # fmt: skip
         measured = add_molecules(measured, calibration_files, molecules, given["reading"], workers=given["workers"],
                                  quiet=not given["compute"].progress)  # fmt: skip
+        calibrate.check(measured, dataset, given["task_type"], calibration_files)
     task_type = given["task_type"]
     shared: dict[str, Any] = {"tasks": task_type, "start": start, **weighted, **given["again"]}
     if head == "network":
@@ -252,8 +253,8 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     if is_first_process():
         click.echo(table(result.metrics))
         if measured is not None:
-            calibrate.apply(output, measured, calibration_files, overwrite=True,
-                            accelerator=given["compute"].accelerator, progress=given["compute"].progress)  # fmt: skip
+            calibrate.apply_to_new(output, measured, calibration_files, accelerator=given["compute"].accelerator,
+                                   progress=given["compute"].progress)  # fmt: skip
         _conclude(Path(output))
 
 

@@ -12,6 +12,7 @@ import click
 from dgl_moleblend.cli import options
 from dgl_moleblend.cli.executors import open_executor
 from dgl_moleblend.cli.inputs import check_embedding, open_molecules, refuse, resumable, say
+from dgl_moleblend.cli.several import check_tables
 from dgl_moleblend.env.processes import prepare_workers
 from dgl_moleblend.files import MANIFEST_FILE
 
@@ -226,10 +227,10 @@ def _open_several(
     from dgl_moleblend.predict.screen import Files
     from dgl_moleblend.readers.molecules import MoleculeReader
 
-    named = ", ".join(columns)
-    if smiles or "-" in files or any(Path(name, MANIFEST_FILE).is_file() for name in files):
-        raise click.UsageError(f"the model reads several molecules a row: give files of tables with columns {named}")
-    refuse(ctx, ("smiles_column",), f"the model reads {named}")
+    if smiles:
+        named = ", ".join(columns)
+        raise click.UsageError(f"leave out -s, and give files of tables with columns {named}, which the model reads")
+    check_tables(ctx, files, columns)
     refuse(ctx, ("executor",), "rows of several molecules are computed here")
     how = [{**reading, "smiles_column": name} for name in columns]
     first = MoleculeReader(files, task_columns=task_columns, keep_cells=keep_cells, **how[0])

@@ -46,6 +46,21 @@ def read_columns(
     return names
 
 
+def check_tables(ctx: click.Context, files: Sequence[str], columns: Sequence[str]) -> None:
+    """See that a model of several molecules a row is given files of tables, and no column of SMILES but its own.
+
+    Raises
+    ------
+    click.UsageError
+        If not.
+    """
+    named = ", ".join(columns)
+    if "-" in files or any(Path(name, MANIFEST_FILE).is_file() for name in files):
+        raise click.UsageError(f"the model reads several molecules a row: give files of tables with columns {named},"
+                               " not a data set or standard input")  # fmt: skip
+    refuse(ctx, ("smiles_column",), f"the model reads {named}")
+
+
 def add_molecules(
     first: "MoleculeDataset",
     inputs: Sequence[str],

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _OF_MOLECULES = ("task_columns", "missing_labels", "task_type", "seeds", "folds", "replicates", "trials", "readout",
                  "class_weights", "weight_column", "task_weights", "head", "fast", "features", "devices",
-                 "standardize")  # fmt: skip
+                 "standardize", "smiles_columns", "calibration_files", "relation_column")  # fmt: skip
 """Options that labels of molecules alone have."""
 
 sites = options.grouped(

@@ -13,7 +13,7 @@ from typing_extensions import Self
 
 from dgl_moleblend.checksums import check_file, renew
 from dgl_moleblend.errors import CheckpointError
-from dgl_moleblend.files import PREDICTIONS_FILE, write_atomically
+from dgl_moleblend.files import OWN_CALIBRATION_FILE, PREDICTIONS_FILE, write_atomically
 from dgl_moleblend.models.uncertainty import score_columns
 from dgl_moleblend.predict.intervals import TaskCalibration
 from dgl_moleblend.predict.probabilities import fit_platt, fit_temperature, with_temperature
@@ -64,13 +64,16 @@ class Calibration:
         CheckpointError
             If the file is damaged.
         """
+        check_file(path)
         try:
-            document = json.loads(check_file(path).read_text(encoding="utf-8"))
+            document = json.loads(path.read_text(encoding="utf-8"))
             tasks = {}
             for name, values in document["tasks"].items():
                 residuals = np.asarray(values["residuals"], np.float64)
-                if residuals.ndim != 1 or np.isnan(residuals).any() or (residuals < 0).any():
+                if residuals.ndim != 1 or not np.isfinite(residuals).all() or (residuals < 0).any():
                     raise ValueError(f"the residuals of {name!r} are no list of numbers of at least 0")
+                if len(residuals) not in (0, int(values["rows"])):
+                    raise ValueError(f"{name!r} has {len(residuals):,} residuals of {values['rows']:,} rows")
                 platt = values["platt"] and (float(values["platt"][0]), float(values["platt"][1]))
                 wide = values.get("deviations") and tuple(map(float, values["deviations"]))
                 if wide and not (len(wide) == 3 and min(wide) > 0 and document.get("deviation_of")):
@@ -92,7 +95,9 @@ class Calibration:
             raise CheckpointError(
                 f"{path.name} is no calibration: {error}",
                 where=str(path),
-                fix=f"delete it: it is then computed from {PREDICTIONS_FILE}",
+                fix="calibrate again with --overwrite; or delete it, and validation rows count again"
+                if path.name == OWN_CALIBRATION_FILE
+                else f"delete it: it is then computed from {PREDICTIONS_FILE}",
             ) from error
 
     def to_dict(self) -> dict[str, Any]:

@@ -58,8 +58,16 @@ class Ensemble:
     units: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
-    def from_pretrained(cls, folders: str | PathLike[str] | Iterable[str | PathLike[str]]) -> "Ensemble":
+    def from_pretrained(
+        cls, folders: str | PathLike[str] | Iterable[str | PathLike[str]], *, calibrated: bool = True
+    ) -> "Ensemble":
         """Load folders that fine-tuning wrote, each of one model or with an ensemble.json that names several.
+
+        Parameters
+        ----------
+        folders : path or paths
+        calibrated : bool
+            False leaves calibrations out, unread.
 
         Raises
         ------
@@ -80,7 +88,7 @@ class Ensemble:
                 _what_is_predicted(member),
                 where=f"model {path} of the ensemble against {paths[0]}",
             )
-        calibration = find_calibration(tops)
+        calibration = find_calibration(tops) if calibrated else None
         if calibration is not None:
             model_folder.check_same(
                 {"task_names": sorted(members[0].task_names), "task_type": members[0].task_type},

@@ -1,7 +1,7 @@
 """A model that is there, calibrated on rows of a file of their own: measured molecules that it did not learn from."""
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,10 @@ import numpy as np
 import pandas as pd
 
 from dgl_moleblend.checksums import check_file
+from dgl_moleblend.chem.sanitize import read_smiles
+from dgl_moleblend.chem.standardize import standard_smiles
 from dgl_moleblend.data.dataset import MoleculeDataset
+from dgl_moleblend.data.duplicates import identity, rows_by_identity
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import OWN_CALIBRATION_FILE, PREDICTIONS_FILE
 from dgl_moleblend.predict.calibrated import held_out
@@ -32,7 +35,9 @@ def calibrate_on(
 ) -> Calibration:
     """Calibrate intervals, or probabilities, of a model on measured molecules; its own calibration stays beside it.
 
-    Molecules of the training set, or such that cannot be told from one by their fingerprint, are left out.
+    Molecules of the training set, or such that cannot be told from one by their fingerprint, are left out; of a
+    molecule that stands in several rows the first label counts. How often intervals hold is counted on test rows that
+    are not in the file.
 
     Parameters
     ----------
@@ -53,54 +58,120 @@ def calibrate_on(
     CheckpointError
         If the folder holds no model of properties, or molecules are featurized otherwise.
     """
-    path = Path(folder, OWN_CALIBRATION_FILE)
-    if path.exists() and not overwrite:
-        raise DataError("the model is calibrated on a file already", where=str(path),
-                        fix="--overwrite replaces that; or delete it, and validation rows count again")  # fmt: skip
-    ensemble = Ensemble.from_pretrained(folder)
-    truth = _labels(ensemble, dataset, source)
+    check_overwrite(folder, overwrite=overwrite)
+    ensemble = Ensemble.from_pretrained(folder, calibrated=False)
+    first = ensemble.members[0]
+    check_measured(dataset, ensemble.label_columns, first.task_type, first.classes, source)
     known = np.zeros(len(dataset), bool)
-    if ensemble.training_set is not None and len(dataset):
+    if ensemble.training_set is not None:
         known = ensemble.training_set.similarity(dataset.structures) >= 1
+    truth = _once(_labels(ensemble, dataset), dataset)
     asked = np.flatnonzero(~known & ~np.isnan(truth).all(1))
     if not len(asked):
-        raise DataError(f"no row has a label and a molecule that is not in the training set ({known.sum():,} are)",
-                        where=source, fix="give measured molecules that the model did not learn from")  # fmt: skip
+        raise DataError("every molecule that has a label is in the training set", where=source,
+                        fix="give measured molecules that the model did not learn from")  # fmt: skip
     table, deviation_of = _predict(ensemble, folder, dataset.subset(asked), truth[asked], progress=progress,
                                    accelerator=accelerator)  # fmt: skip
-    every = pd.concat([table, *_test_rows(folder)], ignore_index=True)
-    found = calibrate(every, list(ensemble.task_names), ensemble.members[0].task_type, deviation_of)
+    every = pd.concat([table, *_test_rows(folder, ensemble, dataset.subset(asked))], ignore_index=True)
+    found = calibrate(every, list(ensemble.task_names), first.task_type, deviation_of)
     found = dataclasses.replace(found, source={"file": source, "left_out": int(known.sum())})
-    found.write(path)
+    found.write(Path(folder, OWN_CALIBRATION_FILE))
     return found
 
 
-def _labels(ensemble: Ensemble, dataset: MoleculeDataset, source: str) -> np.ndarray:
-    """Return what was measured as the model tells it, (N, t): NaN where nothing, or a bound, is known.
+def check_overwrite(folder: str | PathLike[str], *, overwrite: bool) -> None:
+    """See that no calibration on a file is replaced that is not meant to be.
 
     Raises
     ------
     DataError
-        If a class is none of the model's.
+        If there is one.
     """
+    path = Path(folder, OWN_CALIBRATION_FILE)
+    if path.exists() and not overwrite:
+        raise DataError("the model is calibrated on a file already", where=str(path),
+                        fix="--overwrite (overwrite=True) replaces that; or delete it, and validation rows count"
+                        " again")  # fmt: skip
+
+
+def check_measured(
+    dataset: MoleculeDataset,
+    names: Sequence[str],
+    task_type: str | None,
+    classes: Mapping[str, Sequence[str]],
+    source: str,
+) -> None:
+    """Check that a model can be calibrated by the labels of molecules.
+
+    Parameters
+    ----------
+    dataset : MoleculeDataset
+    names : sequence of str
+        The model's columns of labels.
+    task_type : {"regression", "classification", "multiclass"}, optional
+        None where it is not yet known, before training.
+    classes : mapping of column to sequence of str
+        What its classes are called, where they have names.
+    source : str
+        What the rows are called.
+
+    Raises
+    ------
+    DataError
+        If there is no molecule, or none with a label; or a label is none of the model's.
+    """
+    if not len(dataset):
+        why = f": {dataset.rejects['reason'].iloc[0]}" if len(dataset.rejects) else ""
+        raise DataError(f"no row is a molecule{why}", where=source, fix="give measured molecules")
+    labels = dataset.select_tasks(names)
+    exact = np.where(labels.bounds == 0, labels.labels, np.nan)
+    if np.isnan(exact).all():
+        bounds = int((labels.bounds != 0).sum())
+        why = f", but {bounds:,} are bounds, by which nothing is calibrated" if bounds else ""
+        raise DataError(f"no row has a value of {', '.join(names)}{why}", where=source, fix="give measured molecules")
+    for k, name in enumerate(names):
+        found = exact[:, k][~np.isnan(exact[:, k])]
+        words, own = [*classes.get(name, ())], [*dataset.classes.get(name, ())]
+        fault = _fault(found, own, words, task_type)
+        if fault:
+            raise DataError(f"{name!r} {fault}", where=source, fix="write the labels as in the training file")
+
+
+def _fault(values: np.ndarray, own: Sequence[str], words: Sequence[str], task_type: str | None) -> str | None:
+    """Say what is wrong with labels of a column, or with the words for them, for a model that has such words."""
+    if len(words) > 2 or task_type == "multiclass":
+        unknown = sorted({*(own or (f"{value:g}" for value in np.unique(values)))} - {*words})
+        return f"has a class {unknown[0]!r}, which the model does not know: {', '.join(words)}" if unknown else None
+    if own and own != words:
+        told = f"classes {' and '.join(words)}" if words else "numbers"
+        return f"holds {' and '.join(own)}, and the model tells {told}"
+    others = values[~np.isin(values, (0, 1))]
+    if (words or task_type == "classification") and len(others):
+        return f"holds {others[0]:g}, and the model tells classes: {' and '.join(words) or '0 and 1'}"
+    return None
+
+
+def _labels(ensemble: Ensemble, dataset: MoleculeDataset) -> np.ndarray:
+    """Return what was measured as the model tells it, (N, t): NaN where nothing, or a bound, is known."""
     first = ensemble.members[0]
     labels = dataset.select_tasks(ensemble.label_columns)
     truth = np.where(labels.bounds == 0, labels.labels, np.nan)
-    if first.task_type == "multiclass":
-        ((name, words),) = first.classes.items()
-        own = dataset.with_classes(name)
-        (unknown, *_) = [*sorted({*own.classes[name]} - {*words}), None]
-        if unknown is not None:
-            raise DataError(f"{name!r} has a class {unknown!r}, which the model does not know: {', '.join(words)}",
-                            where=source, fix="write the labels as in the training file")  # fmt: skip
-        place = [own.classes[name].index(word) if word in own.classes[name] else -1 for word in words]
-        none = np.where(np.isnan(truth), np.nan, 0.0)  # of a class that the file has no molecule of
-        return np.concatenate([own.labels, none], 1)[:, place]
-    told = {name: words for name, words in dataset.classes.items() if name in ensemble.task_names}
-    if told and told != {**first.classes}:
-        raise DataError(f"the classes are {told}, those of the model {dict(first.classes)}", where=source,
-                        fix="write the labels as in the training file, of both classes")  # fmt: skip
-    return truth
+    if first.task_type != "multiclass":
+        return truth
+    ((name, words),) = first.classes.items()
+    own = dataset.with_classes(name)
+    place = [own.classes[name].index(word) if word in own.classes[name] else -1 for word in words]
+    none = np.where(np.isnan(truth), np.nan, 0.0)  # of a class that the file has no molecule of
+    return np.concatenate([own.labels, none], 1)[:, place]
+
+
+def _once(labels: np.ndarray, dataset: MoleculeDataset) -> np.ndarray:
+    """Leave out labels of a molecule that had one in a row before: they say nothing of another molecule."""
+    found = labels.copy()
+    for rows in rows_by_identity(dataset).values():
+        again = np.cumsum(~np.isnan(labels[rows]), axis=0) > 1
+        found[rows] = np.where(again, np.nan, labels[rows])
+    return found
 
 
 def _predict(
@@ -124,12 +195,24 @@ def _predict(
     return table, None if deviation is None else deviation_of
 
 
-def _test_rows(folder: str | PathLike[str]) -> Iterator[pd.DataFrame]:
-    """Yield what the model predicted for its test rows, by which is said how often intervals held; of folds none."""
+def _test_rows(folder: str | PathLike[str], ensemble: Ensemble, dataset: MoleculeDataset) -> Iterator[pd.DataFrame]:
+    """Yield what the model predicted for its other test rows, by which is said how often intervals held.
+
+    Of folds none.
+    """
     tops = [Path(folder)] if Path(folder, PREDICTIONS_FILE).is_file() else member_folders(folder)
     paths = [path / PREDICTIONS_FILE for path in tops]
     if all(path.is_file() for path in paths):
         tables = [pd.read_csv(check_file(path)) for path in paths]
         if len({tuple(table["row"][table["split"] == "test"]) for table in tables}) == 1:
             table = held_out(tables)
-            yield table[table["split"] == "test"]
+            test = table[table["split"] == "test"]
+            several = bool(ensemble.smiles_columns)  # whose SMILES stand in one text, as they are written
+            steps = () if several else ensemble.featurizer.standardize
+            asked = {*_written_alike(dataset.smiles if several else dataset.structures)}
+            written = _written_alike([standard_smiles(smiles, steps) for smiles in test["smiles"]])
+            yield test[[text not in asked for text in written]]
+
+
+def _written_alike(smiles: Sequence[str]) -> list[str]:
+    return [identity(read_smiles(text)) for text in smiles]

@@ -309,7 +309,7 @@ class Table:
         what = f"there is no {role} column {wanted!r}" if wanted is not None else f"no column looks like {role}"
         near = None if wanted is None else nearest(wanted, self.columns)
         fix = "name one that there is" if near is None else f"did you mean {near!r}?"
-        if role != "task" and near is None:  # which more than one option of the command line names
+        if role != "task" and wanted is None:  # which more than one option of the command line names
             fix = f"name one with {'--smiles-column' if role == 'SMILES' else '--id-column'}"
         if role == "SMILES" and wanted is None:
             fix += ", or pass --input-format smi if the file has no header"

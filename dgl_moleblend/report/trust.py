@@ -22,6 +22,8 @@ def describe(ensemble: Ensemble, coverage: float) -> list[str]:
     for name, task in ({} if ensemble.calibration is None else ensemble.calibration.tasks).items():
         if ensemble.members[0].task_type == "classification":
             how = "as the model gives them: to rescale them did not help on" if task.platt is None else "rescaled by"
+            if not task.rows:
+                how = "as the model gives them: nothing was measured of it, in"
             texts.append(f"{name}: probabilities {how} {task.rows:,} {rows_are}")
             continue
         width = np.atleast_1d(task.half_width(coverage))

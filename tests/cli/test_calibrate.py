@@ -74,7 +74,7 @@ def test_a_second_time_asks_first_and_without_the_file_validation_rows_count(fol
     succeed(*arguments)
     result = run(*arguments)
     assert result.exit_code == 2
-    assert "--overwrite replaces that" in result.stderr
+    assert "--overwrite (overwrite=True) replaces that" in result.stderr
     succeed(*arguments, "--overwrite")
     (folder / "calibration_file.json").unlink()
     pd.testing.assert_frame_equal(predictions(folder, measured), validated)
@@ -89,7 +89,7 @@ def test_what_cannot_calibrate_is_refused(folder, tmp_path, measured):
     path.write_text("smiles,size\nCCCCO,\n")
     result = run("calibrate", folder, path, "--quiet", "--workers", 0)
     assert result.exit_code == 2
-    assert "no row has a label" in result.stderr
+    assert "no row has a value of size" in result.stderr
     damaged = json.dumps({"task_type": "regression", "tasks": {}, "source": {"rows": 3}})
     (folder / "calibration_file.json").write_text(damaged)
     result = run("predict", folder, measured, "--quiet", "--workers", 0)
@@ -132,12 +132,8 @@ def test_an_ensemble_and_a_comparison_are_calibrated(table, measured, tmp_path):
 
 
 def test_several_classes_get_a_temperature_by_the_file(tmp_path):
-    rings = ("C1CC1", "C1CCC1", "c1ccccc1", "c1ccncc1", "c1ccoc1", "c1ccsc1", "C1COC1", "C1CNC1")
-    smiles = [
-        f"{end}{ring}" for ring in rings for end in ("O", "N", "F", "Cl", "CO", "CN", "OC(=O)", "NC(=O)", "S", "Br")
-    ]
     kind = np.array(["acid", "base", "salt"])[np.arange(80) % 3]
-    smiles = list(np.random.default_rng(0).permutation(smiles))
+    smiles = RINGED
     trained, path, out = tmp_path / "trained.csv", tmp_path / "month.csv", tmp_path / "model"
     pd.DataFrame({"smiles": smiles[:40], "kind": kind[:40]}).to_csv(trained, index=False)
     succeed("finetune", trained, "--tasks", "kind", "--split", "random", "--fast", "--quiet", "--workers", 0, "-o", out)
@@ -164,3 +160,95 @@ def test_several_classes_get_a_temperature_by_the_file(tmp_path):
     result = run("calibrate", out, path, "--overwrite", "--quiet", "--workers", 0)
     assert result.exit_code == 2
     assert "'kind' has a class 'gas', which the model does not know: acid, base, salt" in result.stderr
+
+
+RINGS = ("C1CC1", "C1CCC1", "c1ccccc1", "c1ccncc1", "c1ccoc1", "c1ccsc1", "C1COC1", "C1CNC1")
+ENDS = ("O", "N", "F", "Cl", "CO", "CN", "OC(=O)", "NC(=O)", "S", "Br")
+RINGED = list(np.random.default_rng(0).permutation([f"{end}{ring}" for ring in RINGS for end in ENDS]))
+
+
+@pytest.fixture(scope="module")
+def told(tmp_path_factory):
+    """A model of two classes that are words, and its table."""
+    folder = tmp_path_factory.mktemp("told")
+    pd.DataFrame({"smiles": RINGED[:40], "active": np.where(np.arange(40) % 3, "no", "yes")}).to_csv(
+        folder / "t.csv", index=False
+    )
+    succeed("finetune", folder / "t.csv", "--split", "random", "--fast", "--quiet", "--workers", 0, "-o", folder / "m")
+    return folder / "m"
+
+
+def written(path, smiles, **columns):
+    pd.DataFrame({"smiles": smiles, **columns}).to_csv(path, index=False)
+    return path
+
+
+def test_classes_that_are_words_are_calibrated_and_others_refused(told, tmp_path):
+    out = copy_to_edit(told, tmp_path / "m")
+    words = written(tmp_path / "w.csv", RINGED[40:], active=["yes", "no", "no", "yes"] * 10)
+    succeed("calibrate", out, words, "--quiet", "--workers", 0)
+    by_words = json.loads((out / "calibration_file.json").read_text())["tasks"]
+    numbers = written(tmp_path / "n.csv", RINGED[40:], active=[1, 0, 0, 1] * 10)
+    succeed("calibrate", out, numbers, "--overwrite", "--quiet", "--workers", 0)
+    assert json.loads((out / "calibration_file.json").read_text())["tasks"] == by_words
+    for cells, message in (
+        ([6.5, 7.25] * 20, "'active' holds 6.5, and the model tells classes: no and yes"),
+        (["hit", "miss"] * 20, "'active' holds"),
+        ([">1", ">0"] * 20, "no row has a value of active, but 40 are bounds, by which nothing is calibrated"),
+        ([""] * 40, "no row has a value of active"),
+    ):
+        result = run("calibrate", out, written(tmp_path / "x.csv", RINGED[40:], active=cells), "--overwrite",
+                     "--quiet", "--workers", 0)  # fmt: skip
+        assert result.exit_code == 2, (cells, result.stderr)
+        assert message in result.stderr
+    none = written(tmp_path / "bad.csv", ["C1CC", "nothing"], active=[1, 0])
+    assert "no row is a molecule" in run("calibrate", out, none, "--overwrite", "--quiet", "--workers", 0).stderr
+    rows = pd.read_csv(told / "split.csv").query("split == 'train'")["row"]
+    pd.read_csv(told.parent / "t.csv").loc[rows].to_csv(tmp_path / "trained.csv", index=False)
+    trained = run("calibrate", out, tmp_path / "trained.csv", "--overwrite", "--quiet", "--workers", 0)
+    assert trained.exit_code == 2
+    assert "every molecule that has a label is in the training set" in trained.stderr
+
+
+@pytest.mark.parametrize("cells", [[6.5, 7.25] * 20, [""] * 40], ids=["numbers", "empty"])
+def test_a_file_that_cannot_calibrate_is_refused_before_training(told, cells, tmp_path):
+    path = written(tmp_path / "x.csv", RINGED[40:], active=cells)
+    result = run("finetune", told.parent / "t.csv", "--split", "random", *QUICK, "--calibration-file", path,
+                 "-o", tmp_path / "m")  # fmt: skip
+    assert result.exit_code == 2
+    assert "x.csv" in result.stderr
+    assert not (tmp_path / "m").exists()
+
+
+def test_a_molecule_counts_once_however_it_is_written(folder, tmp_path):
+    alike = ["CCCCO", "OCCCC", "C(CCC)O"]
+    once = written(tmp_path / "once.csv", ["CCCCO", *AMINES], size=[2.0, *np.arange(12) / 3])
+    again = written(tmp_path / "again.csv", [*alike, *AMINES, *AMINES], size=[2.0, 9.0, 7.0, *np.arange(24) / 3])
+    found = []
+    for path in (once, again):
+        succeed("calibrate", folder, path, "--overwrite", "--quiet", "--workers", 0)
+        found.append(json.loads((folder / "calibration_file.json").read_text())["tasks"])
+    assert found[0] == found[1]
+
+
+def test_test_rows_of_the_file_are_not_held_against_the_interval_that_they_made(folder, measured, tmp_path):
+    own = pd.read_csv(folder / "predictions.csv")
+    test = own[(own["split"] == "test") & own["size"].notna()]
+    path = written(tmp_path / "some.csv", [*test["smiles"][1:], *AMINES], size=[*test["size"][1:], *np.arange(12) / 3])
+    said = succeed("calibrate", folder, path, "--quiet", "--workers", 0).stderr
+    task = json.loads((folder / "calibration_file.json").read_text())["tasks"]["size"]
+    assert len(test) > 1
+    assert task["test"]["rows"] == 1
+    assert "of 1 test rows" in said
+    path = written(tmp_path / "all.csv", [*test["smiles"], *AMINES], size=[*test["size"], *np.arange(12) / 3])
+    said = succeed("calibrate", folder, path, "--overwrite", "--quiet", "--workers", 0).stderr
+    assert json.loads((folder / "calibration_file.json").read_text())["tasks"]["size"]["test"] == {}
+    assert "test rows" not in said
+
+
+def test_a_damaged_calibration_is_replaced(folder, measured):
+    (folder / "calibration_file.json").write_text("{")
+    refused = run("predict", folder, "-s", "CCO", "--quiet", "--workers", 0)
+    assert "calibrate again with --overwrite; or delete it, and validation rows count again" in refused.stderr
+    succeed("calibrate", folder, measured, "--overwrite", "--quiet", "--workers", 0)
+    succeed("predict", folder, "-s", "CCO", "--quiet", "--workers", 0)

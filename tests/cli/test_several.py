@@ -101,9 +101,9 @@ def test_one_column_twice_is_two_molecules(table, tmp_path):
     ("arguments", "words"),
     [
         (("--smiles-columns", "solute,"), "name two or more"),
+        (("--smiles-columns", "solute,solvent", "--calibration-file", "-"), "not of a data set or standard input"),
         (("--smiles-columns", "solute,water"), "no SMILES column 'water'"),
         (("--smiles-columns", "solute,solvent", "--smiles-column", "solute"), "--smiles-columns names all"),
-        (("--smiles-columns", "solute,solvent", "--atom-targets", "gap"), "leave out"),
     ],
 )
 def test_what_does_not_go_together_is_refused(arguments, words, table, tmp_path):
@@ -112,10 +112,20 @@ def test_what_does_not_go_together_is_refused(arguments, words, table, tmp_path)
     assert words in result.stderr
 
 
-def test_a_model_of_several_molecules_says_what_it_needs(fitted, table):
+def test_a_model_of_several_molecules_says_what_it_needs(fitted, table, tmp_path):
     result = run("predict", fitted / "network", "-s", "CCO")
     assert result.exit_code == 2
     assert "give files of tables with columns solute, solvent" in result.stderr
+    for command in ("predict", "calibrate"):
+        result = run(command, fitted / "network", table, "--smiles-column", "solute", "--quiet", "--workers", 0)
+        assert result.exit_code == 2
+        assert "leave out --smiles-column: the model reads solute, solvent" in result.stderr
+        assert "standard input" in run(command, fitted / "network", "-", stdin="solute,solvent\n").stderr
+    path = tmp_path / "renamed.csv"
+    path.write_text(table.read_text().replace("solvent", "medium"))
+    result = run("predict", fitted / "network", path, "--quiet", "--workers", 0)
+    assert "there is no SMILES column 'solvent'" in result.stderr
+    assert "--smiles-column" not in result.stderr
     result = run("inspect", "-s", "CCO", "--model", fitted / "network")
     assert result.exit_code == 2
     assert "a model of 2 molecules a row" in result.stderr

@@ -99,6 +99,9 @@ def test_options_that_do_not_go_together(sdf, atoms, tmp_path):
         (("--atom-targets", "degree", "--tasks", "x"), "leave out --tasks: it is of labels of molecules"),
         (("--atom-targets", "degree", "--standardize", "neutral"), "leave out --standardize"),
         (("--atom-targets", "degree", "--head", "trees"), "leave out --head"),
+        (("--atom-targets", "degree", "--smiles-columns", "a,b"), "leave out --smiles-columns"),
+        (("--atom-targets", "degree", "--calibration-file", "x.csv"), "leave out --calibration-file"),
+        (("--atom-targets", "degree", "--relation-column", "r"), "leave out --relation-column"),
         (("--bond-targets", "order", "--folds", "5"), "leave out --folds"),
         (
             ("--bond-targets", "order", "--size", "tiny", "--freeze"),
