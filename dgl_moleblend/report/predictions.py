@@ -6,9 +6,11 @@ from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from dgl_moleblend.files import write_atomically
+from dgl_moleblend.predict.calibration import deviation_column
 from dgl_moleblend.predict.ensemble import COVERAGE, Ensemble
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.html import Picture, render, title_of
@@ -48,11 +50,12 @@ def write_predictions(
         A sentence for each thing that the table has and the page has not.
     """
     tasks = ensemble.task_names
-    computed = {f"{name}_{what}" for name in tasks for what in ("predicted", "spread", "lower", "upper")}
-    own = [name for name in table.columns if name not in {*computed, *_PLACE, *_LAST}]
-    kept, lost = table[table["reason"] == ""], table[table["reason"] != ""]
     classifies = ensemble.members[0].task_type != "regression"
     one_of = ensemble.members[0].classes if ensemble.members[0].task_type == "multiclass" else {}
+    own = _own(table, (*one_of, *tasks))
+    cells = table.loc[table["reason"] == "", own[:_OWN]].head(SHOWN).to_numpy(object)
+    table = table.drop(columns=own)  # "x_spread" may be a user's, where there is one model
+    kept, lost = table[table["reason"] == ""], table[table["reason"] != ""]
     forms = {name: ".3f" if classifies else _form(kept, name) for name in tasks}
     left_out = _left_out(kept, lost, own)
     page = render(
@@ -66,19 +69,31 @@ def write_predictions(
                 "warned": int((kept["warning"] != "").sum()) if "warning" in table else None},
         coverage=coverage,
         has_spread=len(ensemble.members) > 1,
-        has_interval=any(f"{name}_lower" in table for name in tasks),
+        has_interval=any(np.isfinite(kept[f"{name}_lower"]).any() for name in tasks if f"{name}_lower" in table),
+        has_deviation=any(deviation_column(name) in table for name in tasks),
+        rows_are="" if ensemble.calibration is None else ensemble.calibration.rows_are,
         trust=TRUST,
         sentences=describe(ensemble, coverage),
         own=own[:_OWN],
         knows_similarity="similarity" in table,
         knows_nearest="nearest" in table,
-        rows=[_row(row, forms, own[:_OWN], k < DRAWN)
+        rows=[_row(row, forms, k < DRAWN) | {"classes": [row[predicted(name)] for name in one_of],
+                                             "own": [*map(_text, cells[k])]}
               for k, row in enumerate(kept.head(SHOWN).to_dict("records"))],
         rejected=[_place(row) | {"reason": row["reason"]} for row in lost.head(SHOWN).to_dict("records")],
         left_out=left_out,
     )  # fmt: skip
     write_atomically(Path(path), lambda temporary: temporary.write_text(page, encoding="utf-8"))
     return left_out
+
+
+def _own(table: pd.DataFrame, names: Sequence[str]) -> list[str]:
+    """Return a user's columns: all that are no result, and those before the first result, whatever they are called."""
+    what = ("predicted", "spread", "deviation", "lower", "upper")
+    computed = {*(f"{name}_{one}" for name in names for one in what), *_LAST}
+    columns = [*table.columns]
+    first = min(columns.index(predicted(name)) for name in names)
+    return [name for k, name in enumerate(columns) if name not in _PLACE and (k < first or name not in computed)]
 
 
 def _left_out(kept: pd.DataFrame, lost: pd.DataFrame, own: Sequence[str]) -> list[str]:
@@ -95,10 +110,10 @@ def _left_out(kept: pd.DataFrame, lost: pd.DataFrame, own: Sequence[str]) -> lis
 
 
 def _head(ensemble: Ensemble, name: str) -> dict[str, str]:
-    """Name a property, with its unit or what class 1 is."""
+    """Name a prediction, which may stand beside what was measured, with its unit or what class 1 is."""
     zero_one = ensemble.members[0].classes.get(name)
     about = f"probability of {zero_one[1]}" if zero_one else ensemble.units.get(name, "")
-    return {"name": name, "about": about}
+    return {"name": name, "heading": f"{name} predicted", "about": about}
 
 
 def _place(row: dict[Hashable, Any]) -> dict[str, Any]:
@@ -121,7 +136,7 @@ def _form(kept: pd.DataFrame, name: str) -> str | None:
     return f".{max(0, digits - 1 - math.floor(math.log10(typical)))}f"
 
 
-def _row(row: dict[Hashable, Any], forms: Mapping[str, str | None], own: Sequence[str], draw: bool) -> dict[str, Any]:
+def _row(row: dict[Hashable, Any], forms: Mapping[str, str | None], draw: bool) -> dict[str, Any]:
     nearest = row.get("nearest", "")
     similarity = row.get("similarity", math.nan)
     return {
@@ -132,7 +147,6 @@ def _row(row: dict[Hashable, Any], forms: Mapping[str, str | None], own: Sequenc
         "nearest": nearest,
         "nearest_picture": Picture.of_molecule(nearest, 200, 140) if draw and nearest else None,
         "warning": row.get("warning", ""),
-        "own": [_text(row[name]) for name in own],
     }  # fmt: skip
 
 
@@ -144,10 +158,13 @@ def _value(row: dict[Hashable, Any], name: str, form: str | None) -> dict[str, A
 
     value = row[predicted(name)]
     lower, upper, spread = (row.get(f"{name}_{what}", math.nan) for what in ("lower", "upper", "spread"))
+    about, deviation = [], row.get(deviation_column(name), math.nan)
     if math.isfinite(lower) and math.isfinite(upper):
-        about = f"{text(lower)} to {text(upper)}"
-    else:
-        about = f"spread {text(spread)}" if math.isfinite(spread) else ""
+        about.append(f"{text(lower)} to {text(upper)}")
+    elif math.isfinite(spread):
+        about.append(f"spread {text(spread)}")
+    if math.isfinite(deviation):
+        about.append(f"deviation {number(deviation)}")
     return {"value": value, "text": text(value), "about": about}
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -94,6 +95,46 @@ def test_what_a_page_does_not_hold_is_said(model, frame, tmp_path, monkeypatch):
     assert "The page holds the first 1 of 2 other columns of the input" in page.text
     rows = cells(page)
     assert [("data:image" in row[1]) for row in rows] == [True, True, False, False]
+
+
+def head(page: Page) -> list[str]:
+    (text,) = re.findall(r'<table id="predictions".*?</thead>', page.source, re.DOTALL)
+    return re.findall(r"<button.*?>(.*?)</button>", text)
+
+
+def known(task_type, names, classes, calibration=None) -> SimpleNamespace:
+    """What a page asks of the one model that predicted."""
+    model = SimpleNamespace(task_type=task_type, classes=classes)
+    return SimpleNamespace(members=(model,), task_names=names, units={}, calibration=calibration)
+
+
+def test_the_class_that_is_told_stands_among_the_results(tmp_path):
+    chances = {"kind=a_predicted": [0.7, 0.2], "kind=b_predicted": [0.3, 0.8]}
+    table = pd.DataFrame({"row": [0, 1], "smiles": ["C", "CC"], "kind": ["b", "b"], "kind_predicted": ["a", "b"],
+                          **chances, "reason": ""})  # fmt: skip
+    ensemble = known("multiclass", ("kind=a", "kind=b"), {"kind": ("a", "b")})
+    predictions.write_predictions(table, tmp_path / "p.html", ensemble)
+    page = Page(tmp_path / "p.html")
+    assert head(page) == ["row", "molecule", "kind predicted", "kind=a predicted", "kind=b predicted", "kind"]
+    texts = [[re.sub("<.*?>", "", cell) for cell in row[2:]] for row in cells(page)]
+    assert texts == [["a", "0.700", "0.300", "b"], ["b", "0.200", "0.800", "b"]]
+    assert "show 1 column of the input" in page.text
+
+
+def test_a_deviation_is_a_result_and_a_column_of_its_name_is_not(tmp_path):
+    """A user's column may be called as a result that this model has not; it stands before all results."""
+    results = {"size_predicted": [1.0], "size_deviation": [0.123456789012345], "size_lower": [0.5], "size_upper": [1.5]}
+    table = pd.DataFrame({"smiles": ["C"], "size": [9], "size_spread": [7], **results, "reason": ""})
+    source = {"file": "last-month.csv", "left_out": 0}
+    calibration = Calibration("regression", {"size": TaskCalibration(20, (0.5,) * 20)}, source=source)
+    predictions.write_predictions(table, tmp_path / "p.html", known("regression", ("size",), {}, calibration))
+    page = Page(tmp_path / "p.html")
+    assert head(page) == ["row", "molecule", "size predicted", "size", "size_spread"]
+    ((_, _, value, *own),) = cells(page)
+    assert re.findall("<span.*?>(.*?)</span>", value) == ["0.50 to 1.50", "deviation 0.123"]
+    assert [re.sub("<.*?>", "", cell) for cell in own] == ["9", "7"]
+    assert "holds the measured value of 90% of molecules like the rows of last-month.csv" in page.text
+    assert "validation rows" not in page.text
 
 
 def test_a_file_keeps_its_columns_and_lines(model, frame, tmp_path):
