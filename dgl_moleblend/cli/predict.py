@@ -78,9 +78,14 @@ def command(
                                       "NAME_input" where NAME is one of these here
       NAME_predicted                  the property, or the probability of class 1; of several classes
                                       the most probable, and NAME=CLASS_predicted the probability of each
-      NAME_spread                     several models: standard deviation over them
+      NAME_spread                     several models, as a comparison keeps: how far they are apart, the
+                                      standard deviation of what they say
+      NAME_deviation                  regression: how far off the model holds the prediction to be, where
+                                      it was trained to tell (--loss gaussian, quantile), or the width of
+                                      intervals goes by it
       NAME_lower, NAME_upper          regression: holds the measured value of 90 % (--coverage) of
-                                      molecules like the validation rows; infinite if these are too few
+                                      molecules like those that the model is calibrated on (validation
+                                      rows, or those of `calibrate`); infinite if these are too few
       similarity, nearest             Tanimoto, to the nearest training molecule; its SMILES
       warning                         "unlike the training set" where similarity is low; "beyond the
                                       model's vocabulary": isotopes, dummy atoms (*), charges beyond 5

@@ -51,8 +51,8 @@ def _meaning(run: Results) -> list[str]:
             if len(error):
                 half, most = np.quantile(error, (0.5, 0.9))
                 sentences.append(
-                    f"Half of the {run.part} molecules are predicted within ±{number(half)} of the measured "
-                    f"{run.tasks[0]}, nine in ten within ±{number(most)} (in the unit of the input column)."
+                    f"Half of the {run.part} molecules are predicted within ±{number(half)} of what was "
+                    f"measured, nine in ten within ±{number(most)} ({run.tasks[0]}, in the unit of the input column)."
                 )
         if scores["mae"] is not None and not several:
             sentences.append(_against(scores["mae"], constant["mae"], mean))
@@ -185,6 +185,10 @@ def _calibration(run: Results) -> list[str]:
     if short:
         which = f" for {len(short)} properties{_named(short)}" if several else ""
         sentences.append(f"That is less than chance explains{which}. {_why_short(run)}")
+    if run.metrics.get("bounds"):
+        sentences.append(
+            "Intervals come from rows with an exact value alone: they say nothing of values beyond bounds."
+        )
     return [*sentences, TRUST]
 
 

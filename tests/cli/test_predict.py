@@ -286,6 +286,9 @@ def test_a_page(complete, table, tmp_path):
 def test_when_an_interval_can_be_trusted_is_said_in_the_help():
     text = " ".join(succeed("predict", "--help").stdout.split())
     assert TRUST in text
+    for what in ("predicted", "spread", "deviation", "lower", "upper"):
+        assert f"NAME_{what} " in text.replace(",", " ")
+    assert "calibrated on (validation rows, or those of `calibrate`)" in text
 
 
 def test_a_missing_model_is_said_before_torch_is_imported(tmp_path):

@@ -69,6 +69,8 @@ def test_bounds_stand_in_columns_of_their_own_and_are_drawn(result):
     right = int((shown.loc[shown["size_above"].notna(), "size_predicted"] > 2).sum())
     assert "5 of 30 labels are bounds (above or below a value): predictions on their right side cost nothing" in page
     assert f"no score counts them; {right} of 2 among the test rows are predicted on that side." in page
+    said = "Intervals come from rows with an exact value alone: they say nothing of values beyond bounds." in page
+    assert said == ("Predictions of new molecules come with a 90% interval" in page) == ("candidates" in result.metrics)
     figure = mb.load(result.folder).plot_parity()
     texts = [text.get_text() for legend in figure.legends for text in legend.get_texts()]
     assert "measured above this" in texts
