@@ -77,7 +77,7 @@ def test_a_file_alone_is_enough(table, tmp_path, monkeypatch):
     assert "--tasks size: the one column that can be" in result.stderr
     assert "open assay-model/report.html" in result.stderr
     assert "new molecules: dgl-moleblend predict assay-model new.csv -o predictions.csv" in result.stderr
-    assert "always predicting the training mean has" in result.stderr  # how good it is
+    assert "always predicting the mean of the training and validation rows has" in result.stderr  # how good it is
     again = run("finetune", "assay.csv", "--head", "trees", "--quiet", "--workers", "0")
     assert again.exit_code == 2
     assert "the folder already holds a finished run" in again.output
