@@ -90,14 +90,17 @@ class SiteModel:
 
     def columns(
         self, dataset: MoleculeDataset, *, progress: bool = True, accelerator: str = "auto"
-    ) -> dict[str, list[list[float]]]:
+    ) -> dict[str, list[list[float | None]]]:
         """Return for each molecule its list of values, by columns NAME_predicted.
 
-        A list is in RDKit's order of the atoms or bonds of the molecule, without the hydrogens that features drop.
+        A list is in RDKit's order of the atoms or bonds of the molecule, without the hydrogens that features drop; None
+        for an element (or kind of bond) of which training molecules had no value.
         """
         found = self.predict(dataset, progress=progress, accelerator=accelerator)
-        columns: dict[str, list[list[float]]] = {predicted(name): [] for name in self.task_names}
-        for sample, values in zip(dataset, np.split(found.values, found.counts.cumsum())[:-1], strict=True):
+        known = found.values.astype(object)
+        known[~self.prior.knows(found.kinds)] = None
+        columns: dict[str, list[list[float | None]]] = {predicted(name): [] for name in self.task_names}
+        for sample, values in zip(dataset, np.split(known, found.counts.cumsum())[:-1], strict=True):
             if self.level == "bond":
                 back = np.empty_like(values)
                 back[bond_order(sample.molecule)] = values

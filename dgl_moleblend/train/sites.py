@@ -179,7 +179,7 @@ def finetune_sites(
     metrics |= split_facts(split.facts)
     site_model.save_pretrained(out, versions=library_versions(), metric=config.metric, facts=split.facts)
     write_json(out / METRICS_FILE, metrics)
-    table = _tabulate(dataset, parts, of_part, found)
+    table = _tabulate(dataset, parts, of_part, found, prior)
     write_tables(out, dataset, table, parts)
     draw_curves(out, metrics)
     shown = table[table["split"] == (PARTS[2] if len(parts[PARTS[2]]) else PARTS[1])]
@@ -238,6 +238,7 @@ def _tabulate(
     parts: Mapping[str, np.ndarray],
     measured: Mapping[str, SiteValues],
     found: Mapping[str, SiteValues],
+    prior: SitePrior,
 ) -> pd.DataFrame:
     """Values beside predictions, a row for each held-out site; it is numbered as in the lists of `predict`."""
     tables = []
@@ -253,6 +254,7 @@ def _tabulate(
         table[truth.level] = np.concatenate([np.empty(0, np.int64), *number])
         table["kind"] = truth.kinds
         for k, task in enumerate(truth.names):
-            table[task], table[predicted(task)] = truth.values[:, k], answer.values[:, k]
+            told = prior.knows(truth.kinds)[:, k] | ~np.isnan(truth.values[:, k])  # else `predict` has none, either
+            table[task], table[predicted(task)] = truth.values[:, k], np.where(told, answer.values[:, k], np.nan)
         tables.append(table.sort_values(["row", truth.level], kind="stable"))
     return pd.concat(tables).sort_values("row", kind="stable", ignore_index=True)

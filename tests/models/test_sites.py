@@ -92,7 +92,13 @@ def test_means_are_of_each_kind_and_a_missing_one_is_of_all():
     assert prior.means == {"": overall, "C": (2.0, 3.0), "O": (9.0, 2.0), "N": (pytest.approx(13 / 3), 4.0)}
     assert prior.scale == (pytest.approx((2 / 3) ** 0.5), 1.0)  # of b, each is the mean of its kind
     np.testing.assert_allclose(prior.of(np.array(["Br", "O"])), [overall, (9.0, 2.0)])
-    assert SitePrior.from_stored(prior.to_dict(), 2, "here") == SitePrior(dict(prior.means), prior.scale)
+    assert SitePrior.from_stored(prior.to_dict(), 2, "here") == SitePrior(dict(prior.means), prior.scale, prior.counts)
+    assert (
+        SitePrior.from_stored({"means": dict(prior.means), "scale": prior.scale}, 2, "old")
+        .knows(np.array(["Br"]))
+        .all()
+    )
+    assert prior.knows(np.array(["C", "N", "Br"])).tolist() == [[True, False], [False, True], [False, False]]
     assert SitePrior.fit(values, by_kind=False).means == {"": overall}
     for damaged in ({}, {"means": {}, "scale": [1]}, {**prior.to_dict(), "scale": [1.0, 0.0]}, None):
         with pytest.raises(CheckpointError, match="means of the kinds of atoms are damaged"):
