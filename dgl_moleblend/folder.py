@@ -17,7 +17,7 @@ from torch import nn
 from dgl_moleblend._version import __version__
 from dgl_moleblend.checksums import check_file, renew
 from dgl_moleblend.errors import CheckpointError, ConfigError
-from dgl_moleblend.files import CONFIG_FILE, ENSEMBLE_FILE, WEIGHTS_FILE, write_atomically
+from dgl_moleblend.files import CONFIG_FILE, ENSEMBLE_FILE, WEIGHTS_FILE, read_json, write_atomically
 from dgl_moleblend.schema import SCHEMA_VERSION
 from dgl_moleblend.shipped import find
 
@@ -146,6 +146,16 @@ def read_arrays(folder: str | os.PathLike[str]) -> dict[str, np.ndarray]:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
 
 
+def one_of(folder: Path, kinds: Iterable[str]) -> str:
+    """Say which of several models in a folder can be given in the place of all: the first of these kinds."""
+    models, kinds = read_json(folder / ENSEMBLE_FILE).get("models", []), tuple(kinds)
+    for name in models:
+        config = folder / name / CONFIG_FILE
+        if config.is_file() and read_json(config).get("kind") in kinds:
+            return f"give one of them: {folder / name}"
+    return "none of them is a network: train one (--head network, or without --fast); states are told by `mini` too"
+
+
 def read(folder: str | os.PathLike[str], kinds: Iterable[str] = NETWORKS) -> Checkpoint:
     """Read and check `config.json` of a folder.
 
@@ -167,7 +177,7 @@ def read(folder: str | os.PathLike[str], kinds: Iterable[str] = NETWORKS) -> Che
         raise CheckpointError(
             "this folder holds the mean of several models, and one is needed",
             where=str(path),
-            fix=f"give the folder of one of those that its {ENSEMBLE_FILE} names",
+            fix=one_of(path, kinds),
         )
     for name in (CONFIG_FILE, WEIGHTS_FILE):
         if not (path / name).is_file():

@@ -167,7 +167,13 @@ def test_damaged_files_are_refused(folder):
 
 def test_an_ensemble_where_one_model_is_needed(tmp_path):
     (tmp_path / "ensemble.json").write_text('{"models": ["trees"]}')
-    with pytest.raises(CheckpointError, match=r"the mean of several models[\s\S]*ensemble.json names"):
+    with pytest.raises(CheckpointError, match=r"the mean of several models[\s\S]*none of them is a network: train one"):
+        model_folder.read(tmp_path)
+    (tmp_path / "ensemble.json").write_text('{"models": ["trees", "net"]}')
+    for name, kind in (("trees", "trees"), ("net", "predictor")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "config.json").write_text(json.dumps({"kind": kind}))
+    with pytest.raises(CheckpointError, match=rf"give one of them: {tmp_path / 'net'}"):
         model_folder.read(tmp_path)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import check
 from dgl_moleblend.data.inputs import path_of
 from dgl_moleblend.errors import DataError
@@ -282,8 +283,10 @@ class LoadedModel(SavedModel):
         )
         members = () if self._ensemble is None else self._ensemble.members
         networks = [one for one in members if isinstance(one, PropertyModel)]
-        check(0 < len(networks) == len(members), "model", self.name,
-              "a network, whose atoms can be asked: finetune(..., head='network')")  # fmt: skip
+        hint = "finetune(..., head='network') makes one"
+        if 0 < len(networks) < len(members) and self.folder is not None:
+            hint = f"load one of its models: {model_folder.one_of(self.folder, model_folder.NETWORKS)}"
+        check(0 < len(networks) == len(members), "model", self.name, f"a network, whose atoms can be asked: {hint}")
         mol = prepare(molecule, steps=self.featurizer.standardize)
         arrays = MoleculeFeaturizer.from_config(self.featurizer).arrays(mol, prepared=True)
         found = [attribute(one.predictor, arrays).scaled(one.scaling.scale, one.scaling.mean) for one in networks]
