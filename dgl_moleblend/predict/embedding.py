@@ -189,6 +189,7 @@ def read_model(folder: str | PathLike[str]) -> model_folder.Checkpoint:
     """
     if (Path(folder) / ENSEMBLE_FILE).is_file():
         raise CheckpointError(
-            "an ensemble has no embeddings of its own", where=str(folder), fix="name the folder of one of its models"
-        )
+            "an ensemble has no embeddings of its own", where=str(folder),
+            fix=model_folder.one_of(Path(folder), model_folder.NETWORKS),
+        )  # fmt: skip
     return model_folder.read(folder)

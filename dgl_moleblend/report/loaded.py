@@ -285,7 +285,7 @@ class LoadedModel(SavedModel):
         networks = [one for one in members if isinstance(one, PropertyModel)]
         hint = "finetune(..., head='network') makes one"
         if 0 < len(networks) < len(members) and self.folder is not None:
-            hint = f"load one of its models: {model_folder.one_of(self.folder, model_folder.NETWORKS)}"
+            hint = f"{model_folder.one_of(self.folder, model_folder.NETWORKS)}"
         check(0 < len(networks) == len(members), "model", self.name, f"a network, whose atoms can be asked: {hint}")
         mol = prepare(molecule, steps=self.featurizer.standardize)
         arrays = MoleculeFeaturizer.from_config(self.featurizer).arrays(mol, prepared=True)
