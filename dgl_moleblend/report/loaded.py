@@ -22,7 +22,7 @@ from dgl_moleblend.files import (
     make_folder,
     read_json,
 )
-from dgl_moleblend.predict.ensemble import COVERAGE
+from dgl_moleblend.predict.ensemble import COVERAGE, Ensemble
 from dgl_moleblend.predict.front import Saved, SavedModel
 from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.tables import place_beside, predicted
@@ -119,6 +119,34 @@ class LoadedModel(SavedModel):
             If it has no folder of its own, or there is something of this name.
         """
         return make_folder(folder, functools.partial(shutil.copytree, self._own_folder()))
+
+    def calibrate(self, measured: Any, *, smiles_column: str | None = None, overwrite: bool = False, workers: int = 0,
+                  progress: bool = True, accelerator: str = "auto") -> None:  # fmt: skip
+        """Make intervals, or rescale probabilities, by measured molecules that it did not learn from.
+
+        Its folder gets calibration_file.json, by which it goes from then on, and a new report.html. Molecules of the
+        training set are left out.
+
+        Parameters
+        ----------
+        measured
+            A table, file or data set with the columns of labels that it was trained on; or ``(molecules, values)``.
+        smiles_column, workers, progress, accelerator
+            See `predict`.
+        overwrite : bool
+            Whether an earlier calibration on measured molecules is replaced.
+
+        Raises
+        ------
+        DataError
+            If there is an earlier one, it has no folder of its own, or the labels are not such as the model's.
+        """
+        from dgl_moleblend.report.measured import calibrate
+
+        check(self._sites is None, "model", self.name, "a model of molecules: this one has no intervals")
+        calibrate(self._own_folder(), measured, smiles_column=smiles_column, overwrite=overwrite, workers=workers,
+                  progress=progress, accelerator=accelerator)  # fmt: skip
+        self._ensemble = Ensemble.from_pretrained(self._folders)
 
     def write_page(
         self,

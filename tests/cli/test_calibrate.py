@@ -10,6 +10,8 @@ import pytest
 from commands import QUICK, run, succeed
 from folders import copy_to_edit
 
+import dgl_moleblend as mb
+from dgl_moleblend.errors import DataError
 from dgl_moleblend.predict.probabilities import fit_platt, fit_temperature, with_temperature
 
 ALCOHOLS = [f"{'C' * n}O" for n in range(3, 9)]
@@ -252,3 +254,25 @@ def test_a_damaged_calibration_is_replaced(folder, measured):
     assert "calibrate again with --overwrite; or delete it, and validation rows count again" in refused.stderr
     succeed("calibrate", folder, measured, "--overwrite", "--quiet", "--workers", 0)
     succeed("predict", folder, "-s", "CCO", "--quiet", "--workers", 0)
+
+
+def test_python_calibrates_as_the_command_does(model, measured, tmp_path):
+    by_command = copy_to_edit(model, tmp_path / "command")
+    succeed("calibrate", by_command, measured, "--quiet", "--workers", 0)
+    wanted = json.loads((by_command / "calibration_file.json").read_text())
+    table = pd.read_csv(measured)
+    exact = table[pd.to_numeric(table["size"], errors="coerce").notna()].iloc[:18]
+    forms = {"file": measured, "frame": table, "pair": (exact["smiles"].tolist(), exact["size"].astype(float).tolist())}
+    for name, given in forms.items():
+        loaded = mb.load(copy_to_edit(model, tmp_path / name))
+        before = loaded.predict(["CCO"], progress=False)
+        loaded.calibrate(given, progress=False)
+        found = json.loads((tmp_path / name / "calibration_file.json").read_text())
+        np.testing.assert_allclose(found["tasks"]["size"]["residuals"], wanted["tasks"]["size"]["residuals"], rtol=1e-4)
+        after = loaded.predict(["CCO"], progress=False)
+        assert after["size_predicted"].item() == before["size_predicted"].item()
+        assert after["size_upper"].item() != before["size_upper"].item()
+        assert "18 rows of " in loaded.report.read_text()
+        with pytest.raises(DataError, match="calibrated on a file already"):
+            loaded.calibrate(given, progress=False)
+        loaded.calibrate(given, overwrite=True, progress=False)
