@@ -1,5 +1,6 @@
 """`featurize`: files of molecules -> a store on disk, or DGLGraphs."""
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -142,6 +143,7 @@ def command(
     if shard is not None and "-" in inputs:
         raise click.UsageError("leave out --shard: standard input can be read but once")
     reader = _open(inputs, labels_file, dataset, uncharacterized, reading)
+    left_out = _left_out(reader)
     if shard is not None:
         reader = Share(reader, *shard, block=shard_size)
     featurizer = FeaturizerConfig(positions, seed=seed, num_conformers=num_conformers, timeout=timeout,
@@ -163,7 +165,7 @@ def command(
         if len(table):
             save_graphs(MoleculeDataset(table), output)
     _report(len(table), table.rejects, output, rejects_path)
-    for text in remarks(MoleculeDataset(table)):
+    for text in (*left_out, *remarks(MoleculeDataset(table))):
         say(text)
     if isinstance(reader, Share) and not len(table) + len(table.rejects):
         blocks = table.manifest["blocks"] if isinstance(table, MoleculeStore) else reader.blocks
@@ -212,6 +214,23 @@ def _open(
     from dgl_moleblend.readers.molecules import MoleculeReader
 
     return MoleculeReader(inputs, **reading)
+
+
+def _left_out(reader: "Reader") -> list[str]:
+    """Say which columns could be labels where none is asked for; before standard input is read."""
+    from dgl_moleblend.readers.columns import listed
+    from dgl_moleblend.readers.labels import columns_of_numbers
+    from dgl_moleblend.readers.molecules import MoleculeReader
+    from dgl_moleblend.readers.pairing import PairedReader
+
+    if reader.task_names or not isinstance(reader, MoleculeReader | PairedReader):
+        return []
+    cells, commas = reader.first_cells()
+    names = columns_of_numbers(cells, commas=commas)
+    if not names:
+        return []
+    option = f"--tasks {shlex.quote(','.join(names))}" if len(names) <= 3 else "--tasks NAME,... or --tasks all"
+    return [f"left out: {listed(names)}, numbers or classes that models can learn ({option} keeps them)"]
 
 
 def _refuse_existing(output: str, overwrite: bool) -> None:

@@ -209,7 +209,9 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     columns_beside = columns if weights is None else (*columns, weights)
     derived: dict[str, Any] = {}
     if not tasks:
-        labels["task_columns"] = find_tasks(inputs, given["reading"], columns_beside)
+        labels["task_columns"] = find_tasks(
+            inputs, given["reading"], _not_predicted(given, (*columns_beside, *molecules))
+        )
         derived |= {"tasks": labels["task_columns"]} if labels["task_columns"] else {}
     if labels["task_columns"]:  # else all of a data set are meant
         labels["task_columns"] = (*labels["task_columns"], *columns_beside)
@@ -256,6 +258,12 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
             calibrate.apply_to_new(output, measured, calibration_files, accelerator=given["compute"].accelerator,
                                    progress=given["compute"].progress)  # fmt: skip
         _conclude(Path(output))
+
+
+def _not_predicted(given: Mapping[str, Any], others: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the columns that options name as something else than what is to be predicted."""
+    named = [given["dividing"][f"{way}_column"] for way in ("split", "group", "time")]
+    return (*others, *(name for name in (*named, given["labels"]["relation_column"]) if name))
 
 
 def _name_after(file: str) -> str:

@@ -1,7 +1,6 @@
 """Molecules with measured values, in whatever form a caller has them -> a data set, and its division into parts."""
 
 import functools
-import itertools
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -27,8 +26,9 @@ from dgl_moleblend.data.split_files import split_by_list
 from dgl_moleblend.data.splits import PARTS, Split, check_parts, split_by_method
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import MANIFEST_FILE, WEIGHTS_FILE
-from dgl_moleblend.readers.bounds import find_relations, read_bounded
-from dgl_moleblend.readers.columns import choose_label, find_id, label_candidates, listed, no_column
+from dgl_moleblend.readers import labels as label_columns
+from dgl_moleblend.readers.bounds import find_relations
+from dgl_moleblend.readers.columns import find_id, listed, no_column
 from dgl_moleblend.readers.memory import is_missing
 
 SAMPLE = 1_000
@@ -85,8 +85,8 @@ def open_labelled(
         A DataFrame with a column of SMILES, the path of a file or data set, a MoleculeDataset; or molecules as
         `open_inputs` takes them with `target` holding their values; or the pair of these: ``(molecules, values)``.
     target : str, sequence of str, or values; optional
-        Columns of labels, or a value (or a row of values) for each molecule. By default the one column of numbers that
-        can be labels; all labels of a data set.
+        Columns of labels, or a value (or a row of values) for each molecule. By default the one column that can be
+        labels, of numbers, or where there is none, of a few words; all labels of a data set.
     featurizer : FeaturizerConfig
         Of molecules that are not featurized yet.
     columns : sequence of str
@@ -282,12 +282,14 @@ def _of_frame(
     frame = frame.set_axis(header, axis=1)
     smiles = column_of_smiles(frame, first_column(how["smiles_column"]))
     identifier = find_id([name for name in header if name != smiles])
+    wanted = how["smiles_column"]
+    others = () if wanted is None or isinstance(wanted, str) else tuple(wanted)
 
     def find() -> str:
         top = frame.head(SAMPLE)
-        sample = {name: [(read_bounded(None if is_missing(v) else v) or [None])[0] for v in top[name]]
-                  for name in dict.fromkeys(header) if header.count(name) == 1}  # fmt: skip
-        return choose_label(label_candidates(sample, skip=(smiles, *columns)), header, option="target=")
+        cells = {name: [None if is_missing(cell) else cell for cell in top[name]]
+                 for name in dict.fromkeys(header) if header.count(name) == 1}  # fmt: skip
+        return label_columns.find_label(cells, header, skip=(smiles, *others, *columns), option="target=")
 
     names = _choose(target, find, header, columns, tell)
     for name in (*names, *columns):
@@ -315,7 +317,7 @@ def _choose(
     """Return the columns of labels: those that are named, else the one that is found; see that all are there."""
     if target is None:
         names = [find()]
-        tell(f"target: {names[0]!r}, the one column of numbers that can be it")
+        tell(f"target: {names[0]!r}, the one column that can be it")
     else:
         names = _names_of(target)
     for name in (*names, *columns):
@@ -346,10 +348,11 @@ def find_label(
     """
     from dgl_moleblend.readers.molecules import MoleculeReader
 
-    reader = MoleculeReader(path, task_columns=["all"], **reading)
-    rows = [record.labels for record in itertools.islice(reader, SAMPLE)]
-    sample = {name: [row[k] for row in rows if row] for k, name in enumerate(reader.task_names)}
-    return choose_label(label_candidates(sample, skip=skip), reader.columns, option=option, where=os.fspath(path))
+    reader = MoleculeReader(path, **reading)
+    cells, commas = reader.first_cells()
+    return label_columns.find_label(
+        cells, reader.columns, commas=commas, skip=skip, option=option, where=os.fspath(path)
+    )
 
 
 def _of_file(
@@ -366,13 +369,14 @@ def _of_file(
     wanted = how.pop("smiles_column")
     reading: dict[str, Any] = {"smiles_column": first_column(wanted)}
     header = MoleculeReader(path, **reading).columns
-    find = functools.partial(find_label, path, reading, skip=columns, option="target=")
+    others = () if wanted is None or isinstance(wanted, str) else tuple(wanted)
+    find = functools.partial(find_label, path, reading, skip=(*others, *columns), option="target=")
     names = _choose(target, find, header, columns, tell, where=path)
     dataset = MoleculeDataset.from_file(path, task_columns=[*names, *columns], relation_column=relation_column,
                                         featurizer=featurizer, **reading, **how)  # fmt: skip
     if wanted != reading["smiles_column"]:
         several = check_columns(wanted)
-        others = [MoleculeDataset.from_file(path, smiles_column=name, featurizer=featurizer, **how)
-                  for name in several[1:]]  # fmt: skip
-        dataset = beside([dataset, *others], several)
+        further = [MoleculeDataset.from_file(path, smiles_column=name, featurizer=featurizer, **how)
+                   for name in several[1:]]  # fmt: skip
+        dataset = beside([dataset, *further], several)
     return Labelled(dataset.select_tasks(names), dataset.rows, path=os.fspath(path), reading=reading)

@@ -1,12 +1,12 @@
 """Which column of a table holds SMILES, which identifiers, which labels: by its name, and by a sample of its values."""
 
 import difflib
-import itertools
 import math
 import re
 from collections.abc import Collection, Mapping, Sequence
 
 from dgl_moleblend.errors import DataError
+from dgl_moleblend.readers.cells import class_of, find_classes
 
 SMILES_NAMES = ("smiles", "canonicalsmiles", "isomericsmiles", "cxsmiles", "isosmiles", "mol", "structure", "smi",
                 "molecule", "drug")  # fmt: skip
@@ -73,10 +73,12 @@ def _first(header: Sequence[str], known: Sequence[str]) -> str | None:
 def label_candidates(sample: Mapping[str, Sequence[float | None]], *, skip: Collection[object] = ()) -> list[str]:
     """Return the columns that can be labels: numbers, not all the same, and neither identifiers nor a count of rows.
 
+    Nine in ten of the cells that are not blank have to be numbers: rows of the others are rejected, with a reason.
+
     Parameters
     ----------
     sample : mapping of column to values
-        Of some rows; NaN where the cell is blank, None where it is no number.
+        Of the first rows, one after the other; NaN where the cell is blank, None where it is no number.
     skip : collection of str
         Columns that are known to be something else, such as the SMILES.
 
@@ -84,21 +86,57 @@ def label_candidates(sample: Mapping[str, Sequence[float | None]], *, skip: Coll
     --------
     >>> label_candidates({"id": [7, 9], "n": [0, 1], "pIC50": [5.1, 6.2], "unit": [None, None], "Unnamed: 0": [3, 9]})
     ['n', 'pIC50']
+    >>> label_candidates({"dose": [1.0] * 9 + [None, 2.0], "note": [1.0, 2.0, None], "entry": [1.0, 2.0, 3.0]})
+    ['dose']
     """
     found = []
     for name, values in sample.items():
-        word = plain(name)
-        if name in skip or word in ID_NAMES or word in COUNTERS or not word or re.fullmatch(r"unnamed\d*", word):
+        if name in skip or _names_no_label(name):
             continue
-        if None not in values and len({value for value in values if value is not None and not math.isnan(value)}) > 1:
+        numbers = [value for value in values if value is not None and not math.isnan(value)]
+        others = values.count(None)
+        if len({*numbers}) > 1 and len(numbers) >= 9 * others and not _counts(values):
             found.append(name)
-    counts = [name for name in found if len(sample[name]) > 2 and _counts(sample[name])]
-    return [name for name in found if name not in counts]
+    return found
+
+
+def class_candidates(cells: Mapping[str, Sequence[object]], *, skip: Collection[object] = ()) -> list[str]:
+    """Return the columns of words that can be classes: two to twenty words, each in five of the rows on average.
+
+    Parameters
+    ----------
+    cells : mapping of column to cells
+        Of the first rows.
+    skip : collection of str
+
+    Examples
+    --------
+    >>> class_candidates({"tier": ["low", "high", ""] * 5, "unit": ["nM"] * 15, "who": ["Ann", "Bo", "Cy"], "set": []})
+    ['tier']
+    """
+    found = []
+    for name, column in cells.items():
+        if name in skip or _names_no_label(name) or (words := find_classes(column)) is None:
+            continue
+        filled = sum(not math.isnan(value) for cell in column if (value := class_of(cell, words)) is not None)
+        if filled >= _ROWS_OF_A_WORD * len(words):
+            found.append(name)
+    return found
+
+
+_ROWS_OF_A_WORD = 5
+
+
+def _names_no_label(name: str) -> bool:
+    """Whether a column's name says that it is something else than a label."""
+    word = plain(name)
+    return word in ID_NAMES or word in COUNTERS or not word or re.fullmatch(r"unnamed\d*", word) is not None
 
 
 def _counts(values: Sequence[float | None]) -> bool:
-    """Whether values go up by one from row to row."""
-    return all(a is not None and b is not None and b - a == 1 for a, b in itertools.pairwise(values))
+    """Whether values go up by one from row to row, as far as they are there."""
+    starts = [value - k for k, value in enumerate(values) if value is not None and not math.isnan(value)]
+    return len(starts) > 2 and len({*starts}) == 1
 
 
 def choose_label(candidates: Sequence[str], header: Sequence[str], *, option: str, where: str | None = None) -> str:
@@ -107,7 +145,7 @@ def choose_label(candidates: Sequence[str], header: Sequence[str], *, option: st
     Parameters
     ----------
     candidates : sequence of str
-        As `label_candidates` finds them.
+        As `label_candidates` finds them, or where it finds none, `class_candidates`.
     header : sequence of str
     option : str
         By which a caller names columns, such as ``--tasks`` or ``target=``.
@@ -129,9 +167,9 @@ def choose_label(candidates: Sequence[str], header: Sequence[str], *, option: st
     if candidates:
         raise DataError(f"{len(candidates)} columns can be what is to be predicted: {listed(candidates)}", where=where,
                         fix=f"name one, or several, with {option}")  # fmt: skip
-    raise DataError("no column can be what is to be predicted: none but those of identifiers holds numbers that"
-                    f" differ; the columns are: {listed(header)}", where=where,
-                    fix=f"name one with {option}; its cells are numbers, or words of some classes")  # fmt: skip
+    what = ("no column can be what is to be predicted: none but those of identifiers and counts of rows holds numbers"
+            f" that differ, or a few words again and again; the columns are: {listed(header)}")  # fmt: skip
+    raise DataError(what, where=where, fix=f"name one with {option}; its cells are numbers, or words of some classes")
 
 
 def no_column(wanted: object, header: Sequence[str], *, option: str, where: str | None = None) -> DataError:

@@ -132,6 +132,19 @@ class MoleculeReader:
         table.bind(self._smiles_column, self._id_column, self.task_names, self.classes, self._commas,
                    relation_column=self._relation_column)  # fmt: skip
 
+    def first_cells(self) -> tuple[dict[str, list[object]], frozenset[str]]:
+        """Return the cells of the first rows of the first file by column, and the columns that have decimal commas.
+
+        Those of SMILES and identifiers are left out. Of standard input, to be asked before it is read.
+        """
+        table = self._stdin or Table(Source(self._names[0]), self._options)
+        try:
+            cells = table.first_cells(self._smiles_column, self._id_column)
+            return cells, table.find_commas([*cells])
+        finally:
+            if self._stdin is None:
+                table.close()
+
     @property
     def sources(self) -> tuple[str, ...]:
         """Files that are read."""

@@ -84,6 +84,12 @@ class PairedReader:
         table.bind(columns["smiles_column"], columns["id_column"], self.task_names, self.classes, self._commas,
                    relation_column=self._relation_column, needs_smiles=False)  # fmt: skip
 
+    def first_cells(self) -> tuple[dict[str, list[object]], frozenset[str]]:
+        """Return the cells of the first rows of the table, see `MoleculeReader.first_cells`."""
+        with closing(Table(Source(self._labels_path), self._options)) as table:
+            cells = table.first_cells(*self._columns.values())
+            return cells, table.find_commas([*cells])
+
     @property
     def sources(self) -> tuple[str, ...]:
         """Files that are read, the table last."""

@@ -191,6 +191,25 @@ class Table:
             if row.error is None
         ]
 
+    def first_cells(self, smiles_column: str | None, id_column: str | None) -> dict[str, list[object]]:
+        """Return the cells of the first rows by column; None in rows that cannot be read.
+
+        Columns of SMILES and identifiers are left out, be they named or found.
+        """
+        named = [find_column(self.columns, name) for name in (smiles_column, id_column) if name is not None]
+        skip = {*named, find_smiles(self.columns), find_id(self.columns), ""}
+        names = [name for name in dict.fromkeys(self.columns) if name not in skip]
+        if not names:  # rows of standard input are not waited for
+            return {}
+        places = {name: self.columns.index(name) for name in names}
+        self.peeked += itertools.islice(self._rows, PEEK - len(self.peeked))
+        found: dict[str, list[object]] = {name: [] for name in names}
+        for row in self.peeked:
+            cells = {} if row.error is not None else row.cells
+            for name in names:
+                found[name].append(cells.get(name) if isinstance(cells, Mapping) else cells[places[name]])
+        return found
+
     def _numeric(self) -> list[str]:
         """Columns whose first rows hold numbers or blanks, and at least one number; or two well-known classes."""
         numbers: list[str] = []

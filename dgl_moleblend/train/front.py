@@ -69,7 +69,8 @@ def finetune(
         ``(smiles, values)``.
     target : str, sequence of str, or values; optional
         Columns of labels, or a value (a row of values, of several properties) for each molecule; NaN = missing. By
-        default the one column of numbers that can be it (said on stderr), or all labels of a data set.
+        default the one column that can be it, of numbers, or else of a few words (said on stderr); of a data set all
+        labels.
     encoder : name, path or EncoderConfig, optional
         Weights to start from (`mb.pretrained()`), or the size of fresh ones; None does without.
     out : path, optional

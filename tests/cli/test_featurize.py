@@ -405,3 +405,26 @@ def test_a_share_without_rows_is_no_error(table, tmp_path):
     assert "no file of graphs is written" in said
     (tmp_path / "header.csv").write_text("smiles\n")
     assert run(tmp_path / "header.csv", "--shard", "2/3", "-o", tmp_path / "h").exit_code == 1
+
+
+def test_columns_that_could_be_labels_are_named_where_none_is_asked_for(tmp_path):
+    from rdkit import Chem
+
+    rows = "".join(f"{'C' * k},{k},m{k},{k / 7:.2f},{'yes' if k % 3 else 'no'},{k % 4}0,a note\n" for k in range(1, 21))
+    (tmp_path / "a.csv").write_text("smiles,row,name,expt,hit,dose,remark\n" + rows.replace("0.43", "n.d."))
+    how = ("--workers", 0, "--quiet", "-o")
+    text = (
+        "left out: 'expt', 'hit', 'dose', numbers or classes that models can learn (--tasks expt,hit,dose keeps them)"
+    )
+    assert text in succeed("featurize", tmp_path / "a.csv", *how, tmp_path / "s").stderr
+    stdin = (tmp_path / "a.csv").read_text()
+    assert text in succeed("featurize", "-", *how, tmp_path / "t", stdin=stdin).stderr
+    assert len(MoleculeStore(tmp_path / "t")) == 20
+    assert "left out" not in succeed("featurize", tmp_path / "a.csv", "--tasks", "dose", *how, tmp_path / "u").stderr
+    block = Chem.MolToMolBlock(Chem.MolFromSmiles("CO"))
+    (tmp_path / "a.sdf").write_text("".join(f"{block}>  <gap>\n{k}.5\n\n$$$$\n" for k in (3, 9, 4)))
+    said = succeed("featurize", tmp_path / "a.sdf", *how, tmp_path / "v").stderr
+    assert "left out: 'gap', numbers" in said
+    (tmp_path / "b.csv").write_text("smiles,heat\nCO,9.5\nCO,2.5\nCO,3.5\n")
+    beside = succeed("featurize", tmp_path / "a.sdf", "--labels", tmp_path / "b.csv", *how, tmp_path / "w").stderr
+    assert "left out: 'heat', numbers" in beside

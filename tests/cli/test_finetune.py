@@ -372,3 +372,11 @@ def test_the_name_of_weights_that_ship_is_no_size(table, tmp_path):
     result = run("finetune", table, "--tasks", "size", "--size", "mini", "-o", tmp_path / "m")
     assert result.exit_code == 2
     assert "give --encoder mini" in result.stderr
+
+
+def test_columns_that_options_name_are_not_what_is_to_be_predicted(tmp_path):
+    rows = [f"{smiles},{'ab'[k % 2]},{'xyz'[k % 3]}" for k, smiles in enumerate(SMILES)]
+    (tmp_path / "a.csv").write_text("smiles,series,grade\n" + "\n".join(rows) + "\n")
+    how = ("finetune", tmp_path / "a.csv", "--fractions", 1, 0, 0, "--workers", 0, "--quiet", "-o", tmp_path / "m")
+    assert "2 columns can be what is to be predicted: 'series', 'grade'" in run(*how).stderr
+    assert "--tasks grade: the one column" in run(*how, "--group-column", "series").stderr

@@ -51,8 +51,27 @@ def test_files_and_stores(tmp_path):
     for molecules in (path, str(path), store, dataset):
         found = opened(molecules, tell=told.append).dataset
         assert (found.task_names, found.labels.ravel().tolist()) == (("pIC50",), VALUES)
-    assert told == ["target: 'pIC50', the one column of numbers that can be it"] * 2
+    assert told == ["target: 'pIC50', the one column that can be it"] * 2
     assert opened(path).name == "assay"
+
+
+def test_a_stray_cell_costs_its_row_and_words_are_taken_where_there_are_no_numbers(tmp_path):
+    stray = pd.DataFrame({"SMILES": SMILES, "k": range(1, 31), "y": ["n.d.", *VALUES[1:-1], "inf"]})
+    grades = stray.assign(y=[("low", "mid", "high")[k % 3] for k in range(30)], unit="nM")
+    path = tmp_path / "assay.csv"
+    for frame, rejected, classes in ((stray, [0, 29], None), (grades, [], ("high", "low", "mid"))):
+        frame.to_csv(path, index=False)
+        for molecules in (frame, path):
+            told = []
+            found = opened(molecules, tell=told.append).dataset
+            assert told == ["target: 'y', the one column that can be it"]
+            assert found.rejects["row"].tolist() == rejected
+            assert found.classes.get("y") == classes
+    two = grades.assign(series=["a", "b"] * 15)
+    two.to_csv(path, index=False)
+    for molecules in (two, path):
+        with pytest.raises(DataError, match="2 columns can be what is to be predicted: 'y', 'series'"):
+            opened(molecules)
 
 
 def test_rows_that_are_no_molecules_or_have_no_number_are_rejected():

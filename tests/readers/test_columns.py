@@ -3,7 +3,14 @@
 import pytest
 
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.readers.columns import choose_label, find_id, find_smiles, label_candidates, no_column
+from dgl_moleblend.readers.columns import (
+    choose_label,
+    class_candidates,
+    find_id,
+    find_smiles,
+    label_candidates,
+    no_column,
+)
 
 NAN = float("nan")
 
@@ -42,6 +49,28 @@ def test_label_candidates():
     }
     assert label_candidates(sample) == ["pIC50", "active"]
     assert label_candidates(sample, skip=["active"]) == ["pIC50"]
+
+
+def test_a_stray_cell_hides_no_column():
+    """Its row is rejected, as where the column is named; one in ten may be so."""
+    assert label_candidates({"y": [*range(9), 0.5, None, NAN]}) == ["y"]
+    assert label_candidates({"y": [*[0.5, 1.5] * 4, 3.0, None, None]}) == []
+
+
+@pytest.mark.parametrize(
+    "count", [[1.0, 2.0, 3.0, 4.0], [0.0, 1.0, 2.0], [1.0, NAN, 3.0, 4.0], [1.0, None, *range(3, 30)]]
+)
+def test_a_count_of_rows_is_no_label(count):
+    assert label_candidates({"k": count}) == []
+    assert label_candidates({"k": [*count, 1.0]}) == ["k"]
+
+
+def test_words_again_and_again_are_classes():
+    cells = {"tier": ["low", "high", "mid"] * 5, "few": [*"abcdefg", *"aaaaaaaa"], "split": ["train", "test", None] * 5,
+             "unit": ["nM"] * 15, "smiles": ["C", "N", "O"] * 5, "much": ["n.d.", "1.5", "2"] * 5}  # fmt: skip
+    assert class_candidates(cells, skip=["smiles"]) == ["tier"]
+    assert class_candidates({"tier": [*cells["tier"][:-1], ""]}) == []
+    assert class_candidates({"k": [f"w{k % 21}" for k in range(200)]}) == []
 
 
 def test_one_is_taken_several_are_listed_and_none_is_said():
