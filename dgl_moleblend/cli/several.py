@@ -31,6 +31,8 @@ def read_columns(
     ------
     click.UsageError
         If rows of several molecules cannot be read so.
+    DataError
+        If a file lacks a column.
     """
     from dgl_moleblend.data.several import check_columns
 
@@ -41,7 +43,12 @@ def read_columns(
         raise click.UsageError("--smiles-columns are of one process and device")
     if "-" in inputs or any(Path(name, MANIFEST_FILE).is_file() for name in inputs):
         raise click.UsageError("--smiles-columns are of files of tables, not of a data set or standard input")
+    from dgl_moleblend.readers.molecules import MoleculeReader
+
     names = check_columns(text.split(","))
+    for name in names:  # all of them, before the molecules of the first are read
+        reading["smiles_column"] = name
+        MoleculeReader(inputs, **reading)
     reading["smiles_column"] = names[0]
     return names
 

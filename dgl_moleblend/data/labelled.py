@@ -28,7 +28,7 @@ from dgl_moleblend.errors import DataError
 from dgl_moleblend.files import MANIFEST_FILE, WEIGHTS_FILE
 from dgl_moleblend.readers import labels as label_columns
 from dgl_moleblend.readers.bounds import find_relations
-from dgl_moleblend.readers.columns import find_id, listed, no_column
+from dgl_moleblend.readers.columns import find_column, find_id, listed, no_column
 from dgl_moleblend.readers.memory import is_missing
 
 SAMPLE = 1_000
@@ -372,6 +372,9 @@ def _of_file(
     others = () if wanted is None or isinstance(wanted, str) else tuple(wanted)
     find = functools.partial(find_label, path, reading, skip=(*others, *columns), option="target=")
     names = _choose(target, find, header, columns, tell, where=path)
+    for name in others:
+        if find_column(header, name) is None:  # all of them, before the molecules of the first are read
+            raise no_column(name, header, option="smiles_column=", where=path)
     dataset = MoleculeDataset.from_file(path, task_columns=[*names, *columns], relation_column=relation_column,
                                         featurizer=featurizer, **reading, **how)  # fmt: skip
     if wanted != reading["smiles_column"]:

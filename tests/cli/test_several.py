@@ -110,6 +110,7 @@ def test_what_does_not_go_together_is_refused(arguments, words, table, tmp_path)
     result = run("finetune", table, "--tasks", "gap", *arguments, *QUICK, "-o", tmp_path / "m")
     assert result.exit_code == 2
     assert words in result.stderr
+    assert "kept" not in result.stderr  # nothing was featurized
 
 
 def test_a_model_of_several_molecules_says_what_it_needs(fitted, table, tmp_path):
