@@ -185,8 +185,12 @@ def _report(dataset: "MoleculeDataset", split: "Split") -> dict[str, int]:
     from dgl_moleblend.data.duplicates import describe_duplicates, find_duplicates
     from dgl_moleblend.data.splits import describe_split
 
-    for text in describe_split(split, otherwise="--split random or --folds divide otherwise",
-                               tested="--folds 5, --split random or --test-file have such"):  # fmt: skip
+    at_random = split.facts.get("split") == "random"
+    for text in describe_split(
+        split,
+        otherwise=f"{'' if at_random else '--split random or '}--folds divide otherwise",
+        tested=f"--folds 5{'' if at_random else ', --split random'} or --test-file have such",
+    ):
         say(text)
     found = find_duplicates(dataset, split.parts)
     if text := describe_duplicates(found):

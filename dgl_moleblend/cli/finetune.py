@@ -171,6 +171,7 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     from dgl_moleblend import folder as model_folder
     from dgl_moleblend.config import FeaturizerConfig
     from dgl_moleblend.data.labelled import check_kept
+    from dgl_moleblend.data.summary import describe_spans
     from dgl_moleblend.files import keep_inputs
     from dgl_moleblend.train.comparison import Comparison
     from dgl_moleblend.train.run import check_folder
@@ -200,7 +201,7 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
         check_folder(Path(output), **given["again"])
     if encoder is not None:
         model_folder.read(encoder)
-    labels = given["labels"]
+    labels, task_type = given["labels"], given["task_type"]
     tasks = {name.strip() for text in labels["task_columns"] for name in text.split(",")}
     if both := tasks.intersection(columns):
         raise click.UsageError(f"{', '.join(sorted(both))}: name it in --tasks or in --features, not in both")
@@ -226,6 +227,8 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
     if columns:
         dataset = dataset.select_tasks([name for name in dataset.task_names if name not in columns])
     check_kept(dataset, ", ".join(every_input))
+    for text in describe_spans(dataset.labels, dataset.task_names) if task_type in (None, "regression") else ():
+        say(text)
     splits = divide(dataset, inputs, division, given["reading"], training.seed)
     measured = None
     if calibration_files:  # before hours of training, since it may be refused
@@ -235,7 +238,6 @@ def command(ctx: click.Context, inputs: tuple[str, ...], output: str | None, **g
         measured = add_molecules(measured, calibration_files, molecules, given["reading"], workers=given["workers"],
                                  quiet=not given["compute"].progress)  # fmt: skip
         calibrate.check(measured, dataset, given["task_type"], calibration_files)
-    task_type = given["task_type"]
     shared: dict[str, Any] = {"tasks": task_type, "start": start, **weighted, **given["again"]}
     if head == "network":
         with kept(ctx, Path(output), inputs, derived):

@@ -148,12 +148,32 @@ def split_by_method(
     text, is_useless = far_from(parts, fractions)
     if text and method == "scaffold":
         text += _largest_scaffold(chosen)
-    if is_useless:
+    if is_useless and method != "random":
         how = "divide at random or as a column says: --split random, --folds 5 --split random, --split-column NAME"
-        raise DataError(text, fix=f"{how} (in Python split='random', split=NAME)")
+        ways = [*_about_rejects(dataset), f"{how} (in Python split='random', split=NAME)"]
+        raise DataError(text, fix=", or ".join(ways))
     if text:
         facts["split_warning"] = text
-    return Split(check_parts(parts, "give more rows, other --fractions, or --split random"), facts)
+    return Split(check_parts(parts, _other_ways(dataset, method)), facts)
+
+
+def _other_ways(dataset: MoleculeDataset, method: str) -> str:
+    """Say what can be done where a method leaves a part empty."""
+    ways = [*_about_rejects(dataset), "give more rows", "other --fractions (in Python fractions=)"]
+    if method != "random":
+        ways.append("--split random (split='random')")
+    return f"{', '.join(ways[:-1])}, or {ways[-1]}"
+
+
+def _about_rejects(dataset: MoleculeDataset) -> list[str]:
+    """Say that rows can be corrected, where some were rejected."""
+    rejects = dataset.rejects
+    if not len(rejects):
+        return []
+    rows = f"the {len(rejects):,} rows that were rejected" if len(rejects) > 1 else "the row that was rejected"
+    first = rejects.iloc[0]
+    where = f"line {first['line']}" if first["line"] > 0 else f"row {first['row']}"
+    return [f"correct {rows} ({where}: {first['reason']}; `dgl-moleblend featurize` lists all in rejects.csv)"]
 
 
 def among_labelled(dataset: MoleculeDataset) -> tuple[MoleculeDataset, np.ndarray] | None:

@@ -1,5 +1,6 @@
 """What is in a table of molecules: counts, sizes, elements, positions, labels, and why rows were rejected."""
 
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -146,6 +147,27 @@ def describe_bounds(labels: np.ndarray, bounds: np.ndarray, names: Sequence[str]
             for name, column in zip(names, bounds.T, strict=True) if column.any()]  # fmt: skip
     total = f"{(bounds != 0).sum():,} of {(~np.isnan(labels[:, bounds.any(0)])).sum():,} labels are bounds"
     return f"{total} ({'; '.join(each[:5])}{'; ..' if len(each) > 5 else ''})"
+
+
+def describe_spans(labels: np.ndarray, names: Sequence[str]) -> list[str]:
+    """Advise a logarithm of properties whose values are all above 0 and span three decades or more.
+
+    Examples
+    --------
+    >>> (text,) = describe_spans(np.array([[0.3, 5], [91201, 9], [np.nan, 7]]), ["IC50", "pIC50"])
+    >>> text.split(": ", 1)
+    ["values of 'IC50' span 5 decades, from 0.3 to 91201",
+     'models of their logarithm (for nM: 9 - log10) usually do better']
+    """
+    found = []
+    for name, column in zip(names, labels.T, strict=True):
+        values = column[~np.isnan(column)]
+        if not len(values) or (low := float(values.min())) <= 0 or (high := float(values.max())) < 1000 * low:
+            continue
+        decades = math.floor(math.log10(high) - math.log10(low) + 1e-9)
+        found.append(f"values of {name!r} span {decades} decades, from {low:g} to {high:g}: models of their logarithm"
+                     " (for nM: 9 - log10) usually do better")  # fmt: skip
+    return found
 
 
 def count_reasons(rejects: pd.DataFrame) -> pd.DataFrame:

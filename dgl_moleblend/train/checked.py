@@ -177,7 +177,10 @@ def _check_split(split: Mapping[str, Sequence[int] | np.ndarray], size: int) -> 
         raise DataError("the split names a molecule twice", fix="give every molecule to one part at most")
     for name in ("train", "validation"):
         if not len(parts[name]):
-            raise DataError(f"the {name} part of the split is empty", fix="give more rows, or split otherwise")
+            raise DataError(
+                f"the {name} part of the split is empty",
+                fix="give more rows, or split otherwise, --split or --fractions (split=, fractions=)",
+            )
     return parts
 
 

@@ -18,6 +18,7 @@ from dgl_moleblend.data.duplicates import describe_duplicates, find_duplicates
 from dgl_moleblend.data.inputs import open_inputs
 from dgl_moleblend.data.labelled import Labelled, check_kept, divide, open_labelled
 from dgl_moleblend.data.splits import Split, describe_split
+from dgl_moleblend.data.summary import describe_spans
 from dgl_moleblend.data.unusual import remarks
 from dgl_moleblend.data.weights import check_weights, weights_of
 from dgl_moleblend.errors import DataError
@@ -156,7 +157,8 @@ def finetune(
                          smiles_column=smiles_column, relation_column=relation_column, workers=workers,
                          progress=progress, tell=tell)  # fmt: skip
     check_kept(data.dataset, data.name)
-    for text in remarks(data.dataset):
+    spans = describe_spans(data.dataset.labels, data.dataset.task_names) if task_type in (None, "regression") else ()
+    for text in (*remarks(data.dataset), *spans):
         tell(text)
     counts = None if weights is None else _weights(data, weights)
     parts = divide(data, split, fractions=fractions, seed=seed)
@@ -293,7 +295,8 @@ def describe(data: Labelled, split: Split, tell: Any) -> dict[str, int]:
     """Say how many rows there are and how they are divided; return what is known of rows of the same molecule."""
     kept, lost = len(data.dataset), len(data.dataset.rejects)
     tell(f"{kept + lost:,} rows: {kept:,} kept, {lost:,} rejected")
-    for text in describe_split(split, otherwise="split='random' divides otherwise", tested="split='random' has such"):
+    way = "other fractions=" if split.facts.get("split") == "random" else "split='random'"
+    for text in describe_split(split, otherwise=f"{way} may divide otherwise", tested=f"{way} may have such"):
         tell(text)
     found = find_duplicates(data.dataset, split.parts)
     if text := describe_duplicates(found):

@@ -380,3 +380,17 @@ def test_columns_that_options_name_are_not_what_is_to_be_predicted(tmp_path):
     how = ("finetune", tmp_path / "a.csv", "--fractions", 1, 0, 0, "--workers", 0, "--quiet", "-o", tmp_path / "m")
     assert "2 columns can be what is to be predicted: 'series', 'grade'" in run(*how).stderr
     assert "--tasks grade: the one column" in run(*how, "--group-column", "series").stderr
+
+
+def test_labels_over_many_decades_get_advice_once(tmp_path):
+    rows = [f"{smiles},{0.3 * 1.6**k},{k / 7},{k * 100}" for k, smiles in enumerate(SMILES)]
+    (tmp_path / "a.csv").write_text("smiles,IC50,pIC50,zero\n" + "\n".join(rows) + "\n")
+    how = ("--fractions", 1, 0, 0, "--workers", 0, "--quiet", "-o", tmp_path / "m")
+    text = "values of 'IC50' span 5 decades, from 0.3 to 249230: models of their logarithm (for nM: 9 - log10) usually"
+    said = run("finetune", tmp_path / "a.csv", "--tasks", "all", *how).stderr
+    assert said.count(text) == 1
+    assert said.count(" decades, from ") == 1
+    given = run("finetune", tmp_path / "a.csv", "--tasks", "IC50", "--task-type", "multiclass", *how).stderr
+    assert "decades" not in given
+    succeed("featurize", tmp_path / "a.csv", "--tasks", "IC50", "--quiet", "--workers", 0, "-o", tmp_path / "s")
+    assert text in run("finetune", tmp_path / "s", *how).stderr

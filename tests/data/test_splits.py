@@ -21,6 +21,16 @@ def test_an_empty_part_says_what_to_do(dataset):
         split_by_method(dataset.subset([0, 1]), "consecutive", (0.5, 0.1, 0.4))
 
 
+@pytest.mark.parametrize("method", ["random", "consecutive"])
+def test_what_to_do_is_not_what_was_done(method):
+    few = MoleculeDataset.from_smiles(["CCO", "CCN", "C1CC", "c1cc"])
+    with pytest.raises(DataError, match="validation part of the split is empty") as raised:
+        split_by_method(few, method, (0.5, 0.0, 0.5))
+    assert ("--split random" in raised.value.fix) is (method != "random")
+    for way in ("correct the 2 rows that were rejected (row 2: RDKit cannot read", "give more rows", "--fractions"):
+        assert way in raised.value.fix
+
+
 ACYCLIC = ["C" * (k + 1) for k in range(90)]
 RINGS = [f"C1CC1{'C' * k}N{'C' * k}c1ccccc1" for k in range(10)]
 

@@ -150,3 +150,10 @@ def test_what_is_to_be_known_of_a_division_is_said(capsys):
     assert "no test rows: there will be no score of molecules that chose nothing" in capsys.readouterr().err
     mb.finetune(frame, "size", head="trees", split="random", encoder=None)
     assert "1 molecules have no label, and are in no part" in capsys.readouterr().err
+
+
+def test_labels_over_many_decades_get_advice(capsys):
+    frame = FRAME.assign(size=[10.0 ** (k % 6) for k in range(30)])
+    with pytest.raises(DataError, match="validation part of the split is empty"):
+        mb.finetune(frame, "size", head="trees", split="random", fractions=(1, 0, 0), encoder=None)
+    assert capsys.readouterr().err.count("values of 'size' span 5 decades, from 1 to 100000: models of their log") == 1
