@@ -166,9 +166,9 @@ def _other_ways(dataset: MoleculeDataset, method: str) -> str:
 
 
 def _about_rejects(dataset: MoleculeDataset) -> list[str]:
-    """Say that rows can be corrected, where some were rejected."""
+    """Say that rows can be corrected, where enough were rejected that it matters."""
     rejects = dataset.rejects
-    if not len(rejects):
+    if 10 * len(rejects) <= len(dataset):
         return []
     rows = f"the {len(rejects):,} rows that were rejected" if len(rejects) > 1 else "the row that was rejected"
     first = rejects.iloc[0]

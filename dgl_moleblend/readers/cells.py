@@ -59,22 +59,32 @@ def number(cell: object, *, comma: bool = False) -> float | None:
 def has_decimal_commas(cells: Iterable[object]) -> bool:
     """Whether every number of a column may have a decimal comma, and one can have no other: no mark of thousands.
 
+    One cell in ten may be something else, if it has no digit.
+
     >>> has_decimal_commas(["7,5", "", "8"]), has_decimal_commas(["1,234", "5,678"]), has_decimal_commas(["1,2", "1.3"])
     (True, False, False)
+    >>> has_decimal_commas(["7,5"] * 9 + ["n.d."]), has_decimal_commas(["7,5"] * 9 + ["5 to 9"])
+    (True, False)
     """
-    is_proved = False
+    is_proved, filled, others = False, 0, 0
     for cell in cells:
         text = str(cell).strip() if isinstance(cell, str) else cell
         if text is None or (isinstance(text, float) and math.isnan(text)):
             continue
         if not isinstance(text, str):
             return False
-        if text.casefold() in MISSING or _INTEGER.fullmatch(text):
+        if text.casefold() in MISSING:
             continue
-        if (found := _DECIMAL_COMMA.fullmatch(text)) is None:
+        filled += 1
+        if _INTEGER.fullmatch(text):
+            continue
+        if (found := _DECIMAL_COMMA.fullmatch(text)) is not None:
+            is_proved |= len(found[2]) != 3 or found[1] in ("", "0") or len(found[1]) > 3
+        elif any(map(str.isdigit, text)):
             return False
-        is_proved |= len(found[2]) != 3 or found[1] in ("", "0") or len(found[1]) > 3
-    return is_proved
+        else:
+            others += 1
+    return is_proved and 10 * others <= filled
 
 
 def find_classes(cells: Iterable[object], *, known: bool = False) -> tuple[str, ...] | None:

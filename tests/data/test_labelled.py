@@ -67,6 +67,9 @@ def test_a_stray_cell_costs_its_row_and_words_are_taken_where_there_are_no_numbe
             assert told == ["target: 'y', the one column that can be it"]
             assert found.rejects["row"].tolist() == rejected
             assert found.classes.get("y") == classes
+    commas = [f"{value:.1f}".replace(".", ",") for value in VALUES]
+    stray.assign(y=["n.d.", *commas[1:]]).to_csv(path, sep=";", index=False)
+    assert opened(path).dataset.labels.ravel().tolist() == VALUES[1:]
     two = grades.assign(series=["a", "b"] * 15)
     two.to_csv(path, index=False)
     for molecules in (two, path):
