@@ -28,6 +28,7 @@ class RunProgress(ProgressBar):
         super().__init__()
         self.description = description
         self.score = score
+        self._name = score.removeprefix("validation/").removesuffix("_epoch")
         self._better = min if lower_is_better else max
         self._best: float | None = None
         self._bar: tqdm | None = None
@@ -71,12 +72,17 @@ class RunProgress(ProgressBar):
         if self._bar is not None and self._enabled and self.score in trainer.callback_metrics:
             now = float(trainer.callback_metrics[self.score])
             self._best = now if self._best is None else self._better(self._best, now)
-            name = self.score.removeprefix("validation/").removesuffix("_epoch")
-            text = f"{name} {now:.3g}, best {self._best:.3g}"
+            text = f"{self._name} {now:.3g}, best {self._best:.3g}"
             self._bar.set_postfix_str(text, refresh=False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Close the bar."""
+        """Close the bar; of a run that ended by its patience it says so, as it stands before its end."""
+        if self._bar is not None and trainer.should_stop and self._bar.n < (self._bar.total or 0):
+            self._bar.bar_format = (
+                f"{{desc}}: stopped early after epoch {trainer.current_epoch} [{{elapsed}}{{postfix}}]"
+            )
+            if self._best is not None:
+                self._bar.set_postfix_str(f"best {self._name} {self._best:.3g}", refresh=False)
         self._close()
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:

@@ -17,6 +17,7 @@ from dgl_moleblend.data.splits import Split
 from dgl_moleblend.report.loaded import LoadedModel, load
 from dgl_moleblend.request import Compute
 from dgl_moleblend.train.front import Start, describe, teller, temporary
+from dgl_moleblend.train.run import check_folder
 from dgl_moleblend.train.sites import finetune_sites
 
 TRAINING = TrainingConfig(max_epochs=50, batch_size=32, learning_rate=1e-3, patience=15)
@@ -94,6 +95,8 @@ def finetune_atoms(
     tell, compute = teller(progress), Compute(accelerator, progress=progress, logger=logger)
     if not isinstance(encoder, EncoderConfig):
         model_folder.read(encoder)  # what is wrong with it is said before molecules are read
+    if out is not None:  # what is wrong with the folder is said before molecules are read
+        check_folder(Path(out), resume=resume, overwrite=overwrite)
     featurizer = FeaturizerConfig(positions, seed=seed)
     data = open_sites(molecules, target, level, featurizer, smiles_column=smiles_column, workers=workers,
                       progress=progress, tell=tell)  # fmt: skip

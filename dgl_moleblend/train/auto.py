@@ -37,7 +37,7 @@ from dgl_moleblend.predict.properties import PropertyModel
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.request import Compute, Task
-from dgl_moleblend.train.checked import Request, check_request, count_bounds, split_facts
+from dgl_moleblend.train.checked import Request, check_request, count_bounds, split_facts, warn_of_rare_classes
 from dgl_moleblend.train.comparison import Comparison, network_training
 from dgl_moleblend.train.ensemble import remove_runs
 from dgl_moleblend.train.finetune import check_one_device, finetune
@@ -147,6 +147,7 @@ def finetune_auto(
     parts = Split.of(split).parts
     rows = len(parts.get("train", ())) + len(parts.get("validation", ()))
     request = check_request(dataset, split, tasks, training or network_training(rows), weights)
+    warn_of_rare_classes(dataset, [request], learned=("train", "validation"))
     together = stays_together(request.facts)
     by = {} if together in (None, "scaffold") else {"by": together}  # plans from before there were others have no entry
     uses_start = {"frozen", "network"} & {*comparison.candidates}
@@ -239,7 +240,8 @@ class _Comparison:
         names, test = [], self.parts["test"]
         out_of_fold = np.full((len(self.rows), self.labels.shape[1]), np.nan)
         values = []
-        for k in np.unique(folds).tolist():
+        numbers = np.unique(folds).tolist()
+        for at, k in enumerate(numbers, start=1):
             name = f"network-{k}"
             inner = {"train": self.rows[folds != k], "validation": self.rows[folds == k], "test": test}
             if is_finished(self.out / name) is not True:
@@ -247,7 +249,7 @@ class _Comparison:
                     self.dataset, Split(inner, self.request.facts), self.out / name, tasks=self.request.tasks,
                     start=self.start, training=self.config.replace(seed=self.config.seed + k),
                     compute=self.compute.replace(workers=0), resume=is_finished(self.out / name) is False, report=False,
-                    weights=self.request.weights,
+                    weights=self.request.weights, description=f"network, fold {at}/{len(numbers)}",
                 )  # fmt: skip
             model = PropertyModel.from_pretrained(self.out / name)
             asked = np.concatenate([inner["validation"], test])

@@ -1,6 +1,7 @@
 """What fine-tuning is asked for, checked before anything is written: labels, their kind, split, score and loss."""
 
-from collections.abc import Mapping, Sequence
+import logging
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,9 @@ from dgl_moleblend.request import Task
 if TYPE_CHECKING:
     from dgl_moleblend.data.dataset import MoleculeDataset
 
+log = logging.getLogger(__name__)
+FEW = 5
+"""Rows of a class below which that is said."""
 SPLITS = ("train", "validation", "test")
 PREDICTION_COLUMNS = ("row", "id", "smiles", "split", "similarity", "fold", "replicate")
 """Columns of predictions.csv beside labels and predictions."""
@@ -164,6 +168,42 @@ def check_request(
         training.replace(metric=metric, loss=loss), metric if possible.get(metric) is not None else "loss", scaling,
         exact, weights,
     )  # fmt: skip
+
+
+def warn_of_rare_classes(
+    given: "MoleculeDataset", requests: Iterable[Request], *, learned: Sequence[str] = ("train",)
+) -> None:
+    """Say which of several classes cannot be learned, or hardly: none or few of its rows are there to learn from.
+
+    Parameters
+    ----------
+    given : MoleculeDataset
+        As it was before it was checked; where it has columns of classes, who made these has said it already.
+    requests : iterable of Request
+        Of one run, or of several of the same rows: of these, the one with the fewest counts.
+    learned : sequence of str
+        The parts that models learn from.
+    """
+    if given.class_columns is not None:
+        return
+    counts: list[dict[str, np.ndarray]] = []
+    columns = None
+    for request in requests:
+        if (columns := request.dataset.class_columns) is None:
+            return
+        counts.append({part: np.nansum(request.dataset.labels[rows], 0) for part, rows in request.parts.items()})
+    if columns is None:
+        return
+    among = f"the {' and '.join({'train': 'training'}.get(part, part) for part in learned)} molecules"
+    for k, word in enumerate(columns.words):
+        seen = min(int(sum(one[part][k] for part in learned)) for one in counts)
+        rows = min(int(sum(part[k] for part in one.values())) for one in counts)
+        name = f"class {word!r} of {columns.name!r}"
+        if not seen:
+            log.warning("%s has no row among %s: it is never told", name, among)
+        elif rows < FEW:
+            log.warning("%s has %d row%s, %d of %s among %s: it is hardly learned, and its scores are rough",
+                        name, rows, "s" * (rows > 1), seen, "them" if rows > 1 else "it", among)  # fmt: skip
 
 
 def _check_split(split: Mapping[str, Sequence[int] | np.ndarray], size: int) -> dict[str, np.ndarray]:

@@ -27,7 +27,7 @@ from dgl_moleblend.predict.sinks import write_table
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.request import Compute
-from dgl_moleblend.train.checked import SPLITS, check_request, count_bounds, split_facts
+from dgl_moleblend.train.checked import SPLITS, check_request, count_bounds, split_facts, warn_of_rare_classes
 from dgl_moleblend.train.finetune import check_one_device, finetune
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.plan import Parts, RunPlan
@@ -226,6 +226,7 @@ class _Runs:
         }
         first = next(iter(self.requests.values()))
         self.dataset = first.dataset
+        warn_of_rare_classes(dataset, self.requests.values())
         model = settings.get("model") or PredictorConfig()
         self.plan = RunPlan.of(
             kind, self.dataset, [request.parts for request in self.requests.values()], start=self.settings["start"],
@@ -260,13 +261,14 @@ class _Runs:
         grows = resume and is_finished(self.out) is not None and self.plan.grows(read_run(self.out)["settings"])
         open_run(self.out, self.plan, resume=resume, overwrite=overwrite)
         results = {}
-        for name, request in self.requests.items():
+        for at, (name, request) in enumerate(self.requests.items(), start=1):
             folder = self.out / name
             finished = is_finished(folder)
             if finished and not (grows and self.plan.grows(read_run(folder)["settings"])):
                 results[name] = read_result(folder)
                 continue
-            settings = {**self.settings, "tasks": request.tasks, "training": request.training}
+            settings = {**self.settings, "tasks": request.tasks, "training": request.training,
+                        "description": f"{name} ({at}/{len(self.requests)})"}  # fmt: skip
             split = Split(request.parts, request.facts)
             results[name] = finetune(request.dataset, split, folder, resume=finished is not None, **settings)
         return results

@@ -32,7 +32,7 @@ from dgl_moleblend.report import figures
 from dgl_moleblend.report.page import write_report
 from dgl_moleblend.report.results import kept_epoch, main_curves, read_curves
 from dgl_moleblend.request import Compute, Task
-from dgl_moleblend.train.checked import check_request, count_bounds, split_facts
+from dgl_moleblend.train.checked import check_request, count_bounds, split_facts, warn_of_rare_classes
 from dgl_moleblend.train.lock import holds_its_folder
 from dgl_moleblend.train.loop import MoleculeData, fit, set_seeds
 from dgl_moleblend.train.modules import FinetuningModule
@@ -64,6 +64,7 @@ def finetune(
     overwrite: bool = False,
     report: bool = True,
     weights: np.ndarray | None = None,
+    description: str = "finetune",
 ) -> FinetuneResult:
     """Fit a network to measured properties.
 
@@ -97,6 +98,8 @@ def finetune(
         do without), training_set.npz and the similarity to it in predictions.csv.
     weights : ndarray, shape (molecules,), optional
         What each molecule counts for in the training loss, finite and at least 0; scores are not weighted.
+    description : str
+        Stands before the progress bar: which of several this is.
 
     Returns
     -------
@@ -113,6 +116,7 @@ def finetune(
     start.keep_from(out)
     compute, model = compute or Compute(), model or PredictorConfig()
     request = check_request(dataset, split, tasks, training or TrainingConfig(), weights)
+    warn_of_rare_classes(dataset, [request])
     dataset, parts, config = request.dataset, request.parts, request.training
     task_type, metric = request.task_type, config.metric
     assert metric is not None
@@ -143,7 +147,7 @@ def finetune(
         ),
         MoleculeData(dataset, parts, config, workers=compute.workers),
         out,
-        description="finetune",
+        description=description,
         monitor=monitor,
         resume=resume,
         compute=compute,

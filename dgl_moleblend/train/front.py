@@ -29,6 +29,7 @@ from dgl_moleblend.train import auto
 from dgl_moleblend.train import finetune as network
 from dgl_moleblend.train import pretrain as pretraining
 from dgl_moleblend.train.comparison import HEADS, Comparison, network_training
+from dgl_moleblend.train.run import check_folder
 
 Start = EncoderConfig | str | os.PathLike[str]
 
@@ -147,6 +148,8 @@ def finetune(
     check(not isinstance(features, str), "features", features, "a list of names")
     check(not (fast and head != "auto"), "fast", fast, "False: it is of head='auto'")
     check(not (features and head == "network"), "features", features, "left out: a network reads the molecule alone")
+    if out is not None:  # what is wrong with the folder is said before molecules are read
+        check_folder(Path(out), resume=resume, overwrite=overwrite)
     columns = tuple(name for name in features if name not in FEATURE_KINDS)
     kinds = tuple(name for name in FEATURE_KINDS if name in features) or FEATURE_KINDS
     if encoder is not None and not isinstance(encoder, EncoderConfig):
@@ -263,6 +266,8 @@ def pretrain(
         If there is no such encoder, or a resumed run had other settings.
     """
     tell, compute = teller(progress), Compute(accelerator, progress=progress, logger=logger)
+    if out is not None:  # what is wrong with the folder is said before molecules are read
+        check_folder(Path(out), resume=resume, overwrite=overwrite)
     featurizer = FeaturizerConfig(positions, seed=seed, standardize=standardize)
     found = open_inputs(molecules, featurizer, smiles_column=smiles_column, workers=workers, progress=progress)
     check_kept(found.dataset, "molecules")

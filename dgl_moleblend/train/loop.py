@@ -30,7 +30,10 @@ from dgl_moleblend.train.run import LAST
 
 SAVE_EVERY = timedelta(minutes=10)
 """A run that is interrupted within an epoch loses at most so much."""
-_FIX_CHECKPOINT = "delete it, and --resume begins the run from its start; or begin anew with --overwrite"
+_FIX_CHECKPOINT = (
+    "delete it, and --resume (resume=True) begins the run from its start; or begin anew with --overwrite"
+    " (overwrite=True)"
+)
 ATOMS_EACH = 64
 """A batch has room for so many atoms in each of its molecules; of larger ones it holds fewer."""
 

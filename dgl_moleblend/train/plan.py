@@ -152,7 +152,7 @@ class RunPlan:
             raise CheckpointError(
                 "another version of this package began the run, and described it in another way",
                 where=where,
-                fix="finish it with the version that the file names, or begin anew with --overwrite",
+                fix="finish it with the version that the file names, or begin anew with --overwrite (overwrite=True)",
             )
         old, new = json.loads(json.dumps(stored)), self.to_dict()
         if self.training.loss in DEFAULT_LOSSES:  # of plans that were stored before there was a choice
@@ -160,7 +160,7 @@ class RunPlan:
         old["training"].setdefault("task_weights", [])
         for name in self.grows(stored):
             old["training"][name] = new["training"][name]
-        fix = "resume with what the run began with, or begin anew with --overwrite"
+        fix = "resume with what the run began with, or begin anew with --overwrite (overwrite=True)"
         if self.training.schedule != "constant" and old["training"]["max_epochs"] < new["training"]["max_epochs"]:
             fix += " (more epochs are for runs of --schedule constant: a cosine ends with its epochs)"
         check_same(_fixed(old), _fixed(new), where=where, words=_WORDS, fix=fix)

@@ -43,12 +43,16 @@ def check_folder(out: Path, *, resume: bool = False, overwrite: bool = False) ->
             raise DataError(
                 "the folder already holds a " + ("finished run" if finished else "run that did not finish"),
                 where=str(out),
-                fix="choose another folder, or pass --overwrite" + ("" if finished else " or --resume"),
+                fix="choose another folder, or pass --overwrite (overwrite=True)"
+                + ("" if finished else " or --resume (resume=True)"),
             )
     elif resume:
-        raise DataError("there is no run to resume", where=str(out), fix="leave out --resume to start one")
+        raise DataError(
+            "there is no run to resume", where=str(out), fix="leave out --resume (resume=True) to start one"
+        )
     elif (out / CONFIG_FILE).exists() and not overwrite:
-        raise DataError("the folder already holds a model", where=str(out), fix="choose another folder, or --overwrite")
+        raise DataError("the folder already holds a model", where=str(out),
+                        fix="choose another folder, or pass --overwrite (overwrite=True)")  # fmt: skip
 
 
 def _make(out: Path) -> None:

@@ -269,3 +269,11 @@ def test_the_options_of_a_network_choose_it(tmp_path):
     refused = run("finetune", file, "--tasks", "size", "--head", "kernel", "--fast", "-o", tmp_path / "m")
     assert refused.exit_code == 2
     assert "leave out --fast" in refused.output
+
+
+def test_the_bars_of_the_network_say_which_fold_it_is(dataset, tmp_path, capfd):
+    compared = Comparison(("network",))
+    settings = QUICK | {"comparison": compared, "training": CONFIG.replace(max_epochs=1)}
+    finetune_auto(dataset, SPLIT, tmp_path / "m", **settings | {"compute": mb.Compute()}, report=False)
+    shown = capfd.readouterr().err
+    assert [f"network, fold {k}/3" in shown for k in (1, 2, 3, 4)] == [True, True, True, False]

@@ -153,3 +153,33 @@ def test_a_request_has_a_column_for_each_class(dataset):
     again = check_request(request.dataset, MIXED, request.tasks, request.training)
     assert again.dataset.labels.tolist() == request.dataset.labels.tolist()
     assert request.dataset.select_tasks(["tier"]).labels.ravel()[0] == 2, "the label itself is still there"
+
+
+NEVER = "class 'x' of 'tier' has no row among the training molecules: it is never told"
+HARDLY = "class 'x' of 'tier' has 4 rows, 3 of them among the training molecules: it is hardly learned, and its scores"
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        ("ab" * 10 + "abxxx" + "xxxab", [NEVER]),
+        ("xxx" + "ab" * 8 + "a" + "xbaba" + "babab", [HARDLY]),
+        ("xxxx" + "ab" * 8 + "xbaba" + "babab", []),
+    ],
+)
+@pytest.mark.parametrize("kind", ["network", "seeds", "comparison"])
+def test_a_class_that_cannot_be_learned_is_said_once(shares, said, kind, tmp_path, caplog):
+    data = MoleculeDataset.from_file(write(tmp_path / "t.csv", [*shares]), task_columns=["tier"])
+    shared = {"compute": QUIET, "start": mb.EncoderConfig.tiny(), "training": CONFIG.replace(max_epochs=1)}
+    if kind == "network":
+        finetune(data, PARTS, tmp_path / "m", report=False, **shared)
+    elif kind == "seeds":
+        finetune_seeds(data, PARTS, tmp_path / "m", seeds=2, **shared)
+    else:  # whose models learn from validation rows, too
+        compared = Comparison(("trees", "network"), features=("morgan",))
+        finetune_auto(data, PARTS, tmp_path / "m", comparison=compared, report=False, **shared)
+        said = [text.replace("3 of them", "4 of them").replace("training", "training and validation")
+                for text in said if text != NEVER]  # fmt: skip
+    told = [record.getMessage() for record in caplog.records if record.name.endswith("checked")]
+    assert len(told) == len(said)
+    assert all(text.startswith(start) for text, start in zip(told, said, strict=True))

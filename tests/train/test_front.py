@@ -12,6 +12,7 @@ import dgl_moleblend as mb
 from dgl_moleblend.errors import CheckpointError, ConfigError, DataError
 from dgl_moleblend.train.auto import finetune_auto
 from dgl_moleblend.train.finetune import finetune
+from dgl_moleblend.train.run import write_run
 
 FRAME = pd.DataFrame({"smiles": SMILES, "size": [float(len(s)) for s in SMILES], "odd": [len(s) % 2 for s in SMILES]})
 FRAME.loc[4, "smiles"] = "C1CC"
@@ -157,3 +158,15 @@ def test_labels_over_many_decades_get_advice(capsys):
     with pytest.raises(DataError, match="validation part of the split is empty"):
         mb.finetune(frame, "size", head="trees", split="random", fractions=(1, 0, 0), encoder=None)
     assert capsys.readouterr().err.count("values of 'size' span 5 decades, from 1 to 100000: models of their log") == 1
+
+
+@pytest.mark.parametrize("function", [mb.finetune, mb.finetune_atoms, mb.pretrain])
+def test_a_folder_that_is_taken_is_said_before_anything_is_read(function, tmp_path):
+    write_run(tmp_path, {}, finished=True)
+    ways = r"already holds a finished run[\s\S]*choose another folder, or pass --overwrite \(overwrite=True\)$"
+    with pytest.raises(DataError, match=ways):
+        function(tmp_path / "nowhere.csv", out=tmp_path, progress=False)
+    with pytest.raises(DataError, match=r"there is no run to resume[\s\S]*--resume \(resume=True\)"):
+        function(tmp_path / "nowhere.csv", out=tmp_path / "new", resume=True, progress=False)
+    with pytest.raises(DataError, match=r"nowhere\.csv|are not named"):
+        function(tmp_path / "nowhere.csv", out=tmp_path, overwrite=True, progress=False)

@@ -147,16 +147,22 @@ def test_best_weights_are_kept_rather_than_the_last(tmp_path):
     assert_same_bits(weights, spoil.kept[best])
 
 
-def test_training_stops_early(tmp_path):
+def test_training_stops_early(tmp_path, capfd, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+
     class Worse(Callback):
         def on_validation_start(self, trainer, module):
             if trainer.current_epoch > 2:
                 module.model.spd_head.apply(lambda m: [p.data.mul_(3.0) for p in m.parameters(recurse=False)])
 
-    run(tmp_path, CONFIG.replace(max_epochs=30, patience=3), callbacks=[Worse()])
+    run(tmp_path, CONFIG.replace(max_epochs=30, patience=3), callbacks=[Worse()], progress=True)
     losses = read_curves(tmp_path)["validation/loss"].dropna().tolist()
     assert len(losses) < 30
     assert losses.index(min(losses)) == len(losses) - 1 - 3
+    last = capfd.readouterr().err.rstrip().splitlines()[-1].split("\r")[-1].strip()
+    assert last.startswith(f"pretrain: stopped early after epoch {len(losses)} [")
+    assert last.endswith(f", best loss {min(losses):.3g}]")
+    assert len(last) <= 80
 
 
 def test_progress_goes_to_stderr_with_the_score_that_chooses(tmp_path, capfd, monkeypatch):
@@ -198,7 +204,9 @@ def test_a_damaged_checkpoint_is_named(tmp_path, damage):
         run(tmp_path, callbacks=[PowerCut(6)])
     last = tmp_path / CHECKPOINTS / "last.ckpt"
     last.write_bytes(damage(last.read_bytes()))
-    with pytest.raises(CheckpointError, match=r"cannot be read[\s\S]*last\.ckpt[\s\S]*delete it, and --resume begins"):
+    with pytest.raises(
+        CheckpointError, match=r"cannot be read[\s\S]*last\.ckpt[\s\S]*delete it, and --resume \(resume=True\) begins"
+    ):
         run(tmp_path, resume=True)
 
 

@@ -20,10 +20,12 @@ PLAN = RunPlan.of("finetuning", chains(4), start=Start.of(mb.EncoderConfig.tiny(
 
 def test_a_folder_with_a_run_is_not_written_over(tmp_path):
     open_run(tmp_path, PLAN)
-    with pytest.raises(DataError, match=r"run that did not finish[\s\S]*--overwrite or --resume"):
+    with pytest.raises(
+        DataError, match=r"run that did not finish[\s\S]*--overwrite \(overwrite=True\) or --resume \(resume=True\)$"
+    ):
         open_run(tmp_path, PLAN)
     close_run(tmp_path)
-    with pytest.raises(DataError, match=r"already holds a finished run[\s\S]*--overwrite$"):
+    with pytest.raises(DataError, match=r"already holds a finished run[\s\S]*--overwrite \(overwrite=True\)$"):
         open_run(tmp_path, PLAN)
     with pytest.raises(DataError, match="there is nothing to resume"):
         open_run(tmp_path, PLAN, resume=True)
