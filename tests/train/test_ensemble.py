@@ -214,3 +214,11 @@ def test_folds_beside_test_rows_are_tested_on_them_together(tmp_path):
     assert len(json.loads((tmp_path / "m" / "calibration.json").read_text())["tasks"]["atoms"]["residuals"]) == 15
     rows = read_results(tmp_path / "m").split
     assert rows.groupby("split").size().to_dict() == {"test": 3, "validation": 15}
+
+
+def test_the_bar_of_each_run_says_which_it_is(tmp_path, capfd):
+    settings = QUICK | {"training": CONFIG.replace(max_epochs=1), "compute": mb.Compute()}
+    finetune_seeds(chains(24), parts(chains(24)), tmp_path / "m", seeds=2, **settings)
+    shown = capfd.readouterr().err
+    assert "seed-0 (1/2)" in shown
+    assert "seed-1 (2/2)" in shown
