@@ -13,6 +13,7 @@ import numpy as np
 from rdkit import Chem
 from rdkit.Chem import Descriptors, rdFingerprintGenerator
 from scipy import sparse
+from tqdm.auto import tqdm
 
 from dgl_moleblend.chem.feature_table import FeatureTable, Part
 from dgl_moleblend.chem.sanitize import prepare_mol, rdkit_session, read_smiles
@@ -20,7 +21,6 @@ from dgl_moleblend.config import check
 from dgl_moleblend.env.processes import worker_context
 from dgl_moleblend.errors import MoleculeError
 from dgl_moleblend.schema import FEATURE_KINDS
-from dgl_moleblend.stages import stage
 
 KINDS = FEATURE_KINDS
 """See `schema.FEATURE_KINDS`; counts are not folded."""
@@ -83,10 +83,10 @@ def describe(
     check(workers >= 0, "workers", workers, "0 or more")
     tasks = [(start, list(molecules[start : start + _CHUNK]), kinds) for start in range(0, len(molecules), _CHUNK)]
     chunks: list[dict[str, Part]] = []
-    with stage("features", len(molecules), shown=progress, unit="molecule") as advance:
+    with tqdm(total=len(molecules), desc="features", unit="molecule", disable=not progress, delay=1.0) as bar:
         for chunk in _run(tasks, min(workers, len(tasks) - 1)):
             chunks.append(chunk)
-            advance(next(iter(chunk.values())).shape[0])
+            bar.update(next(iter(chunk.values())).shape[0])
     chunks = chunks or [_task((0, [], kinds))]
     parts: dict[str, Part] = {
         name: np.concatenate([c[name] for c in chunks])  # type: ignore[misc]

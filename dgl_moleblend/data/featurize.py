@@ -138,7 +138,7 @@ def featurize_steps(
     steps: Iterable[tuple[int, list[Record]]],
     *,
     workers: int = 0,
-    told: Callable[[Chunk], None] = lambda chunk: None,
+    progress: bool = False,
 ) -> Generator[Step, None, None]:
     """Featurize files step by step, so that memory does not grow with their rows.
 
@@ -150,12 +150,10 @@ def featurize_steps(
         Rows a step; the last may have fewer.
     steps : iterable of (int, list of Record)
         As `records_by_step` gives them.
-    workers : int
+    workers, progress
         See `featurize_to_store`.
-    told : function
-        Is given what is featurized, as it is; the caller has a bar of what it computes of it.
     """
-    with InputProgress(reader, 0, False, embeds=_embeds(config)) as bar:
+    with InputProgress(reader, 0, progress, embeds=_embeds(config)) as bar:
         cut: deque[tuple[int, list[Mapping[str, object] | None]]] = deque()
 
         def tasks() -> Iterator[Task]:
@@ -164,7 +162,7 @@ def featurize_steps(
                 yield from _tasks(without_cells(records), reader, config, size)
 
         with _closing(run_tasks(tasks(), workers=workers)) as chunks:
-            for chunk in _join(_told(bar.watch(chunks), told), size):
+            for chunk in _join(bar.watch(chunks), size):
                 number, cells = cut.popleft()
                 table = table_of(chunk, reader.task_names, reader.sources, config.featurizer, reader.classes)
                 yield Step(number, table, cells)
@@ -231,12 +229,6 @@ def _tasks(records: Iterable[Record], reader: Reader, config: PipelineConfig, sh
     while rows := tuple(itertools.islice(records, min(size, shard_size - in_shard))):
         in_shard = (in_shard + len(rows)) % shard_size
         yield Task(rows, config, len(reader.task_names), reader.sources)
-
-
-def _told(chunks: Iterable[Chunk], told: Callable[[Chunk], None]) -> Iterator[Chunk]:
-    for chunk in chunks:
-        told(chunk)
-        yield chunk
 
 
 def _join(chunks: Iterable[Chunk], shard_size: int) -> Iterator[Chunk]:

@@ -39,6 +39,7 @@ class InputProgress:
         text = "{desc}{percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
         if not reader.total_bytes:
             text = "{desc}[{elapsed}]"
+        self._name = name
         self._bar = tqdm(desc=name, total=reader.total_bytes, bar_format=text, disable=not shown)
 
     def __enter__(self) -> "InputProgress":
@@ -60,7 +61,7 @@ class InputProgress:
         self._rejects += rejects
         rate = (self._rows - self._first) / max(time.monotonic() - self._start, 1e-9)
         rejected = f", {self._rejects:,} rejected" if self._rejects else ""
-        self._bar.set_description_str(f"{self._rows:,} rows, {rate:,.0f}/s{rejected}", refresh=False)
+        self._bar.set_description_str(f"{self._name}: {self._rows:,} rows, {rate:,.0f}/s{rejected}", refresh=False)
         self._bar.update(bytes_read - self._bar.n)
         if self._embeds:
             self._foretell(bytes_read)

@@ -21,7 +21,7 @@ from dgl_moleblend.files import TRAINING_SET_FILE
 from dgl_moleblend.predict.calibrated import calibration_file, find_calibration
 from dgl_moleblend.predict.calibration import MEMBERS, Calibration, deviation_column
 from dgl_moleblend.predict.classical import MODELS, FeatureModel
-from dgl_moleblend.predict.features import COLUMNS, STATES, Features
+from dgl_moleblend.predict.features import Features
 from dgl_moleblend.predict.members import check_members, member_folders, member_weights, units_of
 from dgl_moleblend.predict.properties import PropertyModel, check_featurizer
 from dgl_moleblend.predict.tables import align, predicted
@@ -131,15 +131,6 @@ class Ensemble:
         """Columns of the table of molecules that a prediction needs beside the molecules."""
         columns = [c for member in self.members if isinstance(member, FeatureModel) for c in member.feature_columns]
         return tuple(dict.fromkeys(columns))
-
-    @property
-    def stages(self) -> int:
-        """How many times molecules are gone through: for features, for states, by each network."""
-        networks = sum(isinstance(member, PropertyModel) for member in self.members)
-        names = {n for one in self.members if isinstance(one, FeatureModel) for n in one.model.required_features}
-        states = {name for name in names if name.startswith(STATES)}
-        described = {name.partition("@")[2] for name in names - states - {COLUMNS}}  # the molecules of a row, each
-        return networks + len(states) + len(described)
 
     @property
     def missing(self) -> list[str]:

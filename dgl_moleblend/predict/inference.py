@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from tqdm.auto import tqdm
 
 from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
@@ -15,7 +16,6 @@ from dgl_moleblend.data.sites import places_of
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.pairs.batch import RelationBatch
 from dgl_moleblend.pairs.loader import make_inference_loader
-from dgl_moleblend.stages import stage
 
 BATCH_SIZE = 64
 ACCELERATORS = ("auto", "cpu", "gpu", "cuda")
@@ -69,14 +69,12 @@ def infer(
     loader = make_inference_loader(dataset, batch_size, num_workers=num_workers, pin_memory=on_gpu)
     indices, found = [], []
     with _evaluating(model, device), torch.inference_mode():
-        often = 0.5 if sys.stderr.isatty() else 10.0
-        with stage(description, len(loader), shown=progress, unit="batch", dynamic_ncols=True,
-                   mininterval=often) as advance:  # fmt: skip
-            for batch in loader:
-                molecules = batch.molecules.to(device, non_blocking=on_gpu)
-                indices.append(batch.index)
-                found.append(compute(molecules.relations()).double().cpu())
-                advance(1)
+        bar = tqdm(loader, desc=description, unit="batch", delay=1.0, disable=not progress, file=sys.stderr,
+                   dynamic_ncols=True, mininterval=0.5 if sys.stderr.isatty() else 10.0)  # fmt: skip
+        for batch in bar:
+            molecules = batch.molecules.to(device, non_blocking=on_gpu)
+            indices.append(batch.index)
+            found.append(compute(molecules.relations()).double().cpu())
     counts = np.ones(len(dataset), np.int64) if rows is None else np.asarray(rows, np.int64)
     values = torch.cat(found)
     place = torch.from_numpy(places_of(counts, torch.cat(indices).numpy()))

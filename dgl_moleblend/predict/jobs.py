@@ -28,10 +28,6 @@ class Job(Protocol):
     def featurizer(self) -> FeaturizerConfig:
         """How molecules are to be turned into numbers."""
 
-    @property
-    def stages(self) -> int:
-        """How many times molecules are gone through, each a `stage`."""
-
     def tabulate(
         self, dataset: MoleculeDataset, rejects: pd.DataFrame | None = None, *, progress: bool = False
     ) -> pd.DataFrame:
@@ -67,11 +63,6 @@ class Prediction:
     def featurizer(self) -> FeaturizerConfig:
         """How molecules are to be turned into numbers."""
         return self.ensemble.featurizer
-
-    @property
-    def stages(self) -> int:
-        """How many times molecules are gone through: features, states, networks."""
-        return self.ensemble.stages
 
     def tabulate(
         self, dataset: MoleculeDataset, rejects: pd.DataFrame | None = None, *, progress: bool = False
@@ -120,11 +111,6 @@ class Embedding:
         known = self.model.featurizer
         return known if self.positions is None else known.replace(positions=self.positions)
 
-    @property
-    def stages(self) -> int:
-        """How many times molecules are gone through."""
-        return 1
-
     def tabulate(
         self, dataset: MoleculeDataset, rejects: pd.DataFrame | None = None, *, progress: bool = False
     ) -> pd.DataFrame:
@@ -170,11 +156,6 @@ class SitePrediction:
     def featurizer(self) -> FeaturizerConfig:
         """How molecules are to be turned into numbers."""
         return self.model.featurizer
-
-    @property
-    def stages(self) -> int:
-        """How many times molecules are gone through."""
-        return 1
 
     def tabulate(
         self, dataset: MoleculeDataset, rejects: pd.DataFrame | None = None, *, progress: bool = False

@@ -17,6 +17,7 @@ from tqdm.auto import tqdm
 from dgl_moleblend.config import check
 from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.featurize import featurize_steps, records_by_step, table_of, without_cells
+from dgl_moleblend.data.input_progress import InputProgress
 from dgl_moleblend.data.molecules import PipelineConfig
 from dgl_moleblend.data.several import beside
 from dgl_moleblend.data.workers import (
@@ -33,7 +34,6 @@ from dgl_moleblend.env.processes import available_cpus
 from dgl_moleblend.predict.inference import choose_device
 from dgl_moleblend.predict.jobs import Job
 from dgl_moleblend.predict.tables import place_beside, renamed
-from dgl_moleblend.predict.work import WorkProgress
 from dgl_moleblend.readers.molecules import MoleculeReader
 from dgl_moleblend.readers.records import Record
 
@@ -118,23 +118,22 @@ class Files:
             Number of the step, and a table as `align` gives it, the user's columns in it. One at least, of no rows.
         """
         reader, config, size = self._reader, PipelineConfig(job.featurizer), size or STEP
-        bar = WorkProgress(reader, progress, job.stages, embeds=job.featurizer.positions == "embed")
-        with closing(records_by_step(reader, size, wanted)) as records:
-            found = bar.watch(records)
+        with closing(records_by_step(reader, size, wanted)) as found:
             if self._others:
-                yield from self._several(job, config, size, found, wanted, workers, executor, bar)
+                yield from self._several(job, config, size, found, wanted, workers, executor, progress)
                 return
             first = [*itertools.islice(found, ENOUGH)]
             steps = itertools.chain(first, found)
             here = workers < 2 or len(first) < ENOUGH or job.featurizer.positions == "embed"
             if executor is None and (here or choose_device(job.accelerator).type != "cpu"):
-                with bar:
-                    for step in featurize_steps(reader, config, size, steps, workers=workers, told=bar.featurized):
-                        with bar.computing():
-                            table = job.tabulate(MoleculeDataset(step.table))
-                        yield step.number, self._beside(table, step.cells)
+                shown = (
+                    progress and len(first) < ENOUGH
+                )  # bars of what comes after features; of many steps they flicker
+                for step in featurize_steps(reader, config, size, steps, workers=workers, progress=progress):
+                    table = job.tabulate(MoleculeDataset(step.table), progress=shown)
+                    yield step.number, self._beside(table, step.cells)
                 return
-            yield from self._whole_steps(job, config, steps, workers, executor, bar)
+            yield from self._whole_steps(job, config, steps, workers, executor, progress)
 
     def _several(
         self,
@@ -145,7 +144,7 @@ class Files:
         wanted: Wanted,
         workers: int,
         executor: Executor | None,
-        bar: WorkProgress,
+        progress: bool,
     ) -> Steps:
         """Read the molecules of each row side by side and compute them here, see `steps`."""
         check(executor is None, "executor", executor, "left out: rows of several molecules are computed here")
@@ -155,17 +154,13 @@ class Files:
                 records = opened.enter_context(closing(records_by_step(reader, size, wanted)))
                 found.append((reader, records))
             featurized = [
-                opened.enter_context(closing(featurize_steps(
-                    reader, config, size, records, workers=workers,
-                    told=bar.featurized if reader is self._reader else lambda chunk: None)))
+                opened.enter_context(closing(featurize_steps(reader, config, size, records, workers=workers,
+                                                             progress=progress and reader is self._reader)))
                 for reader, records in found
             ]  # fmt: skip
-            opened.enter_context(bar)
             for steps in zip(*featurized, strict=True):
                 dataset = beside([MoleculeDataset(step.table) for step in steps], self._columns)
-                with bar.computing():
-                    table = job.tabulate(dataset)
-                yield steps[0].number, self._beside(table, steps[0].cells)
+                yield steps[0].number, self._beside(job.tabulate(dataset), steps[0].cells)
 
     def _whole_steps(
         self,
@@ -174,15 +169,15 @@ class Files:
         steps: Iterable[tuple[int, list[Record]]],
         workers: int,
         executor: Executor | None,
-        bar: WorkProgress,
+        progress: bool,
     ) -> Steps:
         """Let other processes, of this machine or an executor's, do all of a step, see `steps`."""
         reader = self._reader
-        cut: deque[tuple[int, list[Mapping[str, object] | None]]] = deque()
+        cut: deque[tuple[int, list[Mapping[str, object] | None], int]] = deque()
 
         def tasks() -> Iterator[Task]:
             for number, records in steps:
-                cut.append((number, [record.cells for record in records]))
+                cut.append((number, [record.cells for record in records], reader.bytes_read))
                 yield Task(tuple(without_cells(records)), config, len(reader.task_names), reader.sources)
 
         about = (job, reader.task_names, dict(reader.classes))
@@ -193,10 +188,10 @@ class Files:
         else:
             work = functools.partial(_featurize_and_compute, about)
             tables = run_elsewhere(tasks(), work, alone, executor, workers=workers)
-        with closing(tables), bar:
+        with closing(tables), InputProgress(reader, 0, progress, "compute") as bar:
             for table in tables:
-                number, cells = cut.popleft()
-                bar.done(int((table["reason"] != "").sum()))
+                number, cells, bytes_read = cut.popleft()
+                bar.count(len(table), int((table["reason"] != "").sum()), bytes_read)
                 yield number, self._beside(table, cells)
 
     def _beside(self, table: pd.DataFrame, cells: Sequence[Mapping[str, object] | None]) -> pd.DataFrame:
