@@ -36,9 +36,9 @@ class InputProgress:
         self._embeds, self._measured_from = embeds, (0, 0.0)
         self._reader, self._first = reader, first_row
         self._rows, self._rejects = first_row, 0
-        text = "{desc}{percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
+        text = "{desc} {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}]"
         if not reader.total_bytes:
-            text = "{desc}[{elapsed}]"
+            text = "{desc} [{elapsed}]"
         self._name = name
         self._bar = tqdm(desc=name, total=reader.total_bytes, bar_format=text, disable=not shown)
 
