@@ -106,9 +106,11 @@ def apply(model: str, dataset: "MoleculeDataset", files: Sequence[str], **how: A
     from dgl_moleblend.report.trust import describe
 
     found = calibrate_on(model, dataset, _name(files), **how)
-    left_out = found.source["left_out"] if found.source is not None else 0
-    if left_out:
+    assert found.source is not None
+    if left_out := found.source["left_out"]:
         say(f"{left_out:,} rows left out: their molecule is in the training set, or cannot be told from one that is")
+    if repeated := found.source["repeated"]:
+        say(f"{repeated:,} rows repeat the molecule of a row before: the first label of each counts")
     for text in describe(Ensemble.from_pretrained(model), COVERAGE):
         say(text)
     if Path(model, METRICS_FILE).is_file():

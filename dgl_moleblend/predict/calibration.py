@@ -38,8 +38,8 @@ class Calibration:
         The member that says what is possible of a molecule, where a task has `deviations`: its folder's name; or
         `MEMBERS`.
     source : dict, optional
-        The "file" whose rows these are, and how many of it were "left_out", being in the training set; by default they
-        are the validation rows.
+        The "file" whose rows these are, how many of it were "left_out", being in the training set, and how many
+        "repeated" the molecule of a row before; by default they are the validation rows.
     temperature : float, optional
         Of the probabilities of several classes, see `with_temperature`; by default they stay as they are.
     """
@@ -85,7 +85,8 @@ class Calibration:
                 )
             source = document.get("source")
             if source is not None:
-                source = {"file": str(source["file"]), "left_out": int(source["left_out"])}
+                source = {"file": str(source["file"]), "left_out": int(source["left_out"]),
+                          "repeated": int(source.get("repeated", 0))}  # fmt: skip
             temperature = document.get("temperature")
             if temperature is not None and not 0 < float(temperature) < math.inf:
                 raise ValueError(f"the temperature is {temperature!r}, which is no number above 0")

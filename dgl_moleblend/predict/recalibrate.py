@@ -65,7 +65,8 @@ def calibrate_on(
     known = np.zeros(len(dataset), bool)
     if ensemble.training_set is not None:
         known = ensemble.training_set.similarity(dataset.structures) >= 1
-    truth = _once(_labels(ensemble, dataset), dataset)
+    measured = _labels(ensemble, dataset)
+    truth = _once(measured, dataset)
     asked = np.flatnonzero(~known & ~np.isnan(truth).all(1))
     if not len(asked):
         raise DataError("every molecule that has a label is in the training set", where=source,
@@ -74,7 +75,8 @@ def calibrate_on(
                                    accelerator=accelerator)  # fmt: skip
     every = pd.concat([table, *_test_rows(folder, ensemble, dataset.subset(asked))], ignore_index=True)
     found = calibrate(every, list(ensemble.task_names), first.task_type, deviation_of)
-    found = dataclasses.replace(found, source={"file": source, "left_out": int(known.sum())})
+    repeated = int((np.isnan(truth) & ~np.isnan(measured))[~known].any(1).sum())
+    found = dataclasses.replace(found, source={"file": source, "left_out": int(known.sum()), "repeated": repeated})
     found.write(Path(folder, OWN_CALIBRATION_FILE))
     return found
 

@@ -44,7 +44,7 @@ def test_intervals_come_from_the_errors_on_the_file(folder, measured):
     errors = np.sort(np.abs(raw["size_predicted"] - np.arange(18) / 3))
     said = succeed("calibrate", folder, measured, "--quiet", "--workers", 0).stderr
     found = json.loads((folder / "calibration_file.json").read_text())
-    assert found["source"] == {"file": "month.csv", "left_out": 0}
+    assert found["source"] == {"file": "month.csv", "left_out": 0, "repeated": 0}
     np.testing.assert_allclose(found["tasks"]["size"]["residuals"], errors, atol=1e-5)
     own = pd.read_csv(folder / "predictions.csv")
     assert found["tasks"]["size"]["test"]["rows"] == own["size"][own["split"] == "test"].notna().sum() > 0
@@ -228,9 +228,10 @@ def test_a_molecule_counts_once_however_it_is_written(folder, tmp_path):
     again = written(tmp_path / "again.csv", [*alike, *AMINES, *AMINES], size=[2.0, 9.0, 7.0, *np.arange(24) / 3])
     found = []
     for path in (once, again):
-        succeed("calibrate", folder, path, "--overwrite", "--quiet", "--workers", 0)
+        said = succeed("calibrate", folder, path, "--overwrite", "--quiet", "--workers", 0).stderr
         found.append(json.loads((folder / "calibration_file.json").read_text())["tasks"])
     assert found[0] == found[1]
+    assert "14 rows repeat the molecule of a row before" in said
 
 
 def test_test_rows_of_the_file_are_not_held_against_the_interval_that_they_made(folder, measured, tmp_path):
