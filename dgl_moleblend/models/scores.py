@@ -133,7 +133,7 @@ def score_constants(
     >>> score_constants(means, labels, "classification", ["active"])["roc_auc"]
     0.5
     """
-    if task_type != "regression":
+    if task_type != "regression" and len(prediction):
         prediction = np.broadcast_to(np.asarray(prediction, np.float64).mean(0), np.shape(prediction))
     result = score(prediction, labels, task_type, names, scale)
     for metric in _CORRELATIONS if task_type == "regression" else ():

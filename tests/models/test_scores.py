@@ -1,5 +1,7 @@
 """Scores of predictions, each against a number by hand."""
 
+import warnings
+
 import numpy as np
 import pytest
 
@@ -44,6 +46,9 @@ def test_means_of_folds_rank_nothing():
     assert found["rmse"] == score(means, labels, "regression", ["a", "b"])["rmse"]
     classes = score_constants(means[:, 1:], labels[:, 1:], "classification", ["b"])
     assert (classes["roc_auc"], classes["pr_auc"], classes["mcc"]) == (0.5, 0.5, 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert score_constants(np.empty((0, 1)), np.empty((0, 1)), "classification", ["b"])["roc_auc"] is None
 
 
 def test_scores_of_classes_by_hand():
