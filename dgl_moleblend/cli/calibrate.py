@@ -99,13 +99,11 @@ def apply(model: str, dataset: "MoleculeDataset", files: Sequence[str], **how: A
     """Calibrate, write the report anew, and say what came of it."""
     from pathlib import Path
 
-    from dgl_moleblend.files import METRICS_FILE
     from dgl_moleblend.predict.ensemble import COVERAGE, Ensemble
-    from dgl_moleblend.predict.recalibrate import calibrate_on
-    from dgl_moleblend.report.page import write_report
+    from dgl_moleblend.report.measured import calibrate_and_report
     from dgl_moleblend.report.trust import describe
 
-    found = calibrate_on(model, dataset, _name(files), **how)
+    found = calibrate_and_report(Path(model), dataset, _name(files), **how)
     assert found.source is not None
     if left_out := found.source["left_out"]:
         say(f"{left_out:,} rows left out: their molecule is in the training set, or cannot be told from one that is")
@@ -113,5 +111,3 @@ def apply(model: str, dataset: "MoleculeDataset", files: Sequence[str], **how: A
         say(f"{repeated:,} rows repeat the molecule of a row before: the first label of each counts")
     for text in describe(Ensemble.from_pretrained(model), COVERAGE):
         say(text)
-    if Path(model, METRICS_FILE).is_file():
-        write_report(Path(model))

@@ -34,15 +34,14 @@ def read_columns(
     DataError
         If a file lacks a column.
     """
-    from dgl_moleblend.data.several import check_columns
-
     if text is None:
         return ()
     refuse(ctx, ("smiles_column",), "--smiles-columns names all")
     if number_of_processes() > 1 or ctx.params.get("devices", 1) > 1:
         raise click.UsageError("--smiles-columns are of one process and device")
-    if "-" in inputs or any(Path(name, MANIFEST_FILE).is_file() for name in inputs):
+    if not _are_tables(inputs):
         raise click.UsageError("--smiles-columns are of files of tables, not of a data set or standard input")
+    from dgl_moleblend.data.several import check_columns
     from dgl_moleblend.readers.molecules import MoleculeReader
 
     names = check_columns(text.split(","))
@@ -62,10 +61,15 @@ def check_tables(ctx: click.Context, files: Sequence[str], columns: Sequence[str
         If not.
     """
     named = ", ".join(columns)
-    if "-" in files or any(Path(name, MANIFEST_FILE).is_file() for name in files):
+    if not _are_tables(files):
         raise click.UsageError(f"the model reads several molecules a row: give files of tables with columns {named},"
                                " not a data set or standard input")  # fmt: skip
     refuse(ctx, ("smiles_column",), f"the model reads {named}")
+
+
+def _are_tables(files: Sequence[str]) -> bool:
+    """Whether none is standard input, which can be read but once, or a data set, whose molecules are one a row."""
+    return "-" not in files and not any(Path(name, MANIFEST_FILE).is_file() for name in files)
 
 
 def add_molecules(

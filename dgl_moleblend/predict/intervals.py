@@ -5,10 +5,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import scipy  # whose parts are imported where they are used
 
 from dgl_moleblend.config import check
-from dgl_moleblend.predict.probabilities import to_logit
+from dgl_moleblend.predict.probabilities import with_platt
 
 
 def conformal_quantile(residuals: np.ndarray, coverage: float) -> float:
@@ -133,7 +132,4 @@ class TaskCalibration:
 
     def rescale(self, probability: np.ndarray) -> np.ndarray:
         """Return calibrated probabilities."""
-        if self.platt is None:
-            return probability
-        slope, intercept = self.platt
-        return scipy.special.expit(slope * to_logit(probability) + intercept)
+        return probability if self.platt is None else with_platt(probability, *self.platt)

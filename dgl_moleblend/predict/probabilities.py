@@ -16,6 +16,11 @@ def to_logit(probability: np.ndarray) -> np.ndarray:
     return scipy.special.logit(np.clip(probability, _CLIP, 1 - _CLIP))
 
 
+def with_platt(probability: np.ndarray, slope: float, intercept: float) -> np.ndarray:
+    """Return the probabilities of class 1 on Platt's curve, see `fit_platt`."""
+    return scipy.special.expit(slope * to_logit(probability) + intercept)
+
+
 def with_temperature(probabilities: Float[np.ndarray, "n c"], temperature: float) -> Float[np.ndarray, "n c"]:
     r"""Return the probabilities of c classes, flatter (above 1) or sharper: :math:`p_k^{1/T}`, to a sum of 1.
 

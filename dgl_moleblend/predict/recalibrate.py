@@ -125,10 +125,9 @@ def check_measured(
     if not len(dataset):
         why = f": {dataset.rejects['reason'].iloc[0]}" if len(dataset.rejects) else ""
         raise DataError(f"no row is a molecule{why}", where=source, fix="give measured molecules")
-    labels = dataset.select_tasks(names)
-    exact = np.where(labels.bounds == 0, labels.labels, np.nan)
+    exact = _exact(dataset, names)
     if np.isnan(exact).all():
-        bounds = int((labels.bounds != 0).sum())
+        bounds = int((dataset.select_tasks(names).bounds != 0).sum())
         why = f", but {bounds:,} are bounds, by which nothing is calibrated" if bounds else ""
         raise DataError(f"no row has a value of {', '.join(names)}{why}", where=source, fix="give measured molecules")
     for k, name in enumerate(names):
@@ -153,11 +152,16 @@ def _fault(values: np.ndarray, own: Sequence[str], words: Sequence[str], task_ty
     return None
 
 
+def _exact(dataset: MoleculeDataset, names: Sequence[str]) -> np.ndarray:
+    """Return labels of these columns, NaN where nothing, or a bound, is known."""
+    labels = dataset.select_tasks(names)
+    return np.where(labels.bounds == 0, labels.labels, np.nan)
+
+
 def _labels(ensemble: Ensemble, dataset: MoleculeDataset) -> np.ndarray:
     """Return what was measured as the model tells it, (N, t): NaN where nothing, or a bound, is known."""
     first = ensemble.members[0]
-    labels = dataset.select_tasks(ensemble.label_columns)
-    truth = np.where(labels.bounds == 0, labels.labels, np.nan)
+    truth = _exact(dataset, ensemble.label_columns)
     if first.task_type != "multiclass":
         return truth
     ((name, words),) = first.classes.items()

@@ -126,9 +126,7 @@ class Files:
             steps = itertools.chain(first, found)
             here = workers < 2 or len(first) < ENOUGH or job.featurizer.positions == "embed"
             if executor is None and (here or choose_device(job.accelerator).type != "cpu"):
-                shown = (
-                    progress and len(first) < ENOUGH
-                )  # bars of what comes after features; of many steps they flicker
+                shown = progress and len(first) < ENOUGH  # bars after that of featurization; of many steps they flicker
                 for step in featurize_steps(reader, config, size, steps, workers=workers, progress=progress):
                     table = job.tabulate(MoleculeDataset(step.table), progress=shown)
                     yield step.number, self._beside(table, step.cells)

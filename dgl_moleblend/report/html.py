@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from dgl_moleblend.files import write_atomically
 from dgl_moleblend.report import drawings, figures
 from dgl_moleblend.report.words import number, score_text
 
@@ -64,6 +65,13 @@ def render(template: str, **values: Any) -> str:
     style = (_TEMPLATES / "style.css").read_text(encoding="utf-8")
     own = {"script": Markup(script), "script_hash": digest, "style": Markup(style)}
     return _environment().get_template(template).render(**own, **values)
+
+
+def write(path: Path, template: str, **values: Any) -> Path:
+    """Fill in a template, see `render`, and write the page, whole or not at all; return its path."""
+    page = render(template, **values)
+    write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
+    return path
 
 
 @cache

@@ -16,12 +16,7 @@ from dgl_moleblend import folder as model_folder
 from dgl_moleblend.config import check
 from dgl_moleblend.data.inputs import path_of
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.files import (
-    METRICS_FILE,
-    REPORT_FILE,
-    make_folder,
-    read_json,
-)
+from dgl_moleblend.files import METRICS_FILE, REPORT_FILE, make_folder, read_json
 from dgl_moleblend.predict.ensemble import COVERAGE, Ensemble
 from dgl_moleblend.predict.front import Saved, SavedModel
 from dgl_moleblend.predict.properties import PropertyModel
@@ -313,7 +308,7 @@ class LoadedModel(SavedModel):
         networks = [one for one in members if isinstance(one, PropertyModel)]
         hint = "finetune(..., head='network') makes one"
         if 0 < len(networks) < len(members) and self.folder is not None:
-            hint = f"{model_folder.one_of(self.folder, model_folder.NETWORKS)}"
+            hint = model_folder.one_of(self.folder, model_folder.NETWORKS)
         check(0 < len(networks) == len(members), "model", self.name, f"a network, whose atoms can be asked: {hint}")
         mol = prepare(molecule, steps=self.featurizer.standardize)
         arrays = MoleculeFeaturizer.from_config(self.featurizer).arrays(mol, prepared=True)

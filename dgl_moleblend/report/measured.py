@@ -5,6 +5,7 @@ from typing import Any
 
 import pandas as pd
 
+from dgl_moleblend.data.dataset import MoleculeDataset
 from dgl_moleblend.data.labelled import open_labelled
 from dgl_moleblend.files import METRICS_FILE
 from dgl_moleblend.predict.calibration import Calibration
@@ -52,7 +53,13 @@ def calibrate(
                          smiles_column=ensemble.smiles_columns or smiles_column, workers=workers,
                          progress=progress)  # fmt: skip
     source = "molecules" if data.path is None else Path(data.path).name
-    found = calibrate_on(folder, data.dataset, source, overwrite=overwrite, progress=progress, accelerator=accelerator)
+    return calibrate_and_report(folder, data.dataset, source, overwrite=overwrite, progress=progress,
+                                accelerator=accelerator)  # fmt: skip
+
+
+def calibrate_and_report(folder: Path, dataset: MoleculeDataset, source: str, **how: Any) -> Calibration:
+    """Calibrate a model on a data set, see `calibrate_on`, and write its report anew where it has one."""
+    found = calibrate_on(folder, dataset, source, **how)
     if (folder / METRICS_FILE).is_file():
         write_report(folder)
     return found

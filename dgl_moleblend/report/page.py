@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dgl_moleblend import folder as model_folder
 from dgl_moleblend.data.summary import count_reasons
 from dgl_moleblend.files import REPORT_FILE
 from dgl_moleblend.models.scores import METRICS, main_metrics, shared_metrics
@@ -15,7 +14,7 @@ from dgl_moleblend.predict.ensemble import COVERAGE
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report import figures, sections
 from dgl_moleblend.report.findings import findings
-from dgl_moleblend.report.html import Picture, render, title_of
+from dgl_moleblend.report.html import Picture, title_of, write
 from dgl_moleblend.report.results import Results, kept_epoch, read_results
 from dgl_moleblend.report.verdict import verdict
 from dgl_moleblend.report.words import (
@@ -65,7 +64,8 @@ def write_report(folder: Path) -> Path:
     scores = _scores(run)
     kept = None if run.runs or run.candidates else kept_epoch(run.curves, run.metrics)
     worst, best = _extremes(run)
-    page = render(
+    return write(
+        folder / REPORT_FILE,
         "report.html.jinja",
         run=run,
         name=folder.resolve().name,
@@ -99,9 +99,6 @@ def write_report(folder: Path) -> Path:
         best=best,
         settings=sections.settings(run),
     )
-    path = folder / REPORT_FILE
-    model_folder.write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
-    return path
 
 
 def _one_network(run: Results) -> str:

@@ -9,11 +9,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dgl_moleblend.files import write_atomically
 from dgl_moleblend.predict.calibration import deviation_column
 from dgl_moleblend.predict.ensemble import COVERAGE, Ensemble
 from dgl_moleblend.predict.tables import predicted
-from dgl_moleblend.report.html import Picture, render, title_of
+from dgl_moleblend.report.html import Picture, title_of, write
 from dgl_moleblend.report.trust import TRUST, describe
 from dgl_moleblend.report.words import number
 
@@ -58,7 +57,8 @@ def write_predictions(
     kept, lost = table[table["reason"] == ""], table[table["reason"] != ""]
     forms = {name: ".3f" if classifies else _form(kept, name) for name in tasks}
     left_out = _left_out(kept, lost, own)
-    page = render(
+    write(
+        Path(path),
         "predictions.html.jinja",
         title=title_of([*one_of] or tasks),
         model=model,
@@ -83,7 +83,6 @@ def write_predictions(
         rejected=[_place(row) | {"reason": row["reason"]} for row in lost.head(SHOWN).to_dict("records")],
         left_out=left_out,
     )  # fmt: skip
-    write_atomically(Path(path), lambda temporary: temporary.write_text(page, encoding="utf-8"))
     return left_out
 
 

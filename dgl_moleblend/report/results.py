@@ -151,21 +151,14 @@ def _read(folder: Path) -> Results:
             fix="give a folder that `dgl-moleblend finetune` wrote",
         )
     tasks = saved.extra["task_names"]
-    document = read_json(folder / RUN_FILE, ("settings", "versions"))
     metrics = read_json(folder / METRICS_FILE, ("validation", "test", "mean_predictor", "rows", "metric"))
     predictions = _read_predictions(folder, tasks)
-    split = read_table(folder / SPLIT_FILE, ("row", "split"))
-    rejects_file = folder / REJECTS_FILE
     run = Results(
-        folder=folder,
+        **read_run_files(folder),
         extra=saved.extra,
         model=saved.config,
-        settings=document["settings"],
-        versions=document["versions"],
         metrics=metrics,
         predictions=predictions,
-        split=split,
-        rejects=read_table(rejects_file, ("row", "id", "smiles", "stage", "reason")) if rejects_file.exists() else None,
         curves=read_curves(folder),
         calibration=_read_calibration(folder),
     )
@@ -202,24 +195,30 @@ def _read_several(folder: Path) -> Results:
 
 def _read_blend(folder: Path, extra: dict[str, Any]) -> Results:
     """Read the folder of models of several kinds, whose weighted mean is the answer."""
-    document = read_json(folder / RUN_FILE, ("settings", "versions"))
     needed = ("validation", "test", "mean_predictor", "rows", "metric", "candidates", "skipped")
-    rejects = folder / REJECTS_FILE
     run = Results(
-        folder=folder,
+        **read_run_files(folder),
         extra=extra,
         model={},
-        settings=document["settings"],
-        versions=document["versions"],
         metrics=read_json(folder / METRICS_FILE, needed),
         predictions=_read_predictions(folder, extra["task_names"]),
-        split=read_table(folder / SPLIT_FILE, ("row", "split")),
-        rejects=read_table(rejects, ("row", "id", "smiles", "stage", "reason")) if rejects.exists() else None,
         curves=pd.DataFrame(),
         calibration=_read_calibration(folder),
     )
     _check_agreement(run)
     return run
+
+
+def read_run_files(folder: Path) -> dict[str, Any]:
+    """Read what every run leaves: where it is, settings, versions, the split and the rejects."""
+    document, rejects = read_json(folder / RUN_FILE, ("settings", "versions")), folder / REJECTS_FILE
+    return {
+        "folder": folder,
+        "settings": document["settings"],
+        "versions": document["versions"],
+        "split": read_table(folder / SPLIT_FILE, ("row", "split")),
+        "rejects": read_table(rejects, ("row", "id", "smiles", "stage", "reason")) if rejects.exists() else None,
+    }
 
 
 def _read_predictions(folder: Path, tasks: Sequence[str]) -> pd.DataFrame:

@@ -100,15 +100,11 @@ def usage(run: Results, network: str = "") -> dict[str, Any]:
     lines = [f"dgl-moleblend predict {place} {file} -o predictions.csv"]
     if not (given or several or further):  # a SMILES alone has no positions, no partner and no columns
         lines.append(f"dgl-moleblend predict {place} -s 'CCO'")
-    if network and not several:
+    draws = bool(network) and not several
+    if draws:
         molecule = file if given else "-s 'CCO'"
         lines.append(f"dgl-moleblend inspect {molecule} --model {network} --figure atoms.png")
-    return {
-        "lines": lines,
-        "molecules": several,
-        "columns": further,
-        "draws": len(lines) > 1 and "inspect" in lines[-1],
-    }
+    return {"lines": lines, "molecules": several, "columns": further, "draws": draws}
 
 
 def settings(run: Results) -> dict[str, dict[str, str]]:

@@ -6,12 +6,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from dgl_moleblend import folder as model_folder
 from dgl_moleblend.data.summary import count_reasons
 from dgl_moleblend.files import REPORT_FILE
 from dgl_moleblend.predict.tables import predicted
 from dgl_moleblend.report import figures, sections
-from dgl_moleblend.report.html import Picture, render, title_of
+from dgl_moleblend.report.html import Picture, title_of, write
 from dgl_moleblend.report.results import Results, kept_epoch
 from dgl_moleblend.report.site_results import read_site_results
 from dgl_moleblend.report.verdict import Verdict, grade
@@ -44,7 +43,8 @@ def write_site_report(folder: Path) -> Path:
     run = read_site_results(folder)
     level, part = run.metrics["level"], run.part
     kept = kept_epoch(run.curves, run.metrics)
-    page = render(
+    return write(
+        folder / REPORT_FILE,
         "sites.html.jinja",
         run=run,
         name=folder.resolve().name,
@@ -68,9 +68,6 @@ def write_site_report(folder: Path) -> Path:
         metric_names=METRIC_NAMES,
         settings=sections.settings(run),
     )
-    path = folder / REPORT_FILE
-    model_folder.write_atomically(path, lambda temporary: temporary.write_text(page, encoding="utf-8"))
-    return path
 
 
 def judge(run: Results) -> Verdict:

@@ -4,9 +4,9 @@ from pathlib import Path
 
 from dgl_moleblend import folder as model_folder
 from dgl_moleblend.errors import DataError
-from dgl_moleblend.files import METRICS_FILE, PREDICTIONS_FILE, REJECTS_FILE, RUN_FILE, SPLIT_FILE
+from dgl_moleblend.files import METRICS_FILE, PREDICTIONS_FILE
 from dgl_moleblend.predict.tables import predicted
-from dgl_moleblend.report.results import Results, read_curves, read_json, read_table
+from dgl_moleblend.report.results import Results, read_curves, read_json, read_run_files, read_table
 
 
 def read_site_results(folder: Path) -> Results:
@@ -20,20 +20,14 @@ def read_site_results(folder: Path) -> Results:
     saved = model_folder.read(folder, kinds=(model_folder.SITES,))
     needed = ("validation", "test", "mean_predictor", "mean_by_kind", "kinds", "rows", "values", "level", "metric")
     metrics = read_json(folder / METRICS_FILE, needed)
-    document = read_json(folder / RUN_FILE, ("settings", "versions"))
     tasks = saved.extra["task_names"]
-    rejects = folder / REJECTS_FILE
     run = Results(
-        folder=folder,
+        **read_run_files(folder),
         extra={**saved.extra, "task_type": "regression"},
         model=saved.config,
-        settings=document["settings"],
-        versions=document["versions"],
         metrics=metrics,
         predictions=read_table(folder / PREDICTIONS_FILE, ("row", "id", "smiles", "split", metrics["level"], "kind"),
                                [column for task in tasks for column in (task, predicted(task))]),
-        split=read_table(folder / SPLIT_FILE, ("row", "split")),
-        rejects=read_table(rejects, ("row", "id", "smiles", "stage", "reason")) if rejects.exists() else None,
         curves=read_curves(folder),
     )  # fmt: skip
     run.predictions[["row", run.metrics["level"]]] = run.predictions[["row", run.metrics["level"]]].astype(int)

@@ -310,11 +310,8 @@ def _finish(
 
     scaling = LabelScaling.fit(labels) if work.task_type == "regression" else LabelScaling.none(len(names))
 
-    def scored(values: np.ndarray, index: np.ndarray) -> dict[str, Any]:
-        return score(values, work.labels[index], work.task_type, names, scaling.scale)
-
-    def scored_constant(values: np.ndarray, index: np.ndarray) -> dict[str, Any]:
-        return score_constants(values, work.labels[index], work.task_type, names, scaling.scale)
+    def scored(values: np.ndarray, index: np.ndarray, judge: Callable[..., dict[str, Any]] = score) -> dict[str, Any]:
+        return judge(values, work.labels[index], work.task_type, names, scaling.scale)
 
     validation = len(work.parts["train"]) + np.arange(len(work.parts["validation"]))
     metrics: dict[str, Any] = {
@@ -325,15 +322,15 @@ def _finish(
         "rows": {name: len(part) for name, part in work.parts.items()},
         "candidates": {
             name: {"weight": weight[name], "seconds": one.seconds, "models": list(one.folders),
-                   "cross_validation": _short(judge(one.out_of_fold, work.rows)),
-                   "test": _short(judge(one.test, work.parts["test"]))}
-            for name, one in found.items() for judge in [scored if one.folders else scored_constant]
+                   "cross_validation": _short(scored(one.out_of_fold, work.rows, judge)),
+                   "test": _short(scored(one.test, work.parts["test"], judge))}
+            for name, one in found.items() for judge in [score if one.folders else score_constants]
         },
         "skipped": dict(skipped),
     }  # fmt: skip
     constant = np.nanmean(labels, 0)
     metrics["mean_predictor"] = {
-        part: scored_constant(np.tile(constant, (len(index), 1)), index)
+        part: scored(np.tile(constant, (len(index), 1)), index, score_constants)
         for part, index in work.parts.items()
         if part != "train"
     }

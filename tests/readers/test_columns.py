@@ -4,13 +4,11 @@ import pytest
 
 from dgl_moleblend.errors import DataError
 from dgl_moleblend.readers.columns import (
-    choose_label,
-    class_candidates,
     find_id,
     find_smiles,
-    label_candidates,
     no_column,
 )
+from dgl_moleblend.readers.labels import choose_label, class_candidates, label_candidates
 
 NAN = float("nan")
 
